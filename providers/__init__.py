@@ -1,0 +1,1 @@
+"""Alert -> message. Rendering is pure; each target is one module."""

@@ -1,0 +1,1 @@
+"""Webhook -> event, pure. Each sender is one module; the table of them is filled in by the receivers' owner."""

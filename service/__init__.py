@@ -1,0 +1,1 @@
+"""The server: webhooks in, objects reconciled, alerts out."""

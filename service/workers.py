@@ -1,0 +1,75 @@
+"""Worker processes for what parses and builds: the event loop and its threads never run more than 5 ms of Python at once.
+
+A thread that parses YAML makes every hook wait for the interpreter lock; a process does not. Processes are started on first use from a
+fork server (no fork of a process that has threads), with the heavy modules loaded once and shared between them.
+"""
+
+import asyncio
+import multiprocessing
+import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from datetime import timedelta
+from types import FrameType
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PRELOAD = ("yaml", "pygit2", "service.kustomize.build", "service.sources.tree", "service.sources.artifact", "service.kustomizations.building")
+
+
+def _too_long(_signal: int, _frame: FrameType | None) -> None:
+    raise TimeoutError("the work took longer than its time limit")
+
+
+def _start() -> None:
+    """Prepare a worker: the parent handles Ctrl-C and drains; SIGALRM ends work that overruns."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, _too_long)
+
+
+def _limited(seconds: float, function: Callable[..., T], args: tuple[object, ...]) -> T:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return function(*args)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Workers:
+    """A bounded pool of lazily spawned processes. Functions and arguments must pickle; keep both small."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def run(self, function: Callable[..., T], *args: object, timeout: timedelta) -> T:
+        """Return `function(*args)` from a worker process.
+
+        Raises what the function raises, and TimeoutError when it runs longer than `timeout`. A worker that dies (killed, out of memory)
+        fails the work that was in the pool with ChildProcessError; the next call gets a new pool.
+        """
+        pool = self._pool or self._new_pool()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, _limited, timeout.total_seconds(), function, args)
+        except BrokenProcessPool as error:
+            if self._pool is pool:
+                self._pool = None
+            raise ChildProcessError("a worker process died, probably out of memory; the work will be tried again") from error
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(PRELOAD))
+        self._pool = ProcessPoolExecutor(self._processes, mp_context=context, initializer=_start)
+        return self._pool
+
+    async def close(self) -> None:
+        """Stop the processes; work that still waits is cancelled, running work is ended."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        for process in list((pool._processes or {}).values()):  # no public way to end running work
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
