@@ -1,7 +1,8 @@
 """Raw requests to the Kubernetes API: a method, a path and JSON in, status and JSON out, over kubernetes_asyncio's connection pool.
 
 No models: generated methods deserialise each answer, which costs more than the request. kubernetes_asyncio's own `request` turns bodies
-into JSON a second time, so its pool (an aiohttp session with the kubeconfig's TLS settings and proxy) is used directly.
+into JSON a second time, and its session looks for ~/.netrc and proxies in two threads at each request, so its connector (the pool with
+the kubeconfig's TLS settings) is used directly.
 https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
@@ -14,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes_asyncio.client import ApiClient
@@ -85,7 +87,14 @@ class Cluster:
         self._access = access
         self._server = access.server
         self._api = ApiClient(access.configuration)
-        self._watches = RESTClientObject(access.configuration, maxsize=0)  # a pool of 100 shared with watches would run dry
+        self._endless = RESTClientObject(access.configuration, maxsize=0)  # a pool of 100 shared with watches would run dry
+        self._requests = _session(self._api.rest_client)
+        self._watches = _session(self._endless)
+        self._hop: dict[str, Any] = {"allow_redirects": False, "timeout": _NO_LIMIT}  # a redirect would carry the token elsewhere
+        if proxy := access.configuration.proxy or _proxy_of_the_environment(URL(self._server)):
+            self._hop["proxy"] = proxy
+        if access.configuration.tls_server_name:
+            self._hop["server_hostname"] = access.configuration.tls_server_name
 
     @classmethod
     async def from_kubeconfig(cls, path: Path | str | None = None) -> "Cluster":
@@ -152,10 +161,8 @@ class Cluster:
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None) -> tuple[int, float | None, bytes]:
-        pool = self._api.rest_client
-        async with pool.pool_manager.request(
-            method, url, headers={**headers, **await self._access.headers()}, data=data, timeout=_NO_LIMIT, **self._hop(pool)
-        ) as response:
+        identity = await self._access.headers()
+        async with self._requests.request(method, url, headers={**headers, **identity}, data=data, **self._hop) as response:
             raw = await response.read()
             busy = response.headers.get("Retry-After") if response.status == 429 or response.status >= 500 else None
             return response.status, float(busy) if busy is not None and busy.isdigit() else None, raw
@@ -185,11 +192,8 @@ class Cluster:
             raise ApiAway(f"watch {path}: the credentials cannot be renewed: {error}") from error
 
     async def _open(self, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
-        pool = self._watches
         headers = {**_IDENTITY, **await self._access.headers()}
-        response: aiohttp.ClientResponse = await pool.pool_manager.request(
-            "GET", self._url(path, query), headers=headers, timeout=_NO_LIMIT, **self._hop(pool)
-        )
+        response = await self._watches.request("GET", self._url(path, query), headers=headers, **self._hop)
         if response.status < 400:
             _keep_alive(response)
             return response
@@ -200,20 +204,13 @@ class Cluster:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._api.close()
+        await self._requests.close()
         await self._watches.close()
+        await self._api.close()
+        await self._endless.close()
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
         return URL(f"{self._server}{path}?{urlencode(query)}" if query else self._server + path, encoded=True)
-
-    @staticmethod
-    def _hop(pool: RESTClientObject) -> dict[str, Any]:
-        hop: dict[str, Any] = {"allow_redirects": False}  # a redirect would carry the token elsewhere
-        if pool.proxy:
-            hop["proxy"] = pool.proxy
-        if pool.server_hostname:
-            hop["server_hostname"] = pool.server_hostname
-        return hop
 
 
 class Lines:
@@ -231,6 +228,20 @@ class Lines:
         whole = [b"".join([*self._rest, first]), *others[:-1]]
         self._rest = [others[-1]] if others[-1] else []
         return [line for line in whole if line.strip()]
+
+
+def _session(pool: RESTClientObject) -> aiohttp.ClientSession:
+    """A session on kubernetes_asyncio's connector; its buffer holds the largest object that etcd takes, as there."""
+    return aiohttp.ClientSession(
+        connector=pool.pool_manager.connector, connector_owner=False, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=2**21
+    )
+
+
+def _proxy_of_the_environment(server: URL) -> str | None:
+    """HTTPS_PROXY and the like, read once; None when there is none or NO_PROXY names the server."""
+    if server.host is None or proxy_bypass(server.host):
+        return None
+    return getproxies().get(server.scheme)
 
 
 def _parse(status: int, raw: bytes) -> dict[str, Any]:
