@@ -1,0 +1,81 @@
+"""Credentials of a Git remote: a Secret's data in, what a fetch sends out, with a hash that tells one identity from another.
+
+Keys as Flux reads them: https://fluxcd.io/flux/components/source/gitrepositories/#secret-reference
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+_NOT_YET = {
+    "tls.crt": "client certificates",
+    "tls.key": "client certificates",
+    "certFile": "client certificates",
+    "keyFile": "client certificates",
+    "identity": "SSH keys",
+    "githubAppID": "GitHub App keys",
+}
+
+
+class InvalidSecret(ValueError):
+    """The Secret cannot be used; the message says which key is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What one GitRepository may send. `ca` is PEM, trusted beside the system's roots and for this remote only."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+    ca: bytes = field(default=b"", repr=False)
+
+    @property
+    def identity(self) -> str:
+        """A hash of all of it: objects share a store only where they would see the same."""
+        parts = (self.username.encode(), self.password.encode(), self.bearer.encode(), self.ca)
+        return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
+
+    @property
+    def given(self) -> bool:
+        """Whether anything is sent to the remote."""
+        return bool(self.username or self.password or self.bearer)
+
+
+def read_credentials(data: Mapping[str, bytes]) -> Credentials:
+    """Return the credentials of a Secret's decoded data. Raises InvalidSecret, naming the key."""
+    for key, what in _NOT_YET.items():
+        if data.get(key):
+            raise InvalidSecret(f"the key '{key}' is there, but {what} are not supported yet; use username and password, or bearerToken")
+    ca = data.get("ca.crt") or data.get("caFile") or b""
+    if ca and b"-----BEGIN CERTIFICATE-----" not in ca:
+        raise InvalidSecret("the key 'ca.crt' (or 'caFile') holds no PEM certificate")
+    bearer = _text(data, "bearerToken")
+    if bearer:
+        return Credentials(bearer=bearer, ca=ca)
+    username, password = _text(data, "username"), _text(data, "password")
+    if username and not password:
+        raise InvalidSecret("the Secret has a username but no password")
+    if password and not username:
+        raise InvalidSecret("the Secret has a password but no username; with an access token any username will do, such as git")
+    return Credentials(username=username, password=password, ca=ca)
+
+
+def _text(data: Mapping[str, bytes], key: str) -> str:
+    try:
+        text = data.get(key, b"").decode().strip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InvalidSecret(f"the key '{key}' is not UTF-8 text") from error
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise InvalidSecret(f"the key '{key}' contains a line break or a control character")
+    return text
+
+
+def masked(text: str, credentials: Credentials = Credentials()) -> str:
+    """Return `text` without the secrets of `credentials` and without user information in URLs."""
+    for secret in (credentials.password, credentials.bearer):
+        if len(secret) > 2:
+            text = text.replace(secret, "***")
+    return _IN_URL.sub("***@", text)

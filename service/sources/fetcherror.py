@@ -1,0 +1,45 @@
+"""How a fetch fails, each with the reason of the condition that Flux's users know. All pickle: fetches also run in processes."""
+
+from service.kinds import meta
+
+
+class FetchError(Exception):
+    """The fetch brought nothing; the text says what to do and holds no secret."""
+
+    reason = meta.GIT_OPERATION_FAILED
+
+
+class AuthRefused(FetchError):
+    """The remote wants other credentials, or any."""
+
+    reason = meta.AUTHENTICATION_FAILED
+
+
+class RemoteGone(FetchError):
+    """There is no repository at the URL, or not for these credentials."""
+
+
+class RemoteFailed(FetchError):
+    """The network or the remote failed."""
+
+
+class RemoteEmpty(FetchError):
+    """The repository has no commit."""
+
+    reason = meta.EMPTY_REPOSITORY
+
+
+class NoRef(FetchError):
+    """The remote does not have the branch, tag, name or commit."""
+
+
+class NoCommit(FetchError):
+    """The ref leads to something that is no commit."""
+
+
+class Stopped(FetchError):
+    """Not finished in time."""
+
+
+class BadStore(FetchError):
+    """The store in the state folder is damaged; it is made anew."""

@@ -1,0 +1,178 @@
+"""One bare repository per URL and identity below STATE/git; objects that share it fetch into their own private refs. Nothing else moves.
+
+In: what an object wants. Out: the commit that its remote names now, with its objects in the store. Fetches run outside the event loop,
+bounded in number, and one at a time per store; nothing ever waits for one that hangs: its thread is a daemon, its process is killed.
+"""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import pygit2
+
+from service.sources.credentials import Credentials
+from service.sources.fetcherror import BadStore, FetchError, RemoteFailed, Stopped
+from service.sources.fetchprocess import Limits, in_process
+from service.sources.gitref import Wanted
+from service.sources.transfer import PRIVATE, Fetched, Request, prepare, transfer
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MOST_STUCK = 64
+KEPT_STORES = 2
+"""Stores per object: the present one, and the one before it that consumers may still read."""
+
+
+class GitStore:
+    """All stores of one state folder. Belongs to one event loop."""
+
+    def __init__(self, folder: Path, *, fetches: int = 8, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self._folder = folder
+        self._limits = limits
+        self._slots = asyncio.Semaphore(fetches)
+        self._locks: dict[Path, asyncio.Lock] = {}
+        self._stops: set[threading.Event] = set()
+        folder.mkdir(parents=True, exist_ok=True)
+        prepare(limits.connect, limits.silence)
+        self._stores: dict[str, list[Path]] = {}
+        for ref in sorted(folder.glob(f"*/{PRIVATE}*"), key=lambda path: path.stat().st_mtime):
+            self._stores.setdefault(ref.name, []).append(ref.parents[2])
+
+    def path(self, url: str, credentials: Credentials, wanted: Wanted) -> Path:
+        """Where a fetch goes. Pinned commits need all history, so they keep apart from the shallow stores."""
+        name = "\0".join((url, credentials.identity, "all" if wanted.commit else "tip"))
+        return self._folder / hashlib.sha256(name.encode()).hexdigest()[:32]
+
+    def located(self, uid: str) -> Path | None:
+        """The store of the object's last successful fetch, also of an earlier process."""
+        known = self._stores.get(uid)
+        return known[-1] if known else None
+
+    async def fetch(self, *, uid: str, url: str, credentials: Credentials, wanted: Wanted, timeout: timedelta) -> Fetched:
+        """Fetch what `wanted` leads to and return it. `url` and `wanted` are checked ones. Raises a FetchError, its text without secrets.
+
+        A damaged store is made anew, once. Cancelling ends the work too.
+        """
+        store = self.path(url, credentials, wanted)
+        request = Request(
+            store=store,
+            url=url,
+            uid=uid,
+            wanted=wanted,
+            credentials=credentials,
+            seconds=timeout.total_seconds(),
+            most_objects=self._limits.objects,
+        )
+        try:
+            async with asyncio.timeout(request.seconds), self._locks.setdefault(store, asyncio.Lock()), self._slots:
+                fetched = await self._healing(request)
+        except TimeoutError:
+            raise Stopped(f"not finished within {request.seconds:g} s; is the remote slow, or spec.timeout too short?") from None
+        await self._remember(uid, store)
+        return fetched
+
+    async def _healing(self, request: Request) -> Fetched:
+        await self._blocking(lambda _: _make(request.store))
+        try:
+            return await self._run(request)
+        except BadStore as error:
+            log.warning("git store made anew", extra={"store": str(request.store), "error": str(error)})
+            await self._blocking(lambda _: _make(request.store, anew=True))
+            return await self._run(request)
+
+    async def _run(self, request: Request) -> Fetched:
+        if request.credentials.ca and request.url.startswith("https:"):
+            return await in_process(request, self._limits)
+        return await self._blocking(lambda stopped: transfer(request, stopped))
+
+    async def _blocking(self, work: Callable[[Callable[[], bool]], T]) -> T:
+        """Run `work` in a daemon thread of its own; who waits may leave at any time, the thread is told and ends when libgit2 lets it."""
+        if len(self._stops) >= MOST_STUCK:
+            raise RemoteFailed(f"{MOST_STUCK} fetches hang in unresponsive remotes; waiting for them to end")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        stop = threading.Event()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            self._stops.discard(stop)
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]  # None only where T is
+
+        def run() -> None:
+            result, failure = None, None
+            try:
+                result = work(stop.is_set)
+            except BaseException as error:  # noqa: BLE001 - handed to the waiting task
+                failure = error
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(settle, result, failure)
+
+        self._stops.add(stop)
+        threading.Thread(target=run, name="git-fetch", daemon=True).start()
+        try:
+            return await future
+        finally:
+            stop.set()
+
+    async def _remember(self, uid: str, store: Path) -> None:
+        known = [path for path in self._stores.get(uid, []) if path != store] + [store]
+        self._stores[uid] = known[-KEPT_STORES:]
+        for path in known[:-KEPT_STORES]:
+            await self._blocking(lambda _, path=path: _drop(path, uid))  # type: ignore[misc]  # mypy wants the default typed
+
+    async def forget(self, uid: str) -> None:
+        """Remove the object's private refs, and the stores that nobody else uses."""
+        for path in self._stores.pop(uid, []):
+            async with self._locks.setdefault(path, asyncio.Lock()):
+                await self._blocking(lambda _, path=path: _drop(path, uid))  # type: ignore[misc]
+
+    async def keep_only(self, uids: set[str]) -> None:
+        """Forget what belongs to none of `uids`: objects that were deleted while nothing ran."""
+        for uid in self._stores.keys() - uids:
+            await self.forget(uid)
+
+    def close(self) -> None:
+        """Tell all running fetches to end; waits for none."""
+        for stop in self._stops:
+            stop.set()
+
+
+def _make(store: Path, anew: bool = False) -> None:
+    if anew:
+        shutil.rmtree(store, ignore_errors=True)
+    if store.exists():
+        return
+    draft = store.with_name(f".{store.name}.{secrets.token_hex(4)}")
+    pygit2.init_repository(str(draft), bare=True)
+    shutil.rmtree(draft / "hooks", ignore_errors=True)
+    try:
+        draft.rename(store)  # never half a repository under the real name
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        if not store.exists():
+            raise FetchError(f"the state folder cannot be written: {error.strerror}") from error
+
+
+def _drop(store: Path, uid: str) -> None:
+    try:
+        repo = pygit2.Repository(str(store))
+        if PRIVATE + uid in repo.references:
+            repo.references.delete(PRIVATE + uid)
+        if any(name.startswith(PRIVATE) for name in repo.references):
+            return
+    except pygit2.GitError as error:
+        log.warning("git store removed", extra={"store": str(store), "error": str(error)})
+    shutil.rmtree(store, ignore_errors=True)

@@ -1,0 +1,249 @@
+"""One fetch, blocking: a request in, the commit that the remote names for one ref out, its objects in the store.
+
+Runs in a thread (libgit2 works without the interpreter lock), or in a process of its own where a private CA is trusted: libgit2 keeps
+trusted certificates per process, so that is the only way in which one remote's CA never vouches for another remote.
+Protocol: https://git-scm.com/docs/http-protocol, depth: https://git-scm.com/docs/shallow
+
+Depth, as measured against 5,000 commits: a first fetch of depth 1 moves 0.5 MB in 0.12 s, all history 9.8 MB in 0.55 s. Later fetches
+ask without depth: the pack is the same, but depth costs another round (61 against 108 ms) and is never "nothing new" (5 against 100 ms).
+Without depth a shallow store is given all history of a ref that went back behind its oldest commit; such a pack is broken off by its
+object count, and fetched again with depth 1. Both ways leave stores that `git fsck` finds complete.
+"""
+
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pygit2
+from pygit2.enums import ConfigLevel, CredentialType
+
+from service.sources.credentials import Credentials, masked
+from service.sources.fetcherror import AuthRefused, BadStore, FetchError, NoCommit, NoRef, RemoteEmpty, RemoteFailed, RemoteGone, Stopped
+from service.sources.gitref import Wanted
+
+PRIVATE = "refs/sluice/"
+INCOMING = "refs/incoming/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one fetch needs; picklable.
+
+    `seconds` bounds all of it. More than `most_objects` in a fetch without depth is taken for history, and asked for again with depth 1.
+    """
+
+    store: Path
+    url: str
+    uid: str
+    wanted: Wanted
+    credentials: Credentials = field(repr=False)
+    seconds: float
+    most_objects: int = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What the remote has for the ref: `before` is the commit of this object's last fetch, "" the first time."""
+
+    store: Path
+    commit: str
+    before: str
+    tree: str
+    subject: str
+    author: str
+
+
+class _TooMuch(Exception):
+    """The pack holds far more than new commits."""
+
+
+class _Callbacks(pygit2.RemoteCallbacks):
+    """Ends the transfer at the deadline, when stopped, or when the pack is too big; hands out the credentials once."""
+
+    def __init__(self, request: Request, deadline: float, stopped: Callable[[], bool]) -> None:
+        super().__init__()
+        self._request = request
+        self._deadline = deadline
+        self._stopped = stopped
+        self._asked = False
+        self.most_objects = 0
+
+    def check(self) -> None:
+        if self._stopped() or time.monotonic() > self._deadline:
+            raise Stopped(f"not finished within {self._request.seconds:g} s; is the remote slow, or spec.timeout too short?")
+
+    def transfer_progress(self, stats: Any) -> None:
+        self.check()
+        if self.most_objects and stats.total_objects > self.most_objects:
+            raise _TooMuch
+
+    def sideband_progress(self, string: str) -> None:
+        self.check()
+
+    def custom_headers(self) -> list[str] | None:
+        bearer = self._request.credentials.bearer
+        return [f"Authorization: Bearer {bearer}"] if bearer else None
+
+    def credentials(self, url: str, username_from_url: str | None, allowed_types: CredentialType) -> Any:
+        known = self._request.credentials
+        if known.bearer or (self._asked and known.username):
+            raise AuthRefused("authentication failed: the remote refuses the credentials of spec.secretRef")
+        if not known.username:
+            raise AuthRefused("authentication required: the remote asks for credentials, set spec.secretRef")
+        self._asked = True
+        return pygit2.UserPass(known.username, known.password)
+
+
+def transfer(request: Request, stopped: Callable[[], bool]) -> Fetched:
+    """Fetch, and move the private ref of `request.uid` alone. Raises a FetchError; its text holds no secret."""
+    callbacks = _Callbacks(request, time.monotonic() + request.seconds, stopped)
+    try:
+        return _transfer(request, callbacks)
+    except FetchError as error:
+        raise type(error)(masked(str(error), request.credentials)) from None
+    except (pygit2.GitError, OSError, KeyError, ValueError) as error:
+        raise _translated(error, request) from None
+
+
+def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
+    repo = _opened(request.store)
+    private = PRIVATE + request.uid
+    before = _target(repo, private)
+    tip = _pinned(repo, request, callbacks, before) if request.wanted.commit else _tip(repo, request, callbacks)
+    callbacks.check()  # whoever gave up on this fetch must not see the ref move later
+    if tip != before:
+        repo.references.create(private, tip, force=True)
+    commit = repo[tip].peel(pygit2.Commit)
+    return Fetched(
+        store=request.store,
+        commit=tip,
+        before=before,
+        tree=str(commit.tree_id),
+        subject=_subject(commit.raw_message),
+        author=commit.author.name if commit.author.raw_name else "",
+    )
+
+
+def _tip(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> str:
+    """The commit at the wanted ref; tags are peeled."""
+    incoming = INCOMING + secrets.token_hex(8)
+    try:
+        _fetch(repo, request, callbacks, f"+{request.wanted.source}:{incoming}")
+        found = repo.references.get(incoming)
+        if found is None:
+            raise _missing(repo, request, callbacks)
+        try:
+            return str(found.peel(pygit2.Commit).id)
+        except pygit2.InvalidSpecError as error:
+            raise NoCommit(f"'{request.wanted.source}' of '{request.url}' does not lead to a commit") from error
+    finally:
+        if incoming in repo.references:
+            repo.references.delete(incoming)
+
+
+def _fetch(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, refspec: str) -> None:
+    first = not any(name.startswith(PRIVATE) for name in repo.references)
+    for depth in (1,) if first else (0, 1):
+        callbacks.most_objects = request.most_objects if depth == 0 else 0
+        try:
+            _remote(repo, request).fetch([refspec], callbacks=callbacks, proxy=True, depth=depth)
+            return
+        except _TooMuch:
+            continue
+        except pygit2.GitError as error:
+            if depth and "shallow" in str(error):
+                break
+            raise
+    callbacks.most_objects = 0
+    _remote(repo, request).fetch([refspec], callbacks=callbacks, proxy=True)
+
+
+def _pinned(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, before: str) -> str:
+    """The pinned commit, if it is on the branch (or on any, where none is named): a host also serves commits of forks by id."""
+    want = request.wanted
+    if before == want.commit and want.commit in repo:
+        return want.commit  # an id names the same content for ever
+    incoming = INCOMING + secrets.token_hex(8) + "/"
+    try:
+        target = incoming + want.source.removeprefix("refs/")
+        refspecs = [f"+{want.source}:{target}"] + ([] if want.label else [f"+refs/tags/*:{incoming}tags/*"])
+        _remote(repo, request).fetch(refspecs, callbacks=callbacks, proxy=True)
+        tips = [repo.references[name].peel() for name in repo.references if name.startswith(incoming)]
+        commits = [tip.id for tip in tips if isinstance(tip, pygit2.Commit)]
+        if not commits:
+            raise _missing(repo, request, callbacks)
+        if want.commit in repo and any(str(tip) == want.commit or repo.descendant_of(tip, want.commit) for tip in commits):
+            return want.commit
+        where = f"branch '{want.label}'" if want.label else "any branch or tag"
+        raise NoRef(f"unable to clone '{request.url}': commit '{want.commit}' is not on {where}")
+    finally:
+        for name in [name for name in repo.references if name.startswith(incoming)]:
+            repo.references.delete(name)
+
+
+def _missing(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> FetchError:
+    if not _remote(repo, request).list_heads(callbacks=callbacks, proxy=True):
+        return RemoteEmpty("git repository is empty")
+    return NoRef(f"unable to clone '{request.url}': couldn't find remote ref \"{request.wanted.source}\"")
+
+
+def _remote(repo: pygit2.Repository, request: Request) -> pygit2.Remote:
+    """A fresh remote each time: one that listed refs once goes on with that list. Anonymous, so it follows no tags and is not stored."""
+    return repo.remotes.create_anonymous(request.url)
+
+
+def _opened(store: Path) -> pygit2.Repository:
+    try:
+        return pygit2.Repository(str(store))
+    except pygit2.GitError as error:
+        raise BadStore(f"the Git store cannot be opened: {error}") from error
+
+
+def _target(repo: pygit2.Repository, name: str) -> str:
+    found = repo.references.get(name)
+    return str(found.target) if found is not None else ""
+
+
+def _subject(message: bytes) -> str:
+    return message.decode(errors="replace").strip().partition("\n")[0]
+
+
+def _translated(error: Exception, request: Request) -> FetchError:
+    text = masked(str(error), request.credentials)
+    lead = f"unable to clone '{masked(request.url)}': "
+    if "401" in text or "403" in text or "authentication" in text:
+        return AuthRefused(f"{lead}authentication required: {text}; check spec.secretRef and the rights of its user or token")
+    if "404" in text or "410" in text:
+        hint = "" if request.credentials.given else ", or it is private and needs spec.secretRef"
+        return RemoteGone(f"{lead}repository not found{hint}: {text}")
+    if "SSL" in text or "certificate" in text:
+        return RemoteFailed(f"{lead}{text}; a private CA belongs into the key ca.crt of spec.secretRef")
+    if "redirect" in text:
+        return RemoteFailed(f"{lead}{text}; write the address that the remote redirects to into spec.url")
+    if "timed out" in text or "timeout" in text:
+        return Stopped(f"{lead}{text}")
+    if isinstance(error, OSError | KeyError) and not isinstance(error, pygit2.GitError):
+        return BadStore(f"the Git store is damaged: {text}")
+    return RemoteFailed(f"{lead}{text}")
+
+
+def prepare(connect: timedelta, silence: timedelta) -> None:
+    """Set what libgit2 keeps per process: its network time limits, and that it reads nobody's Git configuration."""
+    pygit2.settings.server_connect_timeout = round(connect.total_seconds() * 1000)
+    pygit2.settings.server_timeout = round(silence.total_seconds() * 1000)
+    pygit2.settings.owner_validation = False  # a volume's files may belong to another user than the one we run as
+    for level in (ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
+        pygit2.settings.search_path[level] = ""
+
+
+def trust(ca: bytes) -> None:
+    """Trust the PEM certificates beside the system's, in all of this process from now on: only for a process made for one remote."""
+    with tempfile.NamedTemporaryFile(prefix="ca-", suffix=".pem") as file:
+        file.write(ca)
+        file.flush()
+        pygit2.settings.set_ssl_cert_locations(file.name, None)
