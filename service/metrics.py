@@ -12,7 +12,9 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
         on = self.registry
         self.hook_seconds = Histogram("gotk_receiver_http_request_duration_seconds", "Hook requests", ["code"], registry=on, buckets=FAST)
-        self.event_seconds = Histogram("gotk_event_http_request_duration_seconds", "Event intake requests", ["code"], registry=on, buckets=FAST)
+        self.event_seconds = Histogram(
+            "gotk_event_http_request_duration_seconds", "Event intake requests", ["code"], registry=on, buckets=FAST
+        )
         self.reconcile_seconds = Histogram("gotk_reconcile_duration_seconds", "Reconciles", ["kind", "name", "namespace"], registry=on)
         self.reconcile_total = Counter("sluice_reconcile_total", "Reconciles by outcome", ["kind", "outcome"], registry=on)
         self.moved_total = Counter("sluice_moved_total", "Kustomizations moved to a new revision without a build", registry=on)

@@ -17,7 +17,14 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PRELOAD = ("yaml", "pygit2", "service.kustomize.build", "service.sources.tree", "service.sources.artifact", "service.kustomizations.building")
+PRELOAD = (
+    "yaml",
+    "pygit2",
+    "service.kustomize.build",
+    "service.sources.tree",
+    "service.sources.artifact",
+    "service.kustomizations.building",
+)
 
 
 def _too_long(_signal: int, _frame: FrameType | None) -> None:

@@ -4,12 +4,15 @@ https://github.com/kubernetes/community/blob/master/contributors/devel/sig-archi
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal
 
 from service.kinds.meta import Condition
 
-NEGATIVE = frozenset({"Reconciling", "Stalled", "FetchFailed", "ArtifactOutdated", "StorageOperationFailed", "BuildFailed", "IncludeUnavailable"})
+NEGATIVE = frozenset(
+    {"Reconciling", "Stalled", "FetchFailed", "ArtifactOutdated", "StorageOperationFailed", "BuildFailed", "IncludeUnavailable"}
+)
 _ORDER = ("Reconciling", "Stalled", "Ready")
 
 
@@ -23,41 +26,15 @@ def merged(before: Sequence[Condition], now: Iterable[Condition]) -> tuple[Condi
         elif old is None or (old.status, old.reason, old.message) != (condition.status, condition.reason, condition.message):
             by_type[condition.type] = condition
         else:
-            by_type[condition.type] = _replace_generation(old, condition.observed_generation)
+            by_type[condition.type] = replace(old, observed_generation=condition.observed_generation)
     return tuple(sorted(by_type.values(), key=lambda c: (_ORDER.index(c.type) if c.type in _ORDER else len(_ORDER), c.type)))
 
 
-def _replace_generation(old: Condition, generation: int) -> Condition:
-    return Condition(
-        type=old.type,
-        status=old.status,
-        reason=old.reason,
-        message=old.message,
-        observed_generation=generation,
-        last_transition_time=old.last_transition_time,
-    )
-
-
-def to_json(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
-    """The list as it stands in status."""
-    return [
-        {
-            "type": c.type,
-            "status": c.status,
-            "reason": c.reason,
-            "message": c.message,
-            "observedGeneration": c.observed_generation,
-            "lastTransitionTime": c.last_transition_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        for c in conditions
-    ]
-
-
-def condition(kind: str, status: str, reason: str, message: str, generation: int) -> Condition:
+def condition(kind: str, status: Literal["True", "False", "Unknown"], reason: str, message: str, generation: int) -> Condition:
     """A condition as of now."""
     return Condition(
         type=kind,
-        status=status,  # type: ignore[arg-type]  # True, False or Unknown by the callers in this package
+        status=status,
         reason=reason,
         message=message,
         observed_generation=generation,

@@ -1,7 +1,7 @@
 """How a reconcile ends: with an Outcome, or with an error that says what follows from it.
 
 `Stalled`: a person must act, the object is not tried again until it or what it names changes. `Waiting`: something else must happen
-first, with the time after which to look again at the latest. `Failed`: tried again with back-off. Each carries the condition's reason and message.
+first, with the time after which to look again at the latest. `Failed`: tried again with back-off. Each carries reason and message.
 """
 
 from dataclasses import dataclass

@@ -51,6 +51,11 @@ class Queue:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def has_due(self) -> bool:
+        """Whether something could be taken right now."""
+        return bool(self._ready)
+
     def waits(self, key: ObjectKey) -> bool:
         """Whether the object is running or due now (not merely on its timer)."""
         found = self._waiting.get(key)
@@ -145,4 +150,4 @@ def _merged(before: _Waiting | None, wish: _Waiting) -> _Waiting:
 def _backoff(failures: int) -> timedelta:
     """Doubling from 750 ms to 15 minutes, with up to a tenth of jitter so that many failures do not retry in step."""
     wait = min(LAST_RETRY, FIRST_RETRY * 2 ** min(failures - 1, 20))
-    return wait * random.uniform(0.9, 1.0)  # noqa: S311 - jitter, not a secret
+    return timedelta(seconds=wait.total_seconds() * random.uniform(0.9, 1.0))  # noqa: S311 - jitter, not a secret

@@ -6,8 +6,7 @@ The one place that catches every exception: a defect in one run is logged once w
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -48,6 +47,9 @@ class Worker:
         self.name = name
         self.queue = Queue()
         self.on_run: list[Callable[[Run], None]] = []
+        self.idle = asyncio.Event()  # no run is under way and none is due
+        self.idle.set()
+        self._under_way = 0
         self._reconcilers = reconcilers
         self._gate = gate
         self._concurrency = concurrency
@@ -61,26 +63,24 @@ class Worker:
     async def run(self) -> None:
         """Serve the queue whenever the gate is open, until stopped."""
         while not self._stopping.is_set():
-            if await self._first(self._gate.wait_open(), self._stopping.wait()) == 1:
-                return
-            with suppress(asyncio.CancelledError):
+            await first(self._gate.wait_open(), self._stopping.wait())
+            if self._gate.is_open:
                 await self._serve_until_shut()
-                return
 
     async def _serve_until_shut(self) -> None:
-        """Raises CancelledError into the runs when the gate shuts; returns when the queue is closed and the runs have ended."""
+        """Cancel the runs when the gate shuts; return when the queue is closed and the runs have ended."""
         serving = asyncio.create_task(self._serve(), name=f"{self.name}.serve")
         watching = asyncio.create_task(self._gate.wait_shut(), name=f"{self.name}.gate")
         try:
             await asyncio.wait((serving, watching), return_when=asyncio.FIRST_COMPLETED)
-            if not serving.done():
+            if serving.done():
+                serving.result()
+            else:
                 log.warning("lease lost, runs are cancelled", extra={"controller": self.name})
-                serving.cancel()
-            await serving
         finally:
-            for task in (serving, watching):
-                task.cancel()
-            await asyncio.gather(serving, watching, return_exceptions=True)
+            serving.cancel()
+            watching.cancel()
+            await asyncio.wait((serving, watching))
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -89,7 +89,14 @@ class Worker:
 
     async def _take_all(self) -> None:
         while (taken := await self.queue.take()) is not None:
-            await self._one(*taken)
+            self._under_way += 1
+            self.idle.clear()
+            try:
+                await self._one(*taken)
+            finally:
+                self._under_way -= 1
+                if not self._under_way and not self.queue.has_due:
+                    self.idle.set()
 
     async def _one(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> None:
         token = trace.set(next((t.trace for t in triggers if t.trace), "") or new_trace())
@@ -123,17 +130,16 @@ class Worker:
             return Outcome(result="failed", requeue_after=error.retry_after, backoff=error.retry_after is None, message=error.message)
         except ReconcileError as error:
             return Outcome(result="failed", backoff=True, message=error.message)
-        except Exception as error:  # noqa: BLE001 - the one place
+        except Exception as error:
             log.exception("reconcile broke", extra={"object": str(key)})
             return Outcome(result="failed", backoff=True, message=f"internal error: {type(error).__name__}")
 
-    @staticmethod
-    async def _first(*waits: object) -> int:
-        """Index of the first of the awaitables to end; the others are cancelled."""
-        tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]  # coroutines of any result
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return next(index for index, task in enumerate(tasks) if task.done())
-        finally:
-            for task in tasks:
-                task.cancel()
+
+async def first(*waits: Coroutine[None, None, object]) -> None:
+    """Return when the first of the coroutines ends; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

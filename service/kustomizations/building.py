@@ -1,0 +1,95 @@
+"""One build, in a worker process: a Git tree in, objects ready to be sent out, with everything that was read on the way.
+
+What crosses the process border is small: paths and options in; bytes, digests and read tokens out. Nothing is parsed again by the service.
+Rules after the build: fluxcd/pkg/ssa `normalize` (status dropped, stringData folded into data) and kustomize-controller's owner labels.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from service.cluster.built import Built
+from service.kinds.meta import KUSTOMIZE_GROUP
+from service.kustomize.build import BuildOptions, build
+from service.kustomize.cache import ParseCache
+from service.kustomize.tree import Recording, seen
+from service.sources.tree import GitTree, IgnoreFiles, open_tree
+
+OWNER_NAME, OWNER_NAMESPACE = f"{KUSTOMIZE_GROUP}/name", f"{KUSTOMIZE_GROUP}/namespace"
+PARSE_CACHE_BYTES = 32 * 2**20
+_parsed = ParseCache(PARSE_CACHE_BYTES)  # one for each worker process; no answer depends on it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOrder:
+    """What to build. `path` is relative to the tree's root."""
+
+    store_path: Path
+    tree: str
+    ignore: IgnoreFiles
+    path: str
+    owner_name: str
+    owner_namespace: str
+    options: BuildOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """The objects in build order and the reads: token by key, see service.kustomize.tree."""
+
+    objects: tuple[Built, ...]
+    reads: Mapping[str, str]
+
+
+def run_build(order: BuildOrder) -> BuildResult:
+    """Build in this process. Raises BuildError."""
+    tree = Recording(open_tree(order.store_path, order.tree, order.ignore))
+    made = build(tree, order.path, options=order.options, cache=_parsed)
+    labels = {OWNER_NAME: order.owner_name, OWNER_NAMESPACE: order.owner_namespace}
+    return BuildResult(objects=tuple(_ready(object_, labels) for object_ in made.objects), reads=dict(made.reads))
+
+
+def read_tokens(store_path: Path, tree: str, ignore: IgnoreFiles, keys: tuple[str, ...]) -> dict[str, str]:
+    """The tokens that `keys` have in another tree."""
+    there: GitTree = open_tree(store_path, tree, ignore)
+    return {key: seen(there, key) for key in keys}
+
+
+def _ready(object_: Mapping[str, Any], labels: Mapping[str, str]) -> Built:
+    """The object as it is sent: owner labels put in (commonMetadata may override them), status out, bytes sorted."""
+    body = dict(object_)
+    metadata = dict(body.get("metadata") or {})
+    metadata["labels"] = {**labels, **(metadata.get("labels") or {})}
+    body["metadata"] = metadata
+    if body.get("kind") != "CustomResourceDefinition":
+        body.pop("status", None)
+    if body.get("kind") == "Secret" and body.get("apiVersion") == "v1":
+        _fold_string_data(body)
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return Built(
+        api_version=str(body.get("apiVersion", "")),
+        kind=str(body["kind"]),
+        namespace=str(metadata.get("namespace") or ""),
+        name=str(metadata["name"]),
+        digest=hashlib.sha256(text).hexdigest(),
+        body=text,
+        annotations=metadata.get("annotations") or {},
+        labels=metadata["labels"],
+    )
+
+
+def _fold_string_data(secret: dict[str, Any]) -> None:
+    """What the API server does with stringData, done here, so that the field manager owns `data` and drift is seen there."""
+    plain = secret.pop("stringData", None)
+    if plain:
+        secret["data"] = {
+            **(secret.get("data") or {}),
+            **{key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()},
+        }
+
+
+__all__ = ["BuildOrder", "BuildResult", "read_tokens", "replace", "run_build"]

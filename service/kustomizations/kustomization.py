@@ -1,0 +1,211 @@
+"""The reconciler of Kustomizations: decides whether an object runs, moves, waits or stalls, and reports how it ended.
+
+In: a key from the queue. Out: objects applied and pruned, the status, the event. What a run does lies in `run`, deletion in `deletion`.
+Order and semantics: kustomize-controller 1.9, internal/controller/kustomization_controller.go.
+"""
+
+import asyncio
+import logging
+import random
+from datetime import timedelta
+
+from service.cluster.client import ApiAway, ApiError
+from service.kinds.codec import Invalid, decode, refused_fields
+from service.kinds.kustomize import Kustomization
+from service.kinds.meta import (
+    ACCESS_DENIED,
+    ARTIFACT_FAILED,
+    DEPENDENCY_NOT_READY,
+    FINALIZER,
+    RECONCILIATION_FAILED,
+    VALIDATION_FAILED,
+    ObjectKey,
+)
+from service.kustomizations.building import read_tokens
+from service.kustomizations.catalog import Settled, dependencies, source_key
+from service.kustomizations.deletion import finalize
+from service.kustomizations.pushes import COMPARE_LIMIT
+from service.kustomizations.records import ENGINE, Record, due_in
+from service.kustomizations.run import Rooms, Run
+from service.kustomizations.status import Ended
+from service.reconcile.outcome import Failed, Outcome, ReconcileError, Stalled, Waiting
+from service.reconcile.queue import CHANGE, Trigger
+from service.sources.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+DEPENDENCY_RETRY = timedelta(seconds=30)
+SOURCE_RETRY = timedelta(seconds=30)
+AWAY_RETRY = timedelta(seconds=2)
+
+
+class KustomizationReconciler:
+    """See service.reconcile.worker.Reconciler."""
+
+    kind = "Kustomization"
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    async def reconcile(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> Outcome:
+        rooms = self._rooms
+        raw = rooms.catalog.raw(key)
+        if raw is None:
+            rooms.waits.cancel(key)
+            await rooms.reports.abandon(key)
+            await rooms.records.drop(key)
+            return Outcome(result="gone")
+        try:
+            found = decode(Kustomization, raw)
+        except Invalid as error:
+            rooms.waits.cancel(key)
+            await rooms.reports.invalid(key, raw, f"{error}")
+            return Outcome(result="stalled", message=str(error))
+        run = Run(rooms=rooms, key=key, found=found, raw=raw, triggers=triggers)
+        try:
+            return await self._decided(run)
+        except asyncio.CancelledError:
+            raise
+        except ApiAway as error:
+            log.warning("cluster away, tried again soon", extra={"object": str(key), "error": str(error)})
+            return Outcome(result="failed", requeue_after=AWAY_RETRY * random.uniform(0.8, 1.2), message=str(error))  # noqa: S311 - jitter
+        except ReconcileError as error:
+            return await self._ended_early(run, error)
+        except ApiError as error:
+            return await self._ended_early(run, Failed(RECONCILIATION_FAILED, str(error)))
+
+    async def _decided(self, run: Run) -> Outcome:
+        rooms, found = self._rooms, run.found
+        if found.metadata.deletion_timestamp is not None:
+            rooms.waits.cancel(run.key)
+            return await finalize(run)
+        if found.spec.suspend:
+            rooms.waits.cancel(run.key)
+            rooms.sweep.drop(run.key)
+            await rooms.reports.suspended(found, run.raw)
+            return Outcome(result="suspended")
+        self._check_fields(run)
+        snapshot = self._snapshot(run)
+        run.snapshot = snapshot
+        self._check_dependencies(run, snapshot)
+        record = await rooms.records.load(run.key, found.metadata.uid)
+        if record is not None and self._settled_before(run, record):
+            wait = due_in(found, record.basis)
+            if (
+                record.basis.tree == snapshot.tree
+                and record.basis.revision == snapshot.revision
+                and found.status.last_applied_revision == snapshot.revision
+            ):
+                self._settle(run, snapshot, record)
+                return Outcome(result="unchanged", requeue_after=wait)
+            if await self._reads_same(snapshot, record):
+                self._move(run, snapshot, record)
+                return Outcome(result="unchanged", requeue_after=wait)
+            run.before = record
+        if not rooms.shadow and FINALIZER not in found.metadata.finalizers:
+            await rooms.reports.add_finalizer(run.raw, FINALIZER)
+        rooms.waits.cancel(run.key)
+        rooms.sweep.drop(run.key)
+        async with asyncio.timeout(found.spec.effective_timeout.total_seconds()) as limit:
+            try:
+                outcome = await run.perform()
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                raise Failed(RECONCILIATION_FAILED, f"not done within {found.spec.effective_timeout}; raise spec.timeout") from error
+        return outcome
+
+    def _check_fields(self, run: Run) -> None:
+        refused = refused_fields(run.raw)
+        if refused:
+            names = ", ".join(refused)
+            raise Stalled(
+                VALIDATION_FAILED,
+                f"{names}: not carried out by this version of sluice; nothing was applied or pruned. Remove it, or leave this object to Flux",
+            )
+        namespace = run.found.spec.source_ref.namespace
+        if self._rooms.no_cross_namespace and namespace not in (None, run.key.namespace):
+            raise Stalled(ACCESS_DENIED, f"can't access '{source_key(run.found)}', cross-namespace references have been blocked")
+
+    def _snapshot(self, run: Run) -> Snapshot:
+        """The source as this process last fetched it. Raises Waiting while there is none."""
+        key = source_key(run.found)
+        snapshot = self._rooms.snapshots.get(key)
+        if snapshot is not None:
+            return snapshot
+        if not self._rooms.source_exists(key):
+            message = f"{key.kind} '{key.namespace}/{key.name}' not found; it is waited for"
+            raise Waiting(ARTIFACT_FAILED, message, min(SOURCE_RETRY, run.found.spec.effective_retry_interval))
+        raise Waiting(ARTIFACT_FAILED, f"Source artifact not found, retrying in {SOURCE_RETRY.seconds}s", SOURCE_RETRY)
+
+    def _check_dependencies(self, run: Run, snapshot: Snapshot) -> None:
+        for need in dependencies(run.found):
+            if self._rooms.no_cross_namespace and need.namespace != run.key.namespace:
+                raise Stalled(ACCESS_DENIED, f"can't access '{need}', cross-namespace references have been blocked")
+            settled = self._rooms.catalog.settled(need)
+            name = f"{need.namespace}/{need.name}"
+            if settled is None:
+                raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' not found", DEPENDENCY_RETRY)
+            if not settled.ready:
+                raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' is not ready", DEPENDENCY_RETRY)
+            other = self._rooms.catalog.raw(need)
+            same_source = other is not None and source_key(decode(Kustomization, other)) == snapshot.key
+            if same_source and settled.revision != snapshot.revision:
+                raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' revision is not up to date", DEPENDENCY_RETRY)
+
+    def _settled_before(self, run: Run, record: Record) -> bool:
+        """Whether the last run was whole, for this very object and rules, and nothing asks for a full one."""
+        found, basis = run.found, record.basis
+        ready = any(c.type == "Ready" and c.status == "True" for c in found.status.conditions)
+        known = self._rooms.catalog.settled(run.key)
+        whole = known is not None and known.ready and known.generation == found.metadata.generation == basis.generation
+        same = (
+            basis.engine == ENGINE
+            and run.snapshot is not None
+            and basis.ignore_digest == run.snapshot.ignore_digest
+            and basis.source == run.snapshot.key
+        )
+        asked = found.metadata.requested_at not in ("", found.status.last_handled_reconcile_at or "")
+        direct = any(trigger.reason == "hook" for trigger in run.triggers)
+        due = due_in(found, basis)
+        return ready and whole and same and not (asked or direct or run.unfinished) and (due is None or due > timedelta(0))
+
+    async def _reads_same(self, snapshot: Snapshot, record: Record) -> bool:
+        """Whether everything that the record's build read is the same in the snapshot."""
+        if record.basis.tree == snapshot.tree:
+            return True
+        arguments = (snapshot.store_path, snapshot.tree, snapshot.ignore, tuple(record.reads))
+        return await self._rooms.workers.run(read_tokens, *arguments, timeout=COMPARE_LIMIT) == dict(record.reads)
+
+    def _settle(self, run: Run, snapshot: Snapshot, record: Record) -> None:
+        self._rooms.catalog.settle(run.key, Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True))
+
+    def _move(self, run: Run, snapshot: Snapshot, record: Record) -> None:
+        self._rooms.records.move(run.key, tree=snapshot.tree, revision=snapshot.revision)
+        self._settle(run, snapshot, record)
+        self._rooms.on_move(run.key, snapshot.revision)
+        self._wake_dependents(run.key)
+
+    def _wake_dependents(self, key: ObjectKey) -> None:
+        for dependent in self._rooms.catalog.dependents(key):
+            self._rooms.queue.add(dependent, trigger=Trigger(reason="dependency"), priority=CHANGE)
+
+    async def _ended_early(self, run: Run, error: ReconcileError) -> Outcome:
+        """Put the error where people look: the status, an event, the log. The outcome says when to try again."""
+        spec = run.found.spec
+        stalled = isinstance(error, Stalled)
+        self._rooms.catalog.settle(run.key, Settled(generation=run.found.metadata.generation, revision="", ready=False))
+        if isinstance(error, Waiting) and self._soon(run):
+            return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)  # no word about a moment's wait
+        revision = run.snapshot.revision if run.snapshot else ""
+        ended = Ended(revision=revision, ready=False, reason=error.reason, message=error.message, stalled=stalled, inventory=run.tracked())
+        await run.report(ended)
+        if stalled:
+            return Outcome(result="stalled", message=error.message)
+        if isinstance(error, Waiting):
+            return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)
+        retry = error.retry_after if isinstance(error, Failed) and error.retry_after is not None else spec.effective_retry_interval
+        return Outcome(result="failed", requeue_after=retry, message=error.message)
+
+    def _soon(self, run: Run) -> bool:
+        """Whether a dependency is about to run, so that its event will end this wait."""
+        return any(self._rooms.queue.waits(need) or self._rooms.waits.waiting(need) for need in dependencies(run.found))

@@ -1,0 +1,124 @@
+"""A new revision of a source: which of its consumers run, which merely move.
+
+Work in proportion to the change: the two trees are compared top down, the paths that differ are looked up in the index of reads, and only those reads are compared. Consumers that the change does not concern cost a set lookup now and one status write later, in the sweep.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from service.kinds.meta import ObjectKey
+from service.kustomizations.building import read_tokens
+from service.kustomizations.catalog import Catalog, Settled
+from service.kustomizations.records import ENGINE, Record, Records, path_of
+from service.reconcile.queue import HOOK, SWEEP, Queue, Trigger
+from service.sources.snapshot import Snapshot, touched
+from service.workers import Workers
+
+log = logging.getLogger(__name__)
+COMPARE_LIMIT = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """A snapshot and the triggers that brought it."""
+
+    snapshot: Snapshot
+    triggers: tuple[Trigger, ...] = ()
+
+
+class Pushes:
+    """A room: takes each new snapshot of each source, newest only."""
+
+    def __init__(
+        self, *, catalog: Catalog, records: Records, workers: Workers, queue: Queue, on_move: Callable[[ObjectKey, str], None]
+    ) -> None:
+        self._catalog = catalog
+        self._records = records
+        self._workers = workers
+        self._queue = queue
+        self._on_move = on_move
+        self._pending: dict[ObjectKey, Push] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    def arrived(self, push: Push) -> None:
+        """Called by the source room as soon as a fetch has moved."""
+        before = self._pending.pop(push.snapshot.key, None)
+        triggers = (before.triggers if before else ()) + push.triggers
+        self._pending[push.snapshot.key] = Push(snapshot=push.snapshot, triggers=triggers)
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until stopped, and until what has arrived is spread."""
+        while not (self._stopping and not self._pending):
+            self._wake.clear()
+            while self._pending:
+                source = next(iter(self._pending))
+                await self._spread(self._pending.pop(source))
+            if not self._stopping:
+                await self._wake.wait()
+
+    async def _spread(self, push: Push) -> None:
+        snapshot = push.snapshot
+        by_tree: dict[str, dict[ObjectKey, Record]] = defaultdict(dict)
+        run: set[ObjectKey] = set()
+        for key in self._catalog.of_source(snapshot.key):
+            record = self._movable(key, snapshot)
+            if record is None:
+                run.add(key)
+            else:
+                by_tree[record.basis.tree][key] = record
+        still: dict[ObjectKey, Record] = {}
+        for tree, records in by_tree.items():
+            concerned = await self._concerned(snapshot, tree, records)
+            run |= concerned
+            still |= {key: record for key, record in records.items() if key not in concerned}
+        for key in run:
+            for trigger in push.triggers or (Trigger(reason="source"),):
+                self._queue.add(key, trigger=trigger, priority=HOOK)
+        self._move(snapshot, still)
+        log.info(
+            "revision spread", extra={"object": str(snapshot.key), "revision": snapshot.revision, "run": len(run), "still": len(still)}
+        )
+
+    def _movable(self, key: ObjectKey, snapshot: Snapshot) -> Record | None:
+        """The record of an object whose last run was whole, for this generation, and not waiting to run anyway."""
+        record, object_ = self._records.get(key), self._catalog.raw(key)
+        if record is None or object_ is None or self._queue.waits(key):
+            return None
+        settled = self._catalog.settled(key)
+        generation = object_["metadata"].get("generation")
+        whole = settled is not None and settled.ready and settled.generation == generation == record.basis.generation
+        same_rules = record.basis.ignore_digest == snapshot.ignore_digest and record.basis.engine == ENGINE
+        return record if whole and same_rules and record.uid == object_["metadata"].get("uid") else None
+
+    async def _concerned(self, snapshot: Snapshot, tree: str, records: Mapping[ObjectKey, Record]) -> set[ObjectKey]:
+        """Those last built from `tree` whose recorded reads have changed in the snapshot."""
+        if tree == snapshot.tree:
+            return set()
+        paths = await self._workers.run(touched, snapshot.store_path, tree, snapshot.tree, timeout=COMPARE_LIMIT)
+        candidates = self._records.readers(snapshot.key, paths) & records.keys()
+        reads = {read: token for key in candidates for read, token in records[key].reads.items() if path_of(read) in paths}
+        if not reads:
+            return set()
+        now = await self._workers.run(read_tokens, snapshot.store_path, snapshot.tree, snapshot.ignore, tuple(reads), timeout=COMPARE_LIMIT)
+        changed = {read for read, token in reads.items() if now[read] != token}
+        return {key for key in candidates if not changed.isdisjoint(records[key].reads)}
+
+    def _move(self, snapshot: Snapshot, still: Mapping[ObjectKey, Record]) -> None:
+        """Settle the unconcerned at the new revision; those with dependencies ask the reconciler, which waits for these first."""
+        for key, record in still.items():
+            if self._catalog.needs(key) or self._records.get(key) is not record:
+                self._queue.add(key, trigger=Trigger(reason="source"), priority=SWEEP)
+                continue
+            self._records.move(key, tree=snapshot.tree, revision=snapshot.revision)
+            self._catalog.settle(key, Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True))
+            self._on_move(key, snapshot.revision)

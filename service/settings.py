@@ -1,0 +1,169 @@
+"""Flags and environment -> one frozen Settings value, read once at the start. Every flag `--some-name` is also `SLUICE_SOME_NAME`."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+KINDS = ("GitRepository", "Kustomization", "Receiver", "Alert", "Provider")
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class BadSettings(Exception):
+    """A flag or variable that cannot be used; the message names it and says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a port listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """`HOST:PORT`, `:PORT` (all interfaces) or `[V6]:PORT`. Raises ValueError."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"{text!r} is not HOST:PORT")
+        return cls(host=host.strip("[]") or "0.0.0.0", port=int(port))  # noqa: S104 - asked for by an empty host
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `sluice serve` runs with."""
+
+    state: Path
+    kubeconfig: Path | None
+    embedded: Path | None
+    simulate_workloads: bool
+    listen: Address
+    probes: Address
+    cluster: Address
+    admin: Address
+    artifact_host: str
+    kinds: frozenset[str]
+    watch_label_selector: str
+    runtime_namespace: str
+    shadow: bool
+    no_cross_namespace_refs: bool
+    log_format: Literal["json", "text"]
+    log_level: str
+    concurrency: int
+    processes: int
+    grace: timedelta
+
+
+def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str] = os.environ) -> None:
+    """Declare every flag, with its default from the environment."""
+
+    def option(flag: str, default: str | None, words: str, *, choices: Sequence[str] | None = None) -> None:
+        variable = "SLUICE_" + flag.replace("-", "_").upper()
+        shown = f"{words} [{variable}]" + (f" (default {default})" if default else "")
+        parser.add_argument(
+            f"--{flag}", default=environment.get(variable, default), help=shown, choices=choices, metavar=None if choices else "X"
+        )
+
+    def switch(flag: str, words: str) -> None:
+        variable = "SLUICE_" + flag.replace("-", "_").upper()
+        on = environment.get(variable, "").lower() in ("1", "true", "yes", "on")
+        parser.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, default=on, help=f"{words} [{variable}]")
+
+    option("state", "sluice-state", "folder for everything durable: inbox, alerts, Git stores, artifacts")
+    option("kubeconfig", None, "the cluster; without it $KUBECONFIG, or the Pod's service account")
+    option("embedded", None, "serve a small Kubernetes API from this folder and run on it; needs no cluster")
+    switch("simulate-workloads", "with --embedded: make Deployments and the like ready (simulated)")
+    option("listen", "127.0.0.1:9292", "webhooks, the only port that faces outside")
+    option("probes", "127.0.0.1:8080", "/healthz, /readyz, /metrics")
+    option("cluster", "127.0.0.1:9090", "artifacts and event intake, for others in the cluster")
+    option("admin", "127.0.0.1:9440", "for you: loopback only, with the token in STATE/admin.token")
+    option("artifact-host", "", "host[:port] that others in the cluster reach --cluster by; goes into status.artifact.url")
+    option("kinds", ",".join(KINDS), "the kinds this process reconciles")
+    option("watch-label-selector", "", "only objects with these labels (Flux's sharding key)")
+    option("runtime-namespace", _namespace(environment), "namespace of the Leases")
+    switch("shadow", "compute and report everything, write nothing to the cluster, send nothing")
+    switch("no-cross-namespace-refs", "refuse references to other namespaces")
+    option("log-format", "json", "how logs look", choices=("json", "text"))
+    option("log-level", "info", "how much is logged", choices=("debug", "info", "warning", "error"))
+    option("concurrency", "8", "reconciles at once, for each controller")
+    option("processes", str(max(1, min(4, os.cpu_count() or 1))), "worker processes for building and parsing")
+    option("grace", "20", "seconds for what is under way to finish at SIGTERM")
+
+
+def read(arguments: argparse.Namespace) -> Settings:
+    """The settings from parsed arguments. Raises BadSettings."""
+    kinds = frozenset(kind.strip() for kind in arguments.kinds.split(",") if kind.strip())
+    _check_kinds(kinds)
+    if arguments.embedded and arguments.kubeconfig:
+        raise BadSettings("--embedded and --kubeconfig exclude each other: choose the cluster that the service runs on")
+    admin = _address("admin", arguments.admin)
+    if not admin.is_loopback:
+        raise BadSettings(
+            f"--admin {admin}: this port shows everything, so it listens on loopback only; use `kubectl port-forward` to reach it"
+        )
+    cluster = _address("cluster", arguments.cluster)
+    return Settings(
+        state=Path(arguments.state),
+        kubeconfig=Path(arguments.kubeconfig) if arguments.kubeconfig else None,
+        embedded=Path(arguments.embedded) if arguments.embedded else None,
+        simulate_workloads=arguments.simulate_workloads,
+        listen=_address("listen", arguments.listen),
+        probes=_address("probes", arguments.probes),
+        cluster=cluster,
+        admin=admin,
+        artifact_host=arguments.artifact_host or str(cluster),
+        kinds=kinds,
+        watch_label_selector=arguments.watch_label_selector,
+        runtime_namespace=arguments.runtime_namespace,
+        shadow=arguments.shadow,
+        no_cross_namespace_refs=arguments.no_cross_namespace_refs,
+        log_format=arguments.log_format,
+        log_level=arguments.log_level,
+        concurrency=_number("concurrency", arguments.concurrency, 1, 64),
+        processes=_number("processes", arguments.processes, 1, 64),
+        grace=timedelta(seconds=_number("grace", arguments.grace, 0, 3600)),
+    )
+
+
+def _check_kinds(kinds: frozenset[str]) -> None:
+    unknown = kinds - set(KINDS)
+    if unknown:
+        raise BadSettings(f"--kinds: {', '.join(sorted(unknown))} not known; this version runs {', '.join(KINDS)}")
+    if not kinds:
+        raise BadSettings(f"--kinds is empty; choose from {', '.join(KINDS)}")
+    if "Kustomization" in kinds and "GitRepository" not in kinds:
+        raise BadSettings("--kinds: Kustomization needs GitRepository in the same process, since builds read Git's objects directly")
+    if ("Alert" in kinds) != ("Provider" in kinds):
+        raise BadSettings("--kinds: Alert and Provider belong together")
+
+
+def _address(flag: str, text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise BadSettings(f"--{flag}: {error}") from error
+
+
+def _number(flag: str, text: str, least: int, most: int) -> int:
+    if not str(text).isdigit() or not least <= int(text) <= most:
+        raise BadSettings(f"--{flag} {text}: a number from {least} to {most} is needed")
+    return int(text)
+
+
+def _namespace(environment: Mapping[str, str]) -> str:
+    if environment.get("RUNTIME_NAMESPACE"):
+        return environment["RUNTIME_NAMESPACE"]
+    try:
+        return NAMESPACE_FILE.read_text().strip() or "flux-system"
+    except OSError:
+        return "flux-system"
