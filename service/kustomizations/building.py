@@ -8,29 +8,26 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from service.cluster.built import Built
-from service.kinds.meta import KUSTOMIZE_GROUP
+from service.kinds.meta import OWNER_NAME, OWNER_NAMESPACE
 from service.kustomize.build import BuildOptions, build
 from service.kustomize.cache import ParseCache
 from service.kustomize.tree import Recording, seen
-from service.sources.tree import GitTree, IgnoreFiles, open_tree
+from service.sources.snapshot import Snapshot
+from service.sources.tree import GitTree
 
-OWNER_NAME, OWNER_NAMESPACE = f"{KUSTOMIZE_GROUP}/name", f"{KUSTOMIZE_GROUP}/namespace"
 PARSE_CACHE_BYTES = 32 * 2**20
 _parsed = ParseCache(PARSE_CACHE_BYTES)  # one for each worker process; no answer depends on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOrder:
-    """What to build. `path` is relative to the tree's root."""
+    """What to build: a folder of a snapshot, "" is its root."""
 
-    store_path: Path
-    tree: str
-    ignore: IgnoreFiles
+    snapshot: Snapshot
     path: str
     owner_name: str
     owner_namespace: str
@@ -47,16 +44,16 @@ class BuildResult:
 
 def run_build(order: BuildOrder) -> BuildResult:
     """Build in this process. Raises BuildError."""
-    tree = Recording(open_tree(order.store_path, order.tree, order.ignore))
+    tree = Recording(GitTree.open(order.snapshot))
     made = build(tree, order.path, options=order.options, cache=_parsed)
     labels = {OWNER_NAME: order.owner_name, OWNER_NAMESPACE: order.owner_namespace}
     return BuildResult(objects=tuple(_ready(object_, labels) for object_ in made.objects), reads=dict(made.reads))
 
 
-def read_tokens(store_path: Path, tree: str, ignore: IgnoreFiles, keys: tuple[str, ...]) -> dict[str, str]:
-    """The tokens that `keys` have in another tree."""
-    there: GitTree = open_tree(store_path, tree, ignore)
-    return {key: seen(there, key) for key in keys}
+def read_tokens(snapshot: Snapshot, keys: tuple[str, ...]) -> dict[str, str]:
+    """The tokens that `keys` have in a snapshot. Raises SnapshotGone."""
+    tree = GitTree.open(snapshot)
+    return {key: seen(tree, key) for key in keys}
 
 
 def _ready(object_: Mapping[str, Any], labels: Mapping[str, str]) -> Built:
@@ -91,5 +88,3 @@ def _fold_string_data(secret: dict[str, Any]) -> None:
             **{key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()},
         }
 
-
-__all__ = ["BuildOrder", "BuildResult", "read_tokens", "replace", "run_build"]

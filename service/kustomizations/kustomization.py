@@ -173,8 +173,7 @@ class KustomizationReconciler:
         """Whether everything that the record's build read is the same in the snapshot."""
         if record.basis.tree == snapshot.tree:
             return True
-        arguments = (snapshot.store_path, snapshot.tree, snapshot.ignore, tuple(record.reads))
-        return await self._rooms.workers.run(read_tokens, *arguments, timeout=COMPARE_LIMIT) == dict(record.reads)
+        return await self._rooms.workers.run(read_tokens, snapshot, tuple(record.reads), timeout=COMPARE_LIMIT) == dict(record.reads)
 
     def _settle(self, run: Run, snapshot: Snapshot, record: Record) -> None:
         self._rooms.catalog.settle(run.key, Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True))

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from service.kinds.meta import ObjectKey
@@ -104,12 +104,14 @@ class Pushes:
         """Those last built from `tree` whose recorded reads have changed in the snapshot."""
         if tree == snapshot.tree:
             return set()
-        paths = await self._workers.run(touched, snapshot.store_path, tree, snapshot.tree, timeout=COMPARE_LIMIT)
+        paths = await self._workers.run(touched, replace(snapshot, tree=tree), snapshot, timeout=COMPARE_LIMIT)
+        if paths is None:
+            return set(records)
         candidates = self._records.readers(snapshot.key, paths) & records.keys()
         reads = {read: token for key in candidates for read, token in records[key].reads.items() if path_of(read) in paths}
         if not reads:
             return set()
-        now = await self._workers.run(read_tokens, snapshot.store_path, snapshot.tree, snapshot.ignore, tuple(reads), timeout=COMPARE_LIMIT)
+        now = await self._workers.run(read_tokens, snapshot, tuple(reads), timeout=COMPARE_LIMIT)
         changed = {read for read, token in reads.items() if now[read] != token}
         return {key for key in candidates if not changed.isdisjoint(records[key].reads)}
 

@@ -147,9 +147,7 @@ class Run:
         snapshot, spec = self.snapshot, self.found.spec
         assert snapshot is not None
         order = BuildOrder(
-            store_path=snapshot.store_path,
-            tree=snapshot.tree,
-            ignore=snapshot.ignore,
+            snapshot=snapshot,
             path=posixpath.normpath("/" + spec.path).lstrip("/"),
             owner_name=self.key.name,
             owner_namespace=self.key.namespace,

@@ -101,26 +101,23 @@ async def test_forgotten_object_does_not_run() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["add", "take", "done", "again"])), max_size=40))
-def test_no_wish_is_lost_and_no_object_runs_twice_at_once(steps: list[tuple[str, str]]) -> None:
-    async def play() -> None:
-        queue, running, wanted = Queue(), set[str](), set[str]()
-        for name, step in steps:
-            if step in ("add", "again"):
-                queue.add(key(name))
-                wanted.add(name)
-            elif step == "take" and wanted - running:
-                got = await taken(queue)
-                assert got not in running
-                running.add(got)
-                wanted.discard(got)
-            elif step == "done" and name in running:
-                running.discard(name)
-                queue.done(key(name))
-        for name in list(running):
+async def test_no_wish_is_lost_and_no_object_runs_twice_at_once(steps: list[tuple[str, str]]) -> None:
+    queue, running, wanted = Queue(), set[str](), set[str]()
+    for name, step in steps:
+        if step in ("add", "again"):
+            queue.add(key(name))
+            wanted.add(name)
+        elif step == "take" and wanted - running:
+            got = await taken(queue)
+            assert got not in running
+            running.add(got)
+            wanted.discard(got)
+        elif step == "done" and name in running:
             running.discard(name)
             queue.done(key(name))
-        while wanted:
-            wanted.discard(await taken(queue))
-        assert len(queue) == 0
-
-    asyncio.run(play())
+    for name in list(running):
+        running.discard(name)
+        queue.done(key(name))
+    while wanted:
+        wanted.discard(await taken(queue))
+    assert len(queue) == 0
