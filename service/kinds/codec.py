@@ -107,12 +107,10 @@ def _metadata(raw: Mapping[str, Any]) -> Metadata:
     def time(name: str) -> datetime | None:
         return _time(raw[name], f"metadata.{name}") if raw.get(name) is not None else None
 
-    if not text("name"):
-        raise Invalid("metadata.name", "is missing")
     finalizers = _list(raw.get("finalizers") or [], "metadata.finalizers")
     return Metadata(
-        name=text("name"),
-        namespace=text("namespace"),
+        name=_segment(text("name"), "metadata.name"),
+        namespace=_segment(namespace, "metadata.namespace") if (namespace := text("namespace")) else "",
         uid=text("uid"),
         generation=_integer(raw.get("generation") or 0, "metadata.generation"),
         resource_version=text("resourceVersion"),
@@ -143,7 +141,9 @@ def _model(cls: Any, raw: Any, path: str) -> Any:
             value, here = _mapping(value, here).get(prop.facts.inside), f"{here}.{prop.facts.inside}"
             if value is None:
                 raise Invalid(here, "is missing")
-        if value is not None and not (value == "" and not prop.required):
+        if value == "" and not prop.required and prop.facts.inside is None and plain(prop.type) is str:
+            continue  # Go reads no difference between an empty text and none
+        if value is not None:
             values[prop.attribute] = _value(prop.type, value, here, prop.facts)
         elif prop.required and not prop.optional:
             raise Invalid(here, "is missing")
@@ -161,8 +161,8 @@ def _value(form: Any, raw: Any, path: str, facts: Facts = _NO_FACTS) -> Any:
         return tuple(_value(inner, each, f"{path}[{at}]", inner_facts or _NO_FACTS) for at, each in enumerate(_list(raw, path)))
     if origin is Literal:
         return _one_of(get_args(form), _string(raw, path), path)
-    if origin is not None:
-        return _strings(raw, path)  # Mapping[str, str] is the only other generic form
+    if origin is not None:  # Mapping[str, X] is the only other generic form
+        return _strings(raw, path) if get_args(form)[1] is str else _mapping(raw, path)
     if form is Any:
         return raw
     value = _SCALARS[form](raw, path)
@@ -181,6 +181,15 @@ def _checked(value: str, path: str, facts: Facts) -> str:
         raise Invalid(path, f"{_shown(value)} does not match {facts.pattern}")
     if facts.max_length is not None and len(value) > facts.max_length:
         raise Invalid(path, f"has {len(value)} characters, at most {facts.max_length} are allowed")
+    return _segment(value, path) if facts.segment or facts.inside == "name" else value
+
+
+def _segment(value: str, path: str) -> str:
+    """Names end up in the paths of requests, where an empty one or one with a slash would ask for something else."""
+    if not value:
+        raise Invalid(path, "is missing")
+    if value in (".", "..") or "/" in value or "%" in value:
+        raise Invalid(path, f"{_shown(value)} is not a name")
     return value
 
 

@@ -25,8 +25,8 @@ class SourceRef:
         str,
         Facts("Kind of the source.", enum=("OCIRepository", "GitRepository", "Bucket", "ExternalArtifact"), honours="GitRepository"),
     ]
-    name: Annotated[str, Facts("Name of the source.")]
-    namespace: Annotated[str | None, Facts("Namespace of the source; the Kustomization's by default.")] = None
+    name: Annotated[str, Facts("Name of the source.", segment=True)]
+    namespace: Annotated[str | None, Facts("Namespace of the source; the Kustomization's by default.", segment=True)] = None
     api_version: Annotated[str, Facts("API version of the source, without effect.", verdict="ignored")] = ""
 
 
@@ -34,8 +34,8 @@ class SourceRef:
 class DependsOn:
     """Names a Kustomization that must be ready first."""
 
-    name: Annotated[str, Facts("Name of the Kustomization.")]
-    namespace: Annotated[str | None, Facts("Namespace of the Kustomization; this one's by default.")] = None
+    name: Annotated[str, Facts("Name of the Kustomization.", segment=True)]
+    namespace: Annotated[str | None, Facts("Namespace of the Kustomization; this one's by default.", segment=True)] = None
     ready_expr: Annotated[str, Facts("CEL expression that replaces the built-in check of readiness.", verdict="refused")] = ""
 
 
@@ -44,8 +44,8 @@ class ObjectRef:
     """Names any object of the cluster; without an apiVersion it is one of apps/v1, as Flux reads it."""
 
     kind: Annotated[str, Facts("Kind of the object.")]
-    name: Annotated[str, Facts("Name of the object.")]
-    namespace: Annotated[str | None, Facts("Namespace of the object; the Kustomization's by default.")] = None
+    name: Annotated[str, Facts("Name of the object.", segment=True)]
+    namespace: Annotated[str | None, Facts("Namespace of the object; the Kustomization's by default.", segment=True)] = None
     api_version: Annotated[str, Facts("API version of the object.")] = "apps/v1"
 
 
@@ -139,6 +139,7 @@ class PostBuild:
 
     substitute: Annotated[Mapping[str, str], Facts("Variables and their values.")] = field(default_factory=dict, hash=False)
     substitute_from: Annotated[tuple[SubstituteFrom, ...], Facts("ConfigMaps and Secrets with variables.")] = ()
+    substitute_with: Annotated[str, Facts("The one variable to substitute. Flux has no such field; published manifests use it.")] = ""
     substitute_strategy: Annotated[
         str, Facts("Whether to substitute where no variable is given at all.", enum=("WithVariables", "Always"))
     ] = ""
@@ -207,7 +208,7 @@ class KustomizationSpec:
     ignore_missing_components: Annotated[bool, Facts("Leaves out components whose path is not in the source.")] = False
     patches: Annotated[tuple[Patch, ...], Facts("Patches, after those of the kustomization.yaml.")] = ()
     images: Annotated[tuple[Image, ...], Facts("Images to rename, or to give another tag or digest.")] = ()
-    patches_strategic_merge: Annotated[tuple[Json, ...], Facts("Old versions' strategic merge patches, as objects.")] = ()
+    patches_strategic_merge: Annotated[tuple[Mapping[str, Json], ...], Facts("Old versions' strategic merge patches, as objects.")] = ()
     patches_json6902: Annotated[tuple[JsonPatch, ...], Facts("Old versions' JSON6902 patches, as objects.", name="patchesJson6902")] = ()
     validation: Annotated[
         str, Facts("Old versions' choice of validation, without effect.", enum=("none", "client", "server"), verdict="ignored")

@@ -33,8 +33,10 @@ class ResourceRef:
     """Names one object, or with the name `*` all of a kind, narrowed by labels; without a namespace it is that of the referring object."""
 
     kind: Annotated[str, Facts("Kind of the object.", enum=RESOURCE_KINDS)]
-    name: Annotated[str, Facts("Name of the object, or * for all.", min_length=1, max_length=253)]
-    namespace: Annotated[str | None, Facts("Namespace of the object; that of this object by default.", min_length=1, max_length=253)] = None
+    name: Annotated[str, Facts("Name of the object, or * for all.", min_length=1, max_length=253, segment=True)]
+    namespace: Annotated[
+        str | None, Facts("Namespace of the object; that of this object by default.", min_length=1, max_length=253, segment=True)
+    ] = None
     api_version: Annotated[str | None, Facts("API version of the object.")] = None
     match_labels: Annotated[Mapping[str, str], Facts("Labels that the object must carry, all of them; needs the name *.")] = field(
         default_factory=dict, hash=False

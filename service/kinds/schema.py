@@ -19,7 +19,7 @@ GO_DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 SHORT_DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$"
 
 
-class Invalid(Exception):  # noqa: N818 - named for what the object is
+class Invalid(Exception):
     """An object does not have the shape of its kind. `field` is the path of the offending field, such as `spec.interval`."""
 
     def __init__(self, path: str, message: str) -> None:
@@ -39,6 +39,7 @@ class Facts:
     `honours` is a regular expression of the values that are carried out, any other value is refused. `inside` names the one key of a JSON
     object that the Python value is taken out of: `{"name": "x"}` is "x" with `inside="name"`.
     `default` is the CRD's default. `always` makes the CRDs require a field that Python may leave out.
+    `segment` marks names that become a part of a URL's path: not empty, no `/`.
     """
 
     description: str = field(kw_only=False)
@@ -54,6 +55,7 @@ class Facts:
     default: Json = None
     inside: str | None = None
     always: bool = False
+    segment: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
