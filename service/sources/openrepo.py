@@ -1,0 +1,35 @@
+"""Opened stores of this process, a few at a time. A repository that is made anew under the same name is opened anew.
+
+New packs need nothing: libgit2 looks again for packs when an object is missing.
+"""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import pygit2
+
+MOST_OPEN = 8
+_opened: "OrderedDict[tuple[str, int, int], pygit2.Repository]" = OrderedDict()
+_lock = threading.Lock()
+
+
+class SnapshotGone(Exception):
+    """The objects of a snapshot are not in the store any more: a newer snapshot is there, or the source was deleted."""
+
+
+def open_store(path: Path) -> pygit2.Repository:
+    """Return the store at `path`, for use in the calling thread. Raises SnapshotGone."""
+    try:
+        stat = path.stat()
+        key = (str(path), stat.st_ino, threading.get_ident())
+        with _lock:
+            found = _opened.pop(key, None)
+            if found is None:
+                found = pygit2.Repository(str(path))
+            _opened[key] = found
+            while len(_opened) > MOST_OPEN:
+                _opened.popitem(last=False)
+        return found
+    except (OSError, pygit2.GitError) as error:
+        raise SnapshotGone(f"the store {path.name} is gone") from error
