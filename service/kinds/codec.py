@@ -6,23 +6,21 @@ are named in `source.py`, `kustomize.py` and `notification.py`.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from service.kinds.kustomize import Kustomization, fold_old_patches
-from service.kinds.meta import Metadata, Revision, normal_revision, parse_duration, parse_time
 from service.kinds.notification import Alert, Provider, Receiver
-from service.kinds.schema import Facts, Invalid, is_model, named_properties, plain, properties_of, unwrap
+from service.kinds.schema import Facts, Invalid, is_model, named_properties, unwrap
+from service.kinds.shape import Reader, read_mapping, reader, shown
 from service.kinds.source import GitRepository
 from service.kinds.table import BY_NAME, BY_TYPE, Kind
 
 __all__ = ["Invalid", "decode", "refused_fields"]
 
 T = TypeVar("T", GitRepository, Kustomization, Receiver, Alert, Provider)
-_NO_FACTS = Facts("")
-_SHOWN = 80
 
 
 def decode(cls: type[T], obj: Mapping[str, Any]) -> T:
@@ -31,19 +29,19 @@ def decode(cls: type[T], obj: Mapping[str, Any]) -> T:
     Unknown fields are passed over here: `refused_fields` names them. Raises Invalid where the object is not one of this kind, or where
     a field has another shape than Flux's CRDs say.
     """
-    _mapping(obj, "object")
-    hints = get_type_hints(cls)
-    raw = _mapping(obj.get("spec"), "spec")
-    spec = _model(hints["spec"], raw, "spec")
+    kind = BY_TYPE[cls]
+    parts = _parts(kind)
+    version = _api_version(kind, _read("object", read_mapping, obj))
+    spec = _read("spec", parts["spec"], obj.get("spec"))
     if cls is Kustomization:
-        spec = fold_old_patches(spec, raw)
+        spec = fold_old_patches(spec, obj["spec"])
     if cls is Receiver and spec.secret_ref is None and spec.type != "generic-oidc":
         raise Invalid("spec.secretRef", f"is missing: a Receiver of the type {spec.type} needs a Secret with the key token")
     return cls(
-        metadata=_metadata(_mapping(obj.get("metadata"), "metadata")),
+        metadata=_read("metadata", parts["metadata"], obj.get("metadata")),
         spec=spec,
-        status=_newest_status(_model(hints["status"], _mapping(obj.get("status") or {}, "status"), "status")),
-        api_version=_api_version(BY_TYPE[cls], obj),
+        status=_newest_status(_read("status", parts["status"], obj.get("status") or {})),
+        api_version=version,
     )
 
 
@@ -57,8 +55,25 @@ def refused_fields(obj: Mapping[str, Any]) -> tuple[str, ...]:
     group, name = str(obj.get("apiVersion", "")).partition("/")[0], str(obj.get("kind", ""))
     kind = BY_NAME.get((group, name))
     if kind is None:
-        raise Invalid("kind", f"{_shown(name)} of the group {_shown(group)} is not served")
-    return tuple(_refused(get_type_hints(kind.type)["spec"], obj.get("spec"), "spec"))
+        raise Invalid("kind", f"{shown(name)} of the group {shown(group)} is not served")
+    return tuple(_refused(_hints(kind)["spec"], obj.get("spec"), "spec"))
+
+
+@cache
+def _hints(kind: Kind) -> dict[str, Any]:
+    return get_type_hints(kind.type)
+
+
+@cache
+def _parts(kind: Kind) -> dict[str, Reader]:
+    return {name: reader(_hints(kind)[name]) for name in ("metadata", "spec", "status")}
+
+
+def _read(name: str, part: Reader, raw: Any) -> Any:
+    try:
+        return part(raw)
+    except Invalid as error:
+        raise error.below(name) from error.__cause__
 
 
 def _refused(form: Any, value: Any, path: str) -> list[str]:
@@ -93,33 +108,10 @@ def _api_version(kind: Kind, obj: Mapping[str, Any]) -> str:
     """List items of some servers leave apiVersion and kind out, so only what stands there is checked."""
     version, name = obj.get("apiVersion", kind.api_version), obj.get("kind", kind.kind)
     if version not in [f"{kind.group}/{each}" for each in kind.versions]:
-        raise Invalid("apiVersion", f"{_shown(version)} is not served, use {kind.api_version}")
+        raise Invalid("apiVersion", f"{shown(version)} is not served, use {kind.api_version}")
     if name != kind.kind:
-        raise Invalid("kind", f"{_shown(name)} is not {kind.kind}")
+        raise Invalid("kind", f"{shown(name)} is not {kind.kind}")
     return str(version)
-
-
-def _metadata(raw: Mapping[str, Any]) -> Metadata:
-    def text(name: str) -> str:
-        value: str = _string(raw[name], f"metadata.{name}") if raw.get(name) is not None else ""
-        return value
-
-    def time(name: str) -> datetime | None:
-        return _time(raw[name], f"metadata.{name}") if raw.get(name) is not None else None
-
-    finalizers = _list(raw.get("finalizers") or [], "metadata.finalizers")
-    return Metadata(
-        name=_segment(text("name"), "metadata.name"),
-        namespace=_segment(namespace, "metadata.namespace") if (namespace := text("namespace")) else "",
-        uid=text("uid"),
-        generation=_integer(raw.get("generation") or 0, "metadata.generation"),
-        resource_version=text("resourceVersion"),
-        labels=_strings(raw.get("labels") or {}, "metadata.labels"),
-        annotations=_strings(raw.get("annotations") or {}, "metadata.annotations"),
-        finalizers=tuple(_string(each, f"metadata.finalizers[{at}]") for at, each in enumerate(finalizers)),
-        deletion_timestamp=time("deletionTimestamp"),
-        creation_timestamp=time("creationTimestamp"),
-    )
 
 
 def _newest_status(status: Any) -> Any:
@@ -130,137 +122,3 @@ def _newest_status(status: Any) -> Any:
     if artifact is not None and artifact.checksum and not artifact.digest:
         return replace(status, artifact=replace(artifact, digest=f"sha256:{artifact.checksum}"))
     return status
-
-
-def _model(cls: Any, raw: Any, path: str) -> Any:
-    raw = _mapping(raw, path)
-    values = {}
-    for prop in properties_of(cls):
-        value, here = raw.get(prop.name), f"{path}.{prop.name}"
-        if value is not None and prop.facts.inside is not None:
-            value, here = _mapping(value, here).get(prop.facts.inside), f"{here}.{prop.facts.inside}"
-            if value is None:
-                raise Invalid(here, "is missing")
-        if value == "" and not prop.required and prop.facts.inside is None and plain(prop.type) is str:
-            continue  # Go reads no difference between an empty text and none
-        if value is not None:
-            values[prop.attribute] = _value(prop.type, value, here, prop.facts)
-        elif prop.required and not prop.optional:
-            raise Invalid(here, "is missing")
-        elif prop.required:
-            values[prop.attribute] = None
-    return cls(**values)
-
-
-def _value(form: Any, raw: Any, path: str, facts: Facts = _NO_FACTS) -> Any:
-    form, origin = plain_revision(form), get_origin(form)
-    if is_model(form):
-        return _model(form, raw, path)
-    if origin is tuple:
-        inner, inner_facts = unwrap(get_args(form)[0])
-        return tuple(_value(inner, each, f"{path}[{at}]", inner_facts or _NO_FACTS) for at, each in enumerate(_list(raw, path)))
-    if origin is Literal:
-        return _one_of(get_args(form), _string(raw, path), path)
-    if origin is not None:  # Mapping[str, X] is the only other generic form
-        return _strings(raw, path) if get_args(form)[1] is str else _mapping(raw, path)
-    if form is Any:
-        return raw
-    value = _SCALARS[form](raw, path)
-    return _checked(value, path, facts) if form is str else value
-
-
-def plain_revision(form: Any) -> Any:
-    """Revisions keep their own type, since old forms of them are read too; other NewTypes are what they stand for."""
-    return form if form is Revision else plain(form)
-
-
-def _checked(value: str, path: str, facts: Facts) -> str:
-    if facts.enum and facts.honours is None:  # other values of such a field are refused, newer ones of Flux too
-        _one_of(facts.enum, value, path)
-    if facts.pattern is not None and re.search(facts.pattern, value) is None:
-        raise Invalid(path, f"{_shown(value)} does not match {facts.pattern}")
-    if facts.max_length is not None and len(value) > facts.max_length:
-        raise Invalid(path, f"has {len(value)} characters, at most {facts.max_length} are allowed")
-    return _segment(value, path) if facts.segment or facts.inside == "name" else value
-
-
-def _segment(value: str, path: str) -> str:
-    """Names end up in the paths of requests, where an empty one or one with a slash would ask for something else."""
-    if not value:
-        raise Invalid(path, "is missing")
-    if value in (".", "..") or "/" in value or "%" in value:
-        raise Invalid(path, f"{_shown(value)} is not a name")
-    return value
-
-
-def _one_of(allowed: tuple[str, ...], value: str, path: str) -> str:
-    if value not in allowed:
-        raise Invalid(path, f"{_shown(value)} is not one of {', '.join(allowed)}")
-    return value
-
-
-def _mapping(raw: Any, path: str) -> Mapping[str, Any]:
-    if raw is None:
-        raise Invalid(path, "is missing")
-    if not isinstance(raw, Mapping) or not all(isinstance(each, str) for each in raw):
-        raise Invalid(path, "must be an object")
-    return raw
-
-
-def _list(raw: Any, path: str) -> list[Any]:
-    if not isinstance(raw, list):
-        raise Invalid(path, "must be a list")
-    return raw
-
-
-def _strings(raw: Any, path: str) -> dict[str, str]:
-    return {name: _string(value, f"{path}.{name}") for name, value in _mapping(raw, path).items()}
-
-
-def _string(raw: Any, path: str) -> str:
-    if not isinstance(raw, str):
-        raise Invalid(path, "must be a string; put it in quotes" if isinstance(raw, bool | int | float) else "must be a string")
-    return raw
-
-
-def _boolean(raw: Any, path: str) -> bool:
-    if not isinstance(raw, bool):
-        raise Invalid(path, "must be true or false")
-    return raw
-
-
-def _integer(raw: Any, path: str) -> int:
-    if not isinstance(raw, int) or isinstance(raw, bool):
-        raise Invalid(path, "must be a whole number")
-    return raw
-
-
-def _duration(raw: Any, path: str) -> timedelta:
-    try:
-        value = parse_duration(_string(raw, path))
-    except ValueError as error:
-        raise Invalid(path, str(error)) from error
-    if value < timedelta(0):
-        raise Invalid(path, f"{_shown(raw)} is negative")
-    return value
-
-
-def _time(raw: Any, path: str) -> datetime:
-    try:
-        return parse_time(_string(raw, path))
-    except ValueError as error:
-        raise Invalid(path, f"{_shown(raw)} is not a time, write it like 2026-01-31T12:00:00Z") from error
-
-
-def _shown(value: Any) -> str:
-    return repr(value)[:_SHOWN]
-
-
-_SCALARS: dict[Any, Callable[[Any, str], Any]] = {
-    str: _string,
-    bool: _boolean,
-    int: _integer,
-    timedelta: _duration,
-    datetime: _time,
-    Revision: lambda raw, path: normal_revision(_string(raw, path)),
-}

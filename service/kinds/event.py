@@ -7,7 +7,7 @@ The format: https://github.com/fluxcd/pkg/blob/main/apis/event/v1beta1/event.go
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from service.kinds.meta import EVENT_PREFIX, ObjectKey, format_time, parse_time
 from service.kinds.schema import Invalid
@@ -37,7 +37,7 @@ class Event:
     reporting_instance: str = ""
     trace: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return Flux's event JSON. A message past 39,000 characters is cut; the trace travels in the metadata."""
         involved = {
             "apiVersion": self.involved_api_version,
@@ -67,7 +67,8 @@ class Event:
         severity = _text(event, "severity")
         if severity not in ("info", "error"):
             raise Invalid("severity", "must be info or error")
-        metadata = {str(name): _text(event["metadata"], name, "metadata.") for name in _object(event.get("metadata") or {}, "metadata")}
+        described = _object(event.get("metadata") or {}, "metadata")
+        metadata = {name: _text(described, name, "metadata.") for name in described}
         api_version = _text(involved, "apiVersion", "involvedObject.", required=False)
         return cls(
             involved=ObjectKey(
@@ -90,13 +91,13 @@ class Event:
         )
 
 
-def _object(value: object, path: str) -> Mapping[str, Any]:
+def _object(value: object, path: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise Invalid(path, "must be an object")
     return value
 
 
-def _text(body: Mapping[str, Any], name: str, prefix: str = "", *, required: bool = True) -> str:
+def _text(body: Mapping[str, object], name: str, prefix: str = "", *, required: bool = True) -> str:
     value = body.get(name)
     if value is None and not required:
         return ""
@@ -105,7 +106,7 @@ def _text(body: Mapping[str, Any], name: str, prefix: str = "", *, required: boo
     return value
 
 
-def _time(event: Mapping[str, Any]) -> datetime:
+def _time(event: Mapping[str, object]) -> datetime:
     try:
         return parse_time(_text(event, "timestamp"))
     except ValueError as error:

@@ -116,16 +116,16 @@ class ObjectKey:
 class Metadata:
     """The parts of an object's metadata that sluice reads. `generation` is 0 where the API server has not set one."""
 
-    name: str
-    namespace: str = ""
-    uid: str = ""
-    generation: int = 0
-    resource_version: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
-    finalizers: tuple[str, ...] = ()
-    deletion_timestamp: datetime | None = None
-    creation_timestamp: datetime | None = None
+    name: Annotated[str, Facts("Name of the object.", segment=True)]
+    namespace: Annotated[str, Facts("Namespace of the object.", segment=True)] = ""
+    uid: Annotated[str, Facts("Id of this object in time and space.")] = ""
+    generation: Annotated[int, Facts("Number of the wanted state.")] = 0
+    resource_version: Annotated[str, Facts("Opaque version of the stored object.")] = ""
+    labels: Annotated[Mapping[str, str], Facts("Labels.")] = field(default_factory=dict, hash=False)
+    annotations: Annotated[Mapping[str, str], Facts("Annotations.")] = field(default_factory=dict, hash=False)
+    finalizers: Annotated[tuple[str, ...], Facts("What must be done before the object goes.")] = ()
+    deletion_timestamp: Annotated[datetime | None, Facts("When the deletion was asked for.")] = None
+    creation_timestamp: Annotated[datetime | None, Facts("When the object was created.")] = None
 
     @property
     def requested_at(self) -> str:

@@ -27,6 +27,11 @@ class Invalid(Exception):
         self.field = path
         self.message = message
 
+    def below(self, name: str) -> "Invalid":
+        """Return the same error seen from one step further up: `interval` below `spec` is `spec.interval`."""
+        joint = "" if self.field.startswith("[") or not self.field else "."
+        return Invalid(f"{name}{joint}{self.field}", self.message)
+
     def __reduce__(self) -> tuple[type["Invalid"], tuple[str, str]]:
         return (Invalid, (self.field, self.message))
 
