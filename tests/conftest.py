@@ -1,58 +1,101 @@
 """One suite, two backends: `kubeconfig` is a real server's file, once for the embedded API and once for a real kube-apiserver.
 
-The embedded one is started once per test process. The real one is used when SLUICE_REAL_KUBECONFIG names it; otherwise those tests are
-skipped, or fail when SLUICE_REQUIRE_REAL is set.
+The embedded one is started once per test process. The real one is $SLUICE_REAL_KUBECONFIG if that is set, else a control plane of our own
+when SLUICE_REAL=1 and its programs are built (tests/peers/build). Otherwise tests marked `real` are skipped and say why; with
+`--require-real` they fail instead. Tests marked `soak` run only with `--soak`.
 """
 
 import os
-import signal
-import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.peers.binaries import missing
+from tests.peers.kube import API, FULL, ControlPlane
+from tests.peers.process import PeerFailed, Running
+
 START_SECONDS = 20
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-real", action="store_true", help="a missing real peer is a failure, not a skip; implies SLUICE_REAL=1")
+    parser.addoption("--soak", action="store_true", help="run the tests marked soak, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+class Peers:
+    """What real peers this run may use."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._required = bool(config.getoption("--require-real"))
+        self._wanted = self._required or os.environ.get("SLUICE_REAL") == "1"
+
+    def need(self, *names: str) -> None:
+        """Skip the test (or fail it, with --require-real) unless real peers are wanted and these are built."""
+        if why := missing(names):
+            self.lack(why)
+        if not self._wanted:
+            self.lack(f"needs the real {names[-1]}, which is built: set SLUICE_REAL=1")
+
+    def lack(self, why: str) -> None:
+        """Skip or fail with this reason."""
+        if self._required:
+            pytest.fail(f"--require-real: {why}", pytrace=False)
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def peers(pytestconfig: pytest.Config) -> Peers:
+    """Ask it for the programs that a real test needs."""
+    return Peers(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def embedded_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A running embedded API server's kubeconfig."""
     folder = tmp_path_factory.mktemp("apiserver")
-    log = folder / "server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen([sys.executable, "-m", "service.apiserver", str(folder)], stdout=output, stderr=output)
-    try:
-        for _ in range(START_SECONDS * 20):
-            if (folder / "kubeconfig").is_file():
-                break
-            if server.poll() is not None:
-                pytest.fail(f"the embedded API server ended: {log.read_text()[-2000:]}")
-            time.sleep(0.05)
-        else:
-            pytest.fail(f"the embedded API server did not start: {log.read_text()[-2000:]}")
-        yield folder / "kubeconfig"
-    finally:
-        server.send_signal(signal.SIGKILL)
-        server.wait()
+    file = folder / "kubeconfig"
+    with Running("the embedded API server", [sys.executable, "-m", "service.apiserver", folder], log=folder / "server.log") as server:
+        try:
+            server.until(file.is_file, seconds=START_SECONDS)
+        except PeerFailed as error:
+            pytest.fail(str(error), pytrace=False)
+        yield file
+
+
+@pytest.fixture(scope="session")
+def control_plane(peers: Peers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real control plane of our own, where Deployments become Ready; one for the whole run."""
+    peers.need(*FULL, *API)
+    with ControlPlane(tmp_path_factory.mktemp("kube"), full=True) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def real_kubeconfig(request: pytest.FixtureRequest) -> Path:
+    """A real kube-apiserver's kubeconfig with all rights."""
+    if given := os.environ.get("SLUICE_REAL_KUBECONFIG"):
+        return Path(given)
+    plane: ControlPlane = request.getfixturevalue("control_plane")
+    return plane.kubeconfig
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.real)])
 def kubeconfig(request: pytest.FixtureRequest) -> Path:
     """A kubeconfig with all rights; each test makes its own namespace in it."""
-    if request.param == "embedded":
-        path: Path = request.getfixturevalue("embedded_kubeconfig")
-        return path
-    real = os.environ.get("SLUICE_REAL_KUBECONFIG")
-    if not real:
-        why = "SLUICE_REAL_KUBECONFIG is not set"
-        if os.environ.get("SLUICE_REQUIRE_REAL"):
-            pytest.fail(why)
-        pytest.skip(why)
-    return Path(real)
+    path: Path = request.getfixturevalue(f"{request.param}_kubeconfig")
+    return path
 
 
 @pytest.fixture
