@@ -129,12 +129,13 @@ class KustomizationReconciler:
     def _snapshot(self, run: Run) -> Snapshot:
         """The source as this process last fetched it. Raises Waiting while there is none."""
         key = source_key(run.found)
-        snapshot = self._rooms.snapshots.get(key)
-        if snapshot is not None:
+        snapshot, state = self._rooms.snapshots.get(key), self._rooms.source_state(key)
+        if snapshot is not None and state != "absent":
             return snapshot
-        if not self._rooms.source_exists(key):
+        if state == "absent":
             message = f"{key.kind} '{key.namespace}/{key.name}' not found; it is waited for"
             raise Waiting(ARTIFACT_FAILED, message, min(SOURCE_RETRY, run.found.spec.effective_retry_interval))
+        run.quiet = state == "pending"
         raise Waiting(ARTIFACT_FAILED, f"Source artifact not found, retrying in {SOURCE_RETRY.seconds}s", SOURCE_RETRY)
 
     def _check_dependencies(self, run: Run, snapshot: Snapshot) -> None:
@@ -193,7 +194,7 @@ class KustomizationReconciler:
         spec = run.found.spec
         stalled = isinstance(error, Stalled)
         self._rooms.catalog.settle(run.key, Settled(generation=run.found.metadata.generation, revision="", ready=False))
-        if isinstance(error, Waiting) and self._soon(run):
+        if isinstance(error, Waiting) and (run.quiet or self._soon(run)):
             return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)  # no word about a moment's wait
         revision = run.snapshot.revision if run.snapshot else ""
         ended = Ended(revision=revision, ready=False, reason=error.reason, message=error.message, stalled=stalled, inventory=run.tracked())

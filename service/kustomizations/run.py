@@ -7,21 +7,22 @@ A row in the journal stands open from before the first write until the event is 
 
 import logging
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 from service import crash
-from service.cluster.apply import Applier, ApplyFailed, ChangeSet, Owner
+from service.cluster.apply import Applier, ApplyFailed
 from service.cluster.built import Built
+from service.cluster.changes import ChangeSet, Owner
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.discovery import Discovery
 from service.cluster.health import HealthFailed, HealthTimeout, wait_healthy
-from service.cluster.inventory import Entry, entry_of, pruned
+from service.cluster.inventory import BadEntry, ObjectId, parse, stale
 from service.cluster.prune import Pruner
-from service.kinds.kustomize import Kustomization
+from service.kinds.kustomize import InventoryEntry, Kustomization, ObjectRef
 from service.kinds.meta import (
     ARTIFACT_FAILED,
     BUILD_FAILED,
@@ -49,6 +50,10 @@ from service.workers import Workers
 log = logging.getLogger(__name__)
 
 
+SourceState = Literal["absent", "pending", "known"]
+"""Whether the object is there, and whether this process has reconciled it yet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
     """What a run works with."""
@@ -65,7 +70,7 @@ class Rooms:
     applier: Applier
     pruner: Pruner
     snapshots: Mapping[ObjectKey, Snapshot]
-    source_exists: Callable[[ObjectKey], bool]
+    source_state: Callable[[ObjectKey], SourceState]
     on_move: Callable[[ObjectKey, str], None]
     shadow: bool = False
     no_cross_namespace: bool = False
@@ -82,9 +87,10 @@ class Run:
     triggers: tuple[Trigger, ...]
     snapshot: Snapshot | None = None
     before: Record | None = None
+    quiet: bool = False
     began: float = field(default_factory=perf_counter)
     changes: list[str] = field(default_factory=list)
-    _created: dict[str, Entry] = field(default_factory=dict)
+    _created: dict[str, ObjectId] = field(default_factory=dict)
     _rows: set[int] = field(default_factory=set)
 
     @property
@@ -97,24 +103,26 @@ class Run:
         return self.rooms.reports.is_open(self.key)
 
     @property
-    def old_inventory(self) -> tuple[Entry, ...]:
-        return tuple(Entry(id=entry.id, v=entry.v) for entry in self.found.status.inventory or ())
+    def old_inventory(self) -> tuple[ObjectId, ...]:
+        """What is in the cluster by our hand. An entry that cannot be read is passed over: nothing may be deleted by guess."""
+        entries = self.found.status.inventory.entries if self.found.status.inventory else ()
+        return tuple(_readable(entries))
 
     def tracked(self) -> list[dict[str, str]] | None:
         """The inventory after a run that ended early: what was there and what this run has created. None: as it was."""
         if not self._created:
             return None
         entries = {entry.id: entry for entry in self.old_inventory} | self._created
-        return [{"id": entry.id, "v": entry.v} for entry in entries.values()]
+        return [{"id": entry.id, "v": entry.version} for entry in entries.values()]
 
     async def perform(self) -> Outcome:
         """Raises Failed, Stalled, ApiAway, ApiError, TimeoutError."""
         assert self.snapshot is not None
         built = await self._build()
-        wanted = {built_object: entry_of(built_object) for built_object in built.objects}
-        digests = {entry.id: built_object.digest for built_object, entry in wanted.items()}
-        await self._apply([each for each in built.objects if self._to_send(wanted[each], each)])
-        gone = pruned(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
+        wanted = {each.object.id: each.object for each in built.objects}
+        digests = {each.object.id: each.digest for each in built.objects}
+        await self._apply([each for each in built.objects if self.before is None or self.before.digests.get(each.object.id) != each.digest])
+        gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
         if gone:
             await self._prune(gone)
         if self.rooms.shadow:
@@ -129,7 +137,7 @@ class Run:
             reconciled_at=self.before.basis.reconciled_at if self.before else datetime.now(UTC),
         )
         record = Record(uid=self.found.metadata.uid, basis=basis, reads=built.reads, digests=digests)
-        inventory = [{"id": entry.id, "v": entry.v} for entry in wanted.values()]
+        inventory = [{"id": entry.id, "v": entry.version} for entry in wanted.values()]
         checks = self._health_ids(tuple(wanted.values()))
         if checks:
             limit = format_duration(self.found.spec.effective_timeout)
@@ -139,9 +147,6 @@ class Run:
             return Outcome(result="progressing")
         await self._succeed(record, inventory)
         return Outcome(result="succeeded", requeue_after=due_in(self.found, basis))
-
-    def _to_send(self, entry: Entry, built: Built) -> bool:
-        return self.before is None or self.before.digests.get(entry.id) != built.digest
 
     async def _build(self) -> BuildResult:
         snapshot, spec = self.snapshot, self.found.spec
@@ -181,20 +186,17 @@ class Run:
         self._note(result)
         crash.point("apply.done")
 
-    async def _prune(self, gone: Sequence[Entry]) -> None:
+    async def _prune(self, gone: Sequence[ObjectId]) -> None:
         if not self.rooms.shadow:
-            await self._opened([entry.subject for entry in gone])
+            await self._opened([str(entry) for entry in gone])
         result = await self.rooms.pruner.prune(gone, owner=self.owner, dry_run=self.rooms.shadow)
         self._note(result.changes)
         if result.failed:
             raise Failed(PRUNE_FAILED, "; ".join(result.failed))
 
     def _note(self, result: ChangeSet) -> None:
-        for change in result.entries:
-            if change.action in ("created", "configured", "deleted", "recreated"):
-                self.changes.append(f"{change.subject} {change.action}")
-            if change.action == "created":
-                self._created[change.entry.id] = change.entry
+        self.changes.extend(str(change) for change in result.changed)
+        self._created |= {change.id: change.object for change in result.changed if change.action == "created"}
 
     async def _opened(self, subjects: Sequence[str]) -> None:
         """Before the first write: the journal knows what is about to change."""
@@ -212,12 +214,12 @@ class Run:
         self._rows.add(row)
         crash.point("run.opened")
 
-    def _health_ids(self, applied: Sequence[Entry]) -> tuple[Entry, ...]:
+    def _health_ids(self, applied: Sequence[ObjectId]) -> tuple[ObjectId, ...]:
         if self.found.spec.wait:
             return tuple(applied)
-        return tuple(Entry.of_reference(check, default_namespace=self.key.namespace) for check in self.found.spec.health_checks)
+        return tuple(_referred(check, self.key.namespace) for check in self.found.spec.health_checks)
 
-    async def _wait_then_end(self, checks: Sequence[Entry], record: Record, inventory: Sequence[Mapping[str, str]]) -> None:
+    async def _wait_then_end(self, checks: Sequence[ObjectId], record: Record, inventory: Sequence[Mapping[str, str]]) -> None:
         """Runs as a task of its own; a newer run cancels it. Ends the run and sets the next one."""
         limit, queue = self.found.spec.effective_timeout, self.rooms.queue
         try:
@@ -278,3 +280,16 @@ class Run:
         await self.rooms.reports.ended(self.found, self.raw, ended, account)
         if record is not None:
             await self.rooms.records.put(self.key, record)
+
+
+def _readable(entries: Iterable[InventoryEntry]) -> Iterator[ObjectId]:
+    for entry in entries:
+        try:
+            yield parse(entry.id, entry.v)
+        except BadEntry as error:
+            log.warning("inventory entry passed over", extra={"error": str(error)})
+
+
+def _referred(check: ObjectRef, namespace: str) -> ObjectId:
+    group, _, version = check.api_version.rpartition("/")
+    return ObjectId(check.namespace or namespace, check.name, group, check.kind, version)

@@ -1,0 +1,17 @@
+"""Which changes of an object in the cluster ask for a reconcile: its spec, a requested reconcile, its deletion. Status writes do not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.kinds.meta import REQUESTED_AT
+
+
+def asks_for_run(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
+    """Whether what the reconciler acts on differs. `old` is None for an object that appeared."""
+    return old is None or _relevant(new) != _relevant(old)
+
+
+def _relevant(object_: Mapping[str, Any]) -> tuple[object, ...]:
+    metadata = object_.get("metadata") or {}
+    requested = (metadata.get("annotations") or {}).get(REQUESTED_AT)
+    return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), requested
