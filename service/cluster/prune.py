@@ -1,0 +1,134 @@
+"""Inventory entries in, deleted objects out: what a Kustomization applied before and has no more.
+
+Only what still carries its owner's labels is deleted, in the reverse order of application, in the background.
+https://fluxcd.io/flux/components/kustomize/kustomizations/#prune
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+
+from service import crash
+from service.cluster.annotations import NEVER_PRUNED, OWNER_NAME, OWNER_NAMESPACE, matches
+from service.cluster.changes import Action, Change, ChangeSet, Owner
+from service.cluster.client import ApiAway, ApiError, Cluster, ClusterError
+from service.cluster.discovery import Discovery, NoSuchKind, Resource, object_path
+from service.cluster.inventory import ObjectId
+from service.cluster.stages import staged
+
+__all__ = ["PruneFailed", "Pruner"]
+
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 8
+
+
+class PruneFailed(ClusterError):
+    """Some could not be deleted: `failed` belongs back into the inventory, `changes` has what was done. str() names each."""
+
+    def __init__(self, message: str, changes: ChangeSet, failed: tuple[ObjectId, ...], error: ClusterError | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.changes = changes
+        self.failed = failed
+        self.error = error
+
+    @property
+    def away(self) -> bool:
+        """True when the server did not answer."""
+        return isinstance(self.error, ApiAway)
+
+
+class Pruner:
+    """Deletes what is no longer wanted."""
+
+    def __init__(self, cluster: Cluster, discovery: Discovery, *, concurrency: int = CONCURRENCY) -> None:
+        self._cluster = cluster
+        self._discovery = discovery
+        self._slots = asyncio.Semaphore(concurrency)
+
+    async def prune(self, entries: Iterable[ObjectId], *, owner: Owner, timeout: timedelta, dry_run: bool = False) -> ChangeSet:
+        """Delete the objects that still belong to `owner` and may be deleted; what is gone already counts as deleted.
+
+        Objects marked `reconcile: disabled`, `prune: disabled` or `ssa: Ignore`, and those with other owner labels, are `skipped`.
+        Raises PruneFailed when some are left; it has tried all of them unless the server is away or the time was over.
+        """
+        wanted = list(entries)
+        done: dict[ObjectId, Action] = {}
+        errors: dict[ObjectId, ClusterError] = {}
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                for stage in reversed(staged(wanted)):
+                    for run in reversed(stage):
+                        await self._run(run, owner, dry_run, (done, errors))
+                        if any(isinstance(error, ApiAway) for error in errors.values()):
+                            break
+            problem = None
+        except TimeoutError:
+            problem = f"prune did not end within {timeout.total_seconds():g} s"
+        changes = ChangeSet(tuple(Change(object=id, action=action) for id, action in done.items()))
+        failed = tuple(id for id in wanted if id not in done)
+        if failed:
+            lines = [f"{id} delete failed: {error}" for id, error in errors.items()]
+            words = "\n".join([*([problem] if problem else []), *lines])
+            raise PruneFailed(words, changes, failed, next(iter(errors.values()), None))
+        return changes
+
+    async def _run(
+        self, run: Iterable[ObjectId], owner: Owner, dry_run: bool, noted: tuple[dict[ObjectId, Action], dict[ObjectId, ClusterError]]
+    ) -> None:
+        """Delete objects of one kind side by side."""
+        done, errors = noted
+
+        async def one(id: ObjectId) -> None:
+            async with self._slots:
+                try:
+                    done[id] = await self._delete(id, owner, dry_run)
+                except ClusterError as error:
+                    errors[id] = error
+
+        async with asyncio.TaskGroup() as tasks:
+            for id in reversed(tuple(run)):
+                tasks.create_task(one(id), name=f"prune {id}")
+
+    async def _delete(self, id: ObjectId, owner: Owner, dry_run: bool) -> Action:
+        resource = await self._resource(id)
+        if resource is None:
+            return "deleted"  # its kind is gone, and all objects of it
+        path = object_path(resource, id.namespace, id.name)
+        try:
+            metadata = (await self._cluster.request("GET", path)).body["metadata"]
+        except ApiError as error:
+            if error.not_found:
+                return "deleted"
+            raise
+        labels = metadata.get("labels") or {}
+        if (labels.get(OWNER_NAME), labels.get(OWNER_NAMESPACE)) != (owner.name, owner.namespace) or matches(metadata, *NEVER_PRUNED):
+            log.info("not pruned: it is marked or belongs to another", extra={"object": str(id)})
+            return "skipped"
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": metadata["uid"]},
+        }
+        try:
+            await self._cluster.request("DELETE", path, body=body, query={"dryRun": "All"} if dry_run else None)
+        except ApiError as error:
+            if not error.not_found:
+                raise
+        if not dry_run:
+            crash.point("prune.first")
+        return "deleted"
+
+    async def _resource(self, id: ObjectId) -> Resource | None:
+        """The resource of an entry, in another version if its own is no longer served."""
+        try:
+            return await self._discovery.resource(id.api_version, id.kind)
+        except NoSuchKind:
+            pass
+        try:
+            return await self._discovery.preferred(id.group, id.kind)
+        except NoSuchKind:
+            return None
