@@ -139,6 +139,11 @@ class GitStore:
             async with self._locks.setdefault(path, asyncio.Lock()):
                 await self._blocking(lambda _, path=path: _drop(path, uid))  # type: ignore[misc]
 
+    async def discard(self, store: Path) -> None:
+        """Remove a store whose objects are not all there; its objects' next fetches make it anew."""
+        async with self._locks.setdefault(store, asyncio.Lock()):
+            await self._blocking(lambda _: shutil.rmtree(store, ignore_errors=True))
+
     async def keep_only(self, uids: set[str]) -> None:
         """Forget what belongs to none of `uids`: objects that were deleted while nothing ran."""
         for uid in self._stores.keys() - uids:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
-from pygit2.enums import DiffOption, FileMode
+from pygit2.enums import FileMode
 
 from service.kinds.meta import ObjectKey, Revision
 from service.sources.ignore import IGNORE_FILE, Ignore, make_ignore
-from service.sources.openrepo import SnapshotGone, open_store
+from service.sources.openrepo import SnapshotGone as SnapshotGone
+from service.sources.openrepo import open_store
+from service.sources.treediff import TooMuch, differing
 
 FILES = frozenset({FileMode.BLOB, FileMode.BLOB_EXECUTABLE, 0o100664})
+FEW_CHANGES = 1000
 IgnoreFiles = tuple[tuple[str, str], ...]
 """(directory, blob id) of each .sourceignore; the root is ""."""
 
@@ -82,25 +85,14 @@ def with_folders(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def _differing(store: Path, old: str, new: str) -> tuple[str, ...] | None:
+def _differing(store: Path, old: str, new: str, most: int | None = None) -> tuple[str, ...] | None:
     repo = open_store(store)
-    try:
-        after = repo[new].peel(pygit2.Tree)
-    except (KeyError, pygit2.GitError) as error:
-        raise SnapshotGone(f"tree {new} is not in the store") from error
-    try:
-        before = repo[old].peel(pygit2.Tree)
-    except KeyError:
+    if old not in repo:
         return None  # the store was made anew since
-    paths: set[str] = set()
-    for delta in before.diff_to_tree(after, flags=DiffOption.INCLUDE_TYPECHANGE, context_lines=0).deltas:
-        for side in (delta.old_file, delta.new_file):
-            if side.mode in FILES:
-                try:
-                    paths.add(side.raw_path.decode())
-                except UnicodeDecodeError:
-                    continue
-    return tuple(sorted(paths))
+    try:
+        return differing(repo, old, new, most=most)
+    except KeyError as error:
+        raise SnapshotGone(f"tree {new} is not in the store") from error
 
 
 def ignore_files(store: Path, tree: str) -> IgnoreFiles:
@@ -128,8 +120,14 @@ def ignore_files(store: Path, tree: str) -> IgnoreFiles:
 
 
 def moved_ignore_files(store: Path, old: str, files: IgnoreFiles, new: str) -> IgnoreFiles | None:
-    """Return the .sourceignore files of tree `new` from those of `old`, at the cost of the change; None where `old` is not there."""
-    changed = _differing(store, old, new)
+    """Return the .sourceignore files of tree `new` from those of `old`, at the cost of the change.
+
+    None where `old` is not there or so much has changed that a full walk, in a worker, is the better way.
+    """
+    try:
+        changed = _differing(store, old, new, FEW_CHANGES)
+    except TooMuch:
+        return None
     if changed is None:
         return None
     folders = {path.rpartition("/")[0] for path in changed if path.rpartition("/")[2] == IGNORE_FILE}

@@ -118,15 +118,15 @@ def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
     callbacks.check()  # whoever gave up on this fetch must not see the ref move later
     if tip != before:
         repo.references.create(private, tip, force=True)
-    commit = repo[tip].peel(pygit2.Commit)
-    return Fetched(
-        store=request.store,
-        commit=tip,
-        before=before,
-        tree=str(commit.tree_id),
-        subject=_subject(commit.raw_message),
-        author=commit.author.name if commit.author.raw_name else "",
-    )
+    tree, subject, author = described(repo, tip)
+    return Fetched(store=request.store, commit=tip, before=before, tree=tree, subject=subject, author=author)
+
+
+def described(repo: pygit2.Repository, commit: str) -> tuple[str, str, str]:
+    """Return the root tree, the subject and the author's name of a commit. Raises KeyError if it is not in the store."""
+    found = repo[commit].peel(pygit2.Commit)
+    author = (found.author.raw_name or b"").decode(errors="replace")
+    return str(found.tree_id), found.raw_message.decode(errors="replace").strip().partition("\n")[0], author
 
 
 def _tip(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> str:
@@ -207,10 +207,6 @@ def _opened(store: Path) -> pygit2.Repository:
 def _target(repo: pygit2.Repository, name: str) -> str:
     found = repo.references.get(name)
     return str(found.target) if found is not None else ""
-
-
-def _subject(message: bytes) -> str:
-    return message.decode(errors="replace").strip().partition("\n")[0]
 
 
 def _translated(error: Exception, request: Request) -> FetchError:

@@ -24,11 +24,11 @@ class GitTree:
         """Raises SnapshotGone if the tree is not in the repository."""
         self._repo = repo
         self._ignore = ignore
-        self._folders: dict[str, dict[str, pygit2.Object]] = {}
+        self._folders: dict[str, pygit2.Tree | None] = {}
         self.skipped = 0
         """Entries seen so far whose names are not UTF-8."""
         try:
-            self._folders[""] = self._entries(repo[tree_id].peel(pygit2.Tree))
+            self._folders[""] = repo[tree_id].peel(pygit2.Tree)
         except (KeyError, pygit2.GitError) as error:
             raise SnapshotGone(f"tree {tree_id} is not in the store") from error
         self._kept: dict[str, bool] = {"": True}
@@ -69,10 +69,18 @@ class GitTree:
         return tuple(self._list(path))
 
     def _list(self, path: str) -> Iterator[tuple[str, Kind]]:
-        for name in self._folder(path) or ():
+        folder = self._folder(path)
+        for name in sorted(self._names(folder)) if folder is not None else ():
             kind = self.kind(f"{path}/{name}" if path else name)
             if kind is not None:
                 yield name, kind
+
+    def _names(self, folder: pygit2.Tree) -> Iterator[str]:
+        for entry in folder:
+            try:
+                yield (entry.raw_name or b"").decode()
+            except UnicodeDecodeError:
+                self.skipped += 1
 
     def _file(self, path: str) -> pygit2.Object:
         found = self._entry(path) if path else None
@@ -81,34 +89,20 @@ class GitTree:
         return found
 
     def _entry(self, path: str) -> pygit2.Object | None:
+        """What Git has at the path, left out or not; None for what is neither a file nor a directory."""
         folder, _, name = path.rpartition("/")
-        return (self._folder(folder) or {}).get(name)
-
-    def _folder(self, path: str) -> dict[str, pygit2.Object] | None:
-        """The entries of a directory, whether it is left out or not."""
-        known = self._folders.get(path)
-        if known is not None or not path:
-            return known
-        found = self._entry(path)
-        if found is None or found.filemode != FileMode.TREE:
+        tree = self._folder(folder)
+        if tree is None or name in ("", ".", "..") or name not in tree:  # a tree made by hand could hold such names
             return None
-        entries = self._entries(found.peel(pygit2.Tree))
-        self._folders[path] = entries
-        return entries
+        found = tree[name]
+        return found if found.filemode == FileMode.TREE or found.filemode in FILES else None
 
-    def _entries(self, tree: pygit2.Tree) -> dict[str, pygit2.Object]:
-        found: dict[str, pygit2.Object] = {}
-        for entry in tree:
-            if entry.filemode != FileMode.TREE and entry.filemode not in FILES:
-                continue
-            try:
-                name = (entry.raw_name or b"").decode()
-            except UnicodeDecodeError:
-                self.skipped += 1
-                continue
-            if name not in ("", ".", "..") and "/" not in name:  # a tree made by hand could lead out of a folder that we write
-                found[name] = entry
-        return dict(sorted(found.items()))
+    def _folder(self, path: str) -> pygit2.Tree | None:
+        """The directory at the path, left out or not."""
+        if path not in self._folders:
+            found = self._entry(path)
+            self._folders[path] = found.peel(pygit2.Tree) if found is not None and found.filemode == FileMode.TREE else None
+        return self._folders[path]
 
     def _is_kept(self, folder: str) -> bool:
         """A directory is there if no pattern leaves it out, or if something below it was taken back in."""
