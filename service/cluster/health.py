@@ -7,11 +7,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from service.cluster.client import Cluster, ClusterError
 from service.cluster.discovery import Discovery, NoSuchKind, Resource
 from service.cluster.inventory import ObjectId
-from service.cluster.kstatus import Health, Status, status_of
+from service.cluster.kstatus import CRASHING, Health, Status, status_of
 from service.cluster.watch import Change, Watch
 
 __all__ = ["Health", "HealthError", "HealthFailed", "HealthTimeout", "Status", "status_of", "wait_gone", "wait_healthy"]
@@ -58,7 +59,7 @@ async def wait_healthy(
     waiting = _Waiting(ids, on_progress, frozenset(may_vanish))
     async with asyncio.TaskGroup() as tasks:
         running = [
-            tasks.create_task(_follow(cluster, discovery, waiting, group), name=f"health of {group[0].kind} in {group[0].namespace}")
+            tasks.create_task(_Group(cluster, waiting, group).follow(discovery), name=f"health of {group[0].kind} in {group[0].namespace}")
             for group in waiting.groups()
         ]
         in_time = await waiting.settled(timeout)
@@ -104,9 +105,7 @@ async def wait_gone(cluster: Cluster, resource: Resource, object: ObjectId, *, u
 class _Waiting:
     """The last known health of each object that is waited for."""
 
-    def __init__(
-        self, ids: Iterable[ObjectId], on_progress: Callable[[Statuses], None] | None, may_vanish: frozenset[ObjectId]
-    ) -> None:
+    def __init__(self, ids: Iterable[ObjectId], on_progress: Callable[[Statuses], None] | None, may_vanish: frozenset[ObjectId]) -> None:
         self.statuses: dict[ObjectId, Health] = dict.fromkeys(ids, _UNKNOWN)
         self._on_progress = on_progress
         self._may_vanish = may_vanish
@@ -150,54 +149,63 @@ class _Waiting:
         return True
 
 
-async def _follow(cluster: Cluster, discovery: Discovery, waiting: _Waiting, ids: list[ObjectId]) -> None:
-    """Keep the health of objects of one kind and namespace up to date until cancelled."""
-    resource = await _resource(discovery, ids[0], waiting, ids)
-    by_name = {id.name: id for id in ids}
-    namespace = ids[0].namespace
-    crashes: dict[str, dict[str, object]] = {}
+class _Group:
+    """The waited-for objects of one kind and namespace."""
 
-    def look(id: ObjectId) -> None:
-        obj = watch.objects.get((namespace, id.name))
+    def __init__(self, cluster: Cluster, waiting: _Waiting, ids: list[ObjectId]) -> None:
+        self._cluster = cluster
+        self._waiting = waiting
+        self._ids = {id.name: id for id in ids}
+        self._namespace = ids[0].namespace
+        self._live: Mapping[tuple[str, str], dict[str, Any]] = {}
+        self._crashing: dict[str, Mapping[str, str]] = {}  # labels by Pod
+
+    async def follow(self, discovery: Discovery) -> None:
+        """Keep their health up to date until cancelled."""
+        resource = await _resource(discovery, self._waiting, list(self._ids.values()))
+        one = f"metadata.name={next(iter(self._ids))}" if len(self._ids) == 1 else None
+        watch = Watch(self._cluster, resource=resource, namespace=self._namespace, field_selector=one, on_change=self._changed)
+        self._live = watch.objects
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch.run(), name=f"watch of {resource.plural} for health")
+            await watch.synced.wait()
+            self._look_at_all()
+            if resource.group == "apps" and resource.kind in _CRASH_REPORTED_BY and not all(map(self._waiting.done, self._ids.values())):
+                pods = Watch(self._cluster, resource=_PODS, namespace=self._namespace, on_change=self._pod_changed)
+                tasks.create_task(pods.run(), name="watch of pods for health")
+
+    def _look_at_all(self) -> None:
+        for id in self._ids.values():
+            self._look(id)
+
+    def _look(self, id: ObjectId) -> None:
+        obj = self._live.get((self._namespace, id.name))
         health = status_of(obj)
-        if obj is not None and health.status is Status.IN_PROGRESS and id.kind in _CRASH_REPORTED_BY:
-            selector = (obj.get("spec", {}).get("selector") or {}).get("matchLabels") or {}
-            if selector and any(selector.items() <= labels.items() for labels in crashes.values()):
+        if obj is not None and health.status is Status.IN_PROGRESS and self._crashing:
+            wanted = ((obj.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+            if wanted and any(wanted.items() <= labels.items() for labels in self._crashing.values()):
                 health = Health(status=Status.FAILED, message="a Pod of it keeps crashing")
-        waiting.note(id, health)
+        self._waiting.note(id, health)
 
-    def changed(change: Change) -> None:
-        id = by_name.get(change.object["metadata"]["name"])
+    def _changed(self, change: Change) -> None:
+        id = self._ids.get(change.object["metadata"]["name"])
         if id is not None:
-            look(id)
+            self._look(id)
 
-    def pod_changed(change: Change) -> None:
+    def _pod_changed(self, change: Change) -> None:
         metadata = change.object["metadata"]
-        failed = change.type != "DELETED" and "CrashLoop" in status_of(change.object).message
-        if failed:
-            crashes[metadata["name"]] = metadata.get("labels") or {}
-        elif crashes.pop(metadata["name"], None) is None:
+        if change.type != "DELETED" and status_of(change.object).message.startswith(CRASHING):
+            self._crashing[metadata["name"]] = metadata.get("labels") or {}
+        elif self._crashing.pop(metadata["name"], None) is None:
             return
-        for id in ids:
-            look(id)
-
-    one = f"metadata.name={ids[0].name}" if len(ids) == 1 else None
-    watch = Watch(cluster, resource=resource, namespace=namespace, field_selector=one, on_change=changed)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(watch.run(), name=f"watch of {resource.plural} for health")
-        await watch.synced.wait()
-        for id in ids:
-            look(id)
-        if resource.group == "apps" and resource.kind in _CRASH_REPORTED_BY and not all(map(waiting.done, ids)):
-            pods = Watch(cluster, resource=_PODS, namespace=namespace, on_change=pod_changed)
-            tasks.create_task(pods.run(), name="watch of pods for health")
+        self._look_at_all()
 
 
-async def _resource(discovery: Discovery, id: ObjectId, waiting: _Waiting, ids: list[ObjectId]) -> Resource:
+async def _resource(discovery: Discovery, waiting: _Waiting, ids: list[ObjectId]) -> Resource:
     """The resource of a kind, as soon as it is installed."""
     while True:
         try:
-            return await discovery.resource(id.api_version, id.kind)
+            return await discovery.resource(ids[0].api_version, ids[0].kind)
         except NoSuchKind:
             for absent in ids:
                 waiting.note(absent, status_of(None))

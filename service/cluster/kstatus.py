@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 UNSCHEDULABLE_AFTER = timedelta(seconds=15)
+CRASHING = "Containers in CrashLoop state: "
 _NO_DEADLINE = 2**31 - 1
 
 Object = Mapping[str, Any]
@@ -217,7 +218,7 @@ def _crashing(obj: Object) -> Health | None:
         for container in _part(obj, "status", field) or ()
         if _part(container, "state", "waiting", "reason") == "CrashLoopBackOff"
     ]
-    return _failed(f"Containers in CrashLoop state: {','.join(names)}") if names else None
+    return _failed(CRASHING + ",".join(names)) if names else None
 
 
 def _time(text: object, default: datetime) -> datetime:

@@ -6,7 +6,8 @@ https://fluxcd.io/flux/components/kustomize/kustomizations/#prune
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from service import crash
@@ -17,27 +18,22 @@ from service.cluster.discovery import Discovery, NoSuchKind, Resource, object_pa
 from service.cluster.inventory import ObjectId
 from service.cluster.stages import staged
 
-__all__ = ["PruneFailed", "Pruner"]
+__all__ = ["Pruned", "Pruner"]
 
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 8
+PRUNE_WITHIN = timedelta(minutes=2)
 
 
-class PruneFailed(ClusterError):
-    """Some could not be deleted: `failed` belongs back into the inventory, `changes` has what was done. str() names each."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What was done (`changes`), what could not be (`failed`, a message each), and what belongs back into the inventory (`left`)."""
 
-    def __init__(self, message: str, changes: ChangeSet, failed: tuple[ObjectId, ...], error: ClusterError | None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.changes = changes
-        self.failed = failed
-        self.error = error
-
-    @property
-    def away(self) -> bool:
-        """True when the server did not answer."""
-        return isinstance(self.error, ApiAway)
+    changes: ChangeSet
+    failed: tuple[str, ...] = ()
+    left: tuple[ObjectId, ...] = ()
+    away: bool = False
 
 
 class Pruner:
@@ -48,32 +44,29 @@ class Pruner:
         self._discovery = discovery
         self._slots = asyncio.Semaphore(concurrency)
 
-    async def prune(self, entries: Iterable[ObjectId], *, owner: Owner, timeout: timedelta, dry_run: bool = False) -> ChangeSet:
+    async def prune(self, entries: Iterable[ObjectId], *, owner: Owner, timeout: timedelta = PRUNE_WITHIN, dry_run: bool = False) -> Pruned:
         """Delete the objects that still belong to `owner` and may be deleted; what is gone already counts as deleted.
 
         Objects marked `reconcile: disabled`, `prune: disabled` or `ssa: Ignore`, and those with other owner labels, are `skipped`.
-        Raises PruneFailed when some are left; it has tried all of them unless the server is away or the time was over.
+        One that fails does not keep the others; after the server went away, or `timeout`, nothing more is tried.
         """
-        wanted = list(entries)
+        wanted = tuple(entries)
         done: dict[ObjectId, Action] = {}
         errors: dict[ObjectId, ClusterError] = {}
+        late: tuple[str, ...] = ()
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                for stage in reversed(staged(wanted)):
-                    for run in reversed(stage):
+                for run in reversed([run for stage in staged(wanted) for run in stage]):
+                    if not _away(errors):
                         await self._run(run, owner, dry_run, (done, errors))
-                        if any(isinstance(error, ApiAway) for error in errors.values()):
-                            break
-            problem = None
         except TimeoutError:
-            problem = f"prune did not end within {timeout.total_seconds():g} s"
-        changes = ChangeSet(tuple(Change(object=id, action=action) for id, action in done.items()))
-        failed = tuple(id for id in wanted if id not in done)
-        if failed:
-            lines = [f"{id} delete failed: {error}" for id, error in errors.items()]
-            words = "\n".join([*([problem] if problem else []), *lines])
-            raise PruneFailed(words, changes, failed, next(iter(errors.values()), None))
-        return changes
+            late = (f"prune did not end within {timeout.total_seconds():g} s",)
+        return Pruned(
+            changes=ChangeSet(tuple(Change(object=id, action=action) for id, action in done.items())),
+            failed=(*late, *(f"{id} delete failed: {error}" for id, error in errors.items())),
+            left=tuple(id for id in wanted if id not in done),
+            away=_away(errors),
+        )
 
     async def _run(
         self, run: Iterable[ObjectId], owner: Owner, dry_run: bool, noted: tuple[dict[ObjectId, Action], dict[ObjectId, ClusterError]]
@@ -132,3 +125,7 @@ class Pruner:
             return await self._discovery.preferred(id.group, id.kind)
         except NoSuchKind:
             return None
+
+
+def _away(errors: Mapping[ObjectId, ClusterError]) -> bool:
+    return any(isinstance(error, ApiAway) for error in errors.values())

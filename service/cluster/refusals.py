@@ -35,7 +35,9 @@ class ApplyFailed(ClusterError):
     @property
     def away(self) -> bool:
         """True when the server did not answer, or only to say that it is too busy."""
-        return isinstance(self.error, ApiAway) or (isinstance(self.error, ApiError) and (self.error.status == 429 or self.error.status >= 500))
+        return isinstance(self.error, ApiAway) or (
+            isinstance(self.error, ApiError) and (self.error.status == 429 or self.error.status >= 500)
+        )
 
 
 def dry_run_failed(object: ObjectId, error: ClusterError, *, namespaced: bool = False) -> str:

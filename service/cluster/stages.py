@@ -9,10 +9,30 @@ from itertools import groupby
 from typing import Protocol, TypeVar
 
 _FIRST = (
-    "CustomResourceDefinition Namespace ClusterRole ClusterClass RuntimeClass PriorityClass StorageClass VolumeSnapshotClass IngressClass "
-    "GatewayClass ClusterRoleBinding ResourceQuota ServiceAccount Role RoleBinding ConfigMap Secret Service LimitRange Deployment StatefulSet "
-    "CronJob PodDisruptionBudget"
-).split()
+    "CustomResourceDefinition",
+    "Namespace",
+    "ClusterRole",
+    "ClusterClass",
+    "RuntimeClass",
+    "PriorityClass",
+    "StorageClass",
+    "VolumeSnapshotClass",
+    "IngressClass",
+    "GatewayClass",
+    "ClusterRoleBinding",
+    "ResourceQuota",
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ConfigMap",
+    "Secret",
+    "Service",
+    "LimitRange",
+    "Deployment",
+    "StatefulSet",
+    "CronJob",
+    "PodDisruptionBudget",
+)
 _LAST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _RANK = {kind: rank for rank, kind in enumerate(_FIRST)} | {kind: 1001 + rank for rank, kind in enumerate(_LAST)}
 _DEFINING = frozenset({"CustomResourceDefinition", "Namespace", "ClusterRole"})
