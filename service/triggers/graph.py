@@ -1,0 +1,153 @@
+"""Receiver -> source -> consumers -> dependents, kept from the watches with an index for each way back.
+
+In: objects as the API server holds them, one call for each change. Out: which objects stand behind which, without a request. The fields
+that are followed: `spec.url` and `spec.ref` of sources, `spec.sourceRef` and `spec.dependsOn` of Kustomizations.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from service.kinds.codec import Invalid, decode
+from service.kinds.kustomize import Kustomization
+from service.kinds.meta import SOURCE_GROUP, ObjectKey
+from service.kinds.source import GitRef, GitRepository
+from service.triggers.giturl import normal_url
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What the graph knows of one object. `url` is in its normal form, "" for what has none; `source` and `needs` are what it builds on."""
+
+    key: ObjectKey
+    api_version: str
+    labels: Mapping[str, str] = field(hash=False)
+    suspended: bool = False
+    url: str = ""
+    ref: GitRef | None = None
+    source: ObjectKey | None = None
+    needs: tuple[ObjectKey, ...] = ()
+
+
+class Graph:
+    """The objects of the kinds that are watched, named by `covers`."""
+
+    def __init__(self, covers: Iterable[str] = ()) -> None:
+        self.covers = frozenset(covers)
+        self._nodes: dict[ObjectKey, Node] = {}
+        self._members: dict[tuple[str, str], set[ObjectKey]] = defaultdict(set)
+        self._by_url: dict[str, set[ObjectKey]] = defaultdict(set)
+        self._consumers: dict[ObjectKey, set[ObjectKey]] = defaultdict(set)
+        self._dependents: dict[ObjectKey, set[ObjectKey]] = defaultdict(set)
+
+    def seen(self, key: ObjectKey, object_: Mapping[str, Any] | None) -> None:
+        """An object appeared, changed, or (None) is gone."""
+        self._unlink(key)
+        if object_ is not None:
+            self._link(node_of(key, object_))
+
+    def node(self, key: ObjectKey) -> Node | None:
+        """What is known of the object, None where it is not there."""
+        return self._nodes.get(key)
+
+    def members(self, kind: str, namespace: str) -> Iterable[Node]:
+        """All objects of a kind in a namespace, by name."""
+        return (self._nodes[key] for key in sorted(self._members.get((kind, namespace), ())))
+
+    def repositories(self, url: str) -> frozenset[ObjectKey]:
+        """The sources at an address, in any of its spellings."""
+        return frozenset(self._by_url.get(normal_url(url), ()))
+
+    def consumers(self, source: ObjectKey) -> frozenset[ObjectKey]:
+        """Who builds from a source."""
+        return frozenset(self._consumers.get(source, ()))
+
+    def dependents(self, key: ObjectKey) -> frozenset[ObjectKey]:
+        """Who waits for an object, directly."""
+        return frozenset(self._dependents.get(key, ()))
+
+    def reach(self, start: ObjectKey) -> tuple[ObjectKey, ...]:
+        """All that a change of `start` can move: consumers, their dependents, and so on, each once, nearest first; without `start`."""
+        found: dict[ObjectKey, None] = {start: None}
+        frontier = [start]
+        while frontier:
+            around = {other for key in frontier for other in self.consumers(key) | self.dependents(key)}
+            frontier = sorted(around - found.keys())
+            found.update(dict.fromkeys(frontier))
+        return tuple(found)[1:]
+
+    def _link(self, node: Node) -> None:
+        key = node.key
+        self._nodes[key] = node
+        self._members[key.kind, key.namespace].add(key)
+        if node.url:
+            self._by_url[node.url].add(key)
+        if node.source is not None:
+            self._consumers[node.source].add(key)
+        for need in node.needs:
+            self._dependents[need].add(key)
+
+    def _unlink(self, key: ObjectKey) -> None:
+        node = self._nodes.pop(key, None)
+        if node is None:
+            return
+        _drop(self._members, (key.kind, key.namespace), key)
+        _drop(self._by_url, node.url, key)
+        if node.source is not None:
+            _drop(self._consumers, node.source, key)
+        for need in node.needs:
+            _drop(self._dependents, need, key)
+
+
+def node_of(key: ObjectKey, object_: Mapping[str, Any]) -> Node:
+    """Return what the graph needs of an object of any kind; one that does not have the shape of its kind has no edges."""
+    metadata, spec = object_.get("metadata") or {}, object_.get("spec") or {}
+    labels = {str(name): str(value) for name, value in (metadata.get("labels") or {}).items()}
+    common = Node(key=key, api_version=str(object_.get("apiVersion") or ""), labels=labels, suspended=spec.get("suspend") is True)
+    try:
+        match key.kind:
+            case "GitRepository":
+                return _of_repository(common, decode(GitRepository, object_))
+            case "Kustomization":
+                return _of_kustomization(common, decode(Kustomization, object_))
+            case _:
+                return common
+    except Invalid:
+        return common
+
+
+def _of_repository(common: Node, found: GitRepository) -> Node:
+    return Node(
+        key=common.key,
+        api_version=common.api_version,
+        labels=common.labels,
+        suspended=found.spec.suspend,
+        url=normal_url(found.spec.url),
+        ref=found.spec.ref,
+    )
+
+
+def _of_kustomization(common: Node, found: Kustomization) -> Node:
+    here, reference = common.key.namespace, found.spec.source_ref
+    return Node(
+        key=common.key,
+        api_version=common.api_version,
+        labels=common.labels,
+        suspended=found.spec.suspend,
+        source=ObjectKey(group=SOURCE_GROUP, kind=reference.kind, namespace=reference.namespace or here, name=reference.name),
+        needs=tuple(
+            ObjectKey(group=common.key.group, kind=common.key.kind, namespace=need.namespace or here, name=need.name)
+            for need in found.spec.depends_on
+        ),
+    )
+
+
+def _drop(index: dict[K, set[ObjectKey]], at: K, key: ObjectKey) -> None:
+    held = index.get(at)
+    if held is not None:
+        held.discard(key)
+        if not held:
+            del index[at]

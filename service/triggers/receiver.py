@@ -1,0 +1,169 @@
+"""Receivers: the object's path, conditions and finalizer, as notification-controller writes them.
+
+In: a key from the queue. Out: `status.webhookPath` and a Ready condition whose message says what to do. Deliveries do not wait for this:
+the index serves them from the moment a Receiver's Secret was read. https://fluxcd.io/flux/components/notification/receivers/#receiver-status
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from service.cluster.client import ApiAway, ApiError, Cluster
+from service.cluster.discovery import Discovery, Resource, object_path
+from service.kinds.codec import Invalid, decode, refused_fields
+from service.kinds.meta import (
+    FAILED,
+    FINALIZER,
+    NOTIFICATION_MANAGER,
+    PROGRESSING_WITH_RETRY,
+    READY,
+    RECONCILING,
+    STALLED,
+    SUCCEEDED,
+    TOKEN_NOT_FOUND,
+    VALIDATION_FAILED,
+    Condition,
+    ObjectKey,
+)
+from service.kinds.notification import Receiver
+from service.reconcile.conditions import condition, merged
+from service.reconcile.outcome import Failed, Outcome, Stalled
+from service.reconcile.queue import Trigger
+from service.triggers.index import NoToken, ReceiverIndex, problem_of
+
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class ReceiverReconciler:
+    """Carries out one Receiver. With `shadow` nothing is written: the index alone takes effect."""
+
+    kind = "Receiver"
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        discovery: Discovery,
+        *,
+        objects: Mapping[tuple[str, str], Mapping[str, Any]],
+        index: ReceiverIndex,
+        shadow: bool = False,
+    ) -> None:
+        self._cluster = cluster
+        self._discovery = discovery
+        self._objects = objects
+        self._index = index
+        self._shadow = shadow
+
+    async def reconcile(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> Outcome:
+        """Bring one Receiver's status up to date. Raises Stalled, Failed."""
+        object_ = self._objects.get((key.namespace, key.name))
+        if object_ is None:
+            return Outcome(result="gone")
+        metadata = object_.get("metadata") or {}
+        finalizers = list(metadata.get("finalizers") or ())
+        try:
+            if metadata.get("deletionTimestamp"):
+                await self._finalize(key, object_, [each for each in finalizers if each != FINALIZER])
+                return Outcome(result="gone")
+            if FINALIZER not in finalizers:
+                await self._finalize(key, object_, [*finalizers, FINALIZER])
+            return await self._initialize(key, object_)
+        except (ApiAway, ApiError) as error:
+            raise Failed(FAILED, f"the API server does not answer as it should: {error}") from error
+
+    async def _initialize(self, key: ObjectKey, object_: Mapping[str, Any]) -> Outcome:
+        try:
+            receiver = decode(Receiver, object_)
+            problem = problem_of(receiver, refused_fields(object_))
+        except Invalid as error:
+            await self._report_invalid(key, object_, str(error))
+            raise Stalled(VALIDATION_FAILED, str(error)) from error
+        if receiver.spec.suspend:
+            return Outcome(result="suspended")
+        if problem:
+            await self._report(receiver, object_, path="", conditions=_stalled(receiver, problem))
+            raise Stalled(VALIDATION_FAILED, problem)
+        try:
+            entry = await self._index.load(key)
+        except NoToken as error:
+            await self._report(receiver, object_, path="", conditions=_retried(receiver, TOKEN_NOT_FOUND, str(error)))
+            raise Failed(TOKEN_NOT_FOUND, str(error)) from error
+        if entry is None:
+            return Outcome(result="gone")
+        ready = condition(READY, "True", SUCCEEDED, f"Receiver initialized for path: {entry.path}", receiver.metadata.generation)
+        changed = await self._report(receiver, object_, path=entry.path, conditions=[ready, *_cleared(receiver)])
+        return Outcome(result="succeeded" if changed else "unchanged", requeue_after=receiver.spec.interval)
+
+    async def _report(self, receiver: Receiver, object_: Mapping[str, Any], *, path: str, conditions: Iterable[Condition]) -> bool:
+        """Patch the status if anything in it is different, and say whether it was."""
+        after = merged(receiver.status.conditions, conditions)
+        generation, handled = receiver.metadata.generation, receiver.metadata.requested_at or receiver.status.last_handled_reconcile_at
+        failing = any(each.type == RECONCILING for each in after)
+        observed = receiver.status.observed_generation if failing else generation
+        now = (path, observed, handled, after)
+        status = receiver.status
+        if now == (status.webhook_path, status.observed_generation, status.last_handled_reconcile_at, status.conditions):
+            return False
+        patch: dict[str, Any] = {"webhookPath": path or None, "observedGeneration": observed, "conditions": [c.to_json() for c in after]}
+        if handled:
+            patch["lastHandledReconcileAt"] = handled
+        await self._patch(receiver.key, object_, {"status": patch}, subresource="status")
+        return True
+
+    async def _report_invalid(self, key: ObjectKey, object_: Mapping[str, Any], message: str) -> None:
+        """The object is not a Receiver as Flux knows it, so that only its conditions can be told."""
+        generation = int((object_.get("metadata") or {}).get("generation") or 0)
+        now = [
+            condition(READY, "False", VALIDATION_FAILED, message, generation),
+            condition(STALLED, "True", VALIDATION_FAILED, message, generation),
+        ]
+        before = (object_.get("status") or {}).get("conditions") or ()
+        said = {(each.get("type"), each.get("status"), each.get("message"), each.get("observedGeneration")) for each in before}
+        if said != {(each.type, each.status, each.message, each.observed_generation) for each in now}:
+            status = {"webhookPath": None, "observedGeneration": generation, "conditions": [each.to_json() for each in now]}
+            await self._patch(key, object_, {"status": status}, subresource="status")
+
+    async def _finalize(self, key: ObjectKey, object_: Mapping[str, Any], finalizers: list[str]) -> None:
+        """Write the finalizers, bound to the version that they were read from, so that nobody else's change is lost."""
+        metadata = object_.get("metadata") or {}
+        if finalizers == list(metadata.get("finalizers") or ()):
+            return
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata.get("resourceVersion")}}
+        try:
+            await self._patch(key, object_, patch)
+        except ApiError as error:
+            if not error.not_found:
+                raise
+
+    async def _patch(self, key: ObjectKey, object_: Mapping[str, Any], body: dict[str, Any], subresource: str | None = None) -> None:
+        if self._shadow:
+            return
+        resource = await self._resource(str(object_.get("apiVersion") or ""))
+        path = object_path(resource, key.namespace, key.name, subresource)
+        manager = f"gotk-{NOTIFICATION_MANAGER}" if subresource else NOTIFICATION_MANAGER
+        await self._cluster.request("PATCH", path, query={"fieldManager": manager}, body=body, content_type=MERGE_PATCH)
+
+    async def _resource(self, api_version: str) -> Resource:
+        return await self._discovery.resource(api_version, self.kind)
+
+
+def _cleared(receiver: Receiver) -> list[Condition]:
+    generation = receiver.metadata.generation
+    return [condition(RECONCILING, "False", "", "", generation), condition(STALLED, "False", "", "", generation)]
+
+
+def _stalled(receiver: Receiver, message: str) -> list[Condition]:
+    generation = receiver.metadata.generation
+    return [
+        condition(READY, "False", VALIDATION_FAILED, message, generation),
+        condition(STALLED, "True", VALIDATION_FAILED, message, generation),
+        condition(RECONCILING, "False", "", "", generation),
+    ]
+
+
+def _retried(receiver: Receiver, reason: str, message: str) -> list[Condition]:
+    generation = receiver.metadata.generation
+    return [
+        condition(READY, "False", reason, message, generation),
+        condition(RECONCILING, "True", PROGRESSING_WITH_RETRY, message, generation),
+        condition(STALLED, "False", "", "", generation),
+    ]

@@ -1,0 +1,119 @@
+"""A delivery -> the objects it concerns. Pure: what was listed goes in, what runs comes out, with why an entry gives nothing.
+
+What `spec.resources` names always runs. Only `*` entries are narrowed by the payload, and only when one of their objects is at an address
+of the payload: an unknown spelling of an address must never hide a push. A payload never adds anything.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from receivers.contract import Event, GitPush
+from service.kinds.meta import KUSTOMIZE_GROUP, SOURCE_GROUP, ObjectKey
+from service.kinds.notification import Receiver, ResourceRef
+from service.triggers.giturl import follows, normal_url
+from service.triggers.graph import Node
+
+GROUPS: Mapping[str, str] = {
+    "GitRepository": SOURCE_GROUP,
+    "OCIRepository": SOURCE_GROUP,
+    "Bucket": SOURCE_GROUP,
+    "HelmRepository": SOURCE_GROUP,
+    "HelmChart": SOURCE_GROUP,
+    "ExternalArtifact": SOURCE_GROUP,
+    "Kustomization": KUSTOMIZE_GROUP,
+    "HelmRelease": "helm.toolkit.fluxcd.io",
+    "ImageRepository": "image.toolkit.fluxcd.io",
+    "ImagePolicy": "image.toolkit.fluxcd.io",
+    "ImageUpdateAutomation": "image.toolkit.fluxcd.io",
+    "ArtifactGenerator": "source.extensions.fluxcd.io",
+}
+ALL = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of `spec.resources`: what it refers to, or `problem`, why it refers to nothing."""
+
+    ref: ResourceRef
+    group: str
+    namespace: str
+    problem: str = ""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it stands for all objects of the kind that carry its labels."""
+        return self.ref.name == ALL
+
+    @property
+    def key(self) -> ObjectKey:
+        """The one object that it names."""
+        return ObjectKey(group=self.group, kind=self.ref.kind, namespace=self.namespace, name=self.ref.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a delivery runs. `narrowed` counts the objects that the payload took out; `problems` are for the delivery log."""
+
+    targets: tuple[ObjectKey, ...]
+    narrowed: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def entries(receiver: Receiver, *, no_cross_namespace: bool) -> tuple[Entry, ...]:
+    """Return the entries of `spec.resources` with their group and namespace filled in."""
+    return tuple(_entry(receiver, ref, no_cross_namespace) for ref in receiver.spec.resources)
+
+
+def _entry(receiver: Receiver, ref: ResourceRef, no_cross_namespace: bool) -> Entry:
+    here = receiver.metadata.namespace
+    namespace = ref.namespace or here
+    group = (ref.api_version or "").rpartition("/")[0] or GROUPS.get(ref.kind, "")
+    named = f"{ref.kind}/{namespace}/{ref.name}"
+    problem = ""
+    if not group:
+        problem = f"{named}: apiVersion is missing, and {ref.kind} is not a kind that it can be filled in for"
+    elif no_cross_namespace and namespace != here:
+        problem = f"{named}: references to other namespaces are not allowed (--no-cross-namespace-refs)"
+    elif ref.name == ALL and not ref.match_labels:
+        problem = f"{named}: matchLabels is needed with the name *"
+    return Entry(ref=ref, group=group, namespace=namespace, problem=problem)
+
+
+Find = Callable[[ObjectKey], Node | None]
+
+
+def choose(listed: Sequence[tuple[Entry, Sequence[Node]]], events: Sequence[Event], find: Find) -> Choice:
+    """Return what runs.
+
+    `listed` holds the entries with the objects that a `*` entry stands for (labels already matched); `find` looks up the sources, by which
+    Kustomizations are narrowed.
+    """
+    problems = tuple(entry.problem for entry, _ in listed if entry.problem)
+    usable = [(entry, nodes) for entry, nodes in listed if not entry.problem]
+    targets = {entry.key: None for entry, _ in usable if not entry.is_wide}
+    wide = {node.key: node for entry, nodes in usable if entry.is_wide for node in nodes}
+    chosen = _narrowed(wide, events, find)
+    taken_out = len(wide.keys() - chosen.keys() - targets.keys())
+    return Choice(targets=tuple({**targets, **dict.fromkeys(chosen)}), narrowed=taken_out, problems=problems)
+
+
+def _narrowed(wide: Mapping[ObjectKey, Node], events: Sequence[Event], find: Find) -> Mapping[ObjectKey, Node]:
+    """Those of a `*` that the pushes can concern; all of them where an event is no push, or no object is at any of its addresses."""
+    pushes = [event for event in events if isinstance(event, GitPush)]
+    if not pushes or len(pushes) != len(events):
+        return wide
+    chosen: dict[ObjectKey, Node] = {}
+    for push in pushes:
+        urls = {normal_url(url) for url in push.urls} - {""}
+        origins = {key: _origin(node, find) for key, node in wide.items()}
+        if not any(origin is not None and origin.url in urls for origin in origins.values()):
+            return wide
+        for key, origin in origins.items():
+            if origin is None or not origin.url or (origin.url in urls and follows(origin.ref, push.ref)):
+                chosen[key] = wide[key]
+    return {key: node for key, node in wide.items() if key in chosen}
+
+
+def _origin(node: Node, find: Find) -> Node | None:
+    """The source whose address decides; None where there is none to compare, so that the object always runs."""
+    return node if node.url else find(node.source) if node.source is not None else None

@@ -1,0 +1,112 @@
+"""For the person who runs it: the delivery log, on loopback, behind a token.
+
+In: GET with `Authorization: Bearer <STATE/admin.token>`. Out: JSON. The Host header must name loopback, so that a page of another site
+cannot reach this port through a name that it points here (DNS rebinding). https://owasp.org/www-community/attacks/DNS_Rebinding
+"""
+
+import hmac
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from service.state.inbox import Inbox, LogEntry
+
+LIST_LIMIT = 200
+SEARCHED = 1000
+TOKEN_BYTES = 32
+_INBOX = web.AppKey("inbox", Inbox)
+
+
+def token_file(state: Path) -> str:
+    """Return the token in STATE/admin.token, which is made if it is not there, readable by its owner alone. Raises OSError."""
+    path = state / "admin.token"
+    try:
+        held = path.read_text(encoding="ascii").strip()
+        if held:
+            path.chmod(0o600)
+            return held
+    except FileNotFoundError:
+        pass
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(token + "\n")
+    fresh.replace(path)
+    return token
+
+
+def application(inbox: Inbox, token: str) -> web.Application:
+    """Return the application of the admin port."""
+    app = web.Application(middlewares=[_guard(token)])
+    app[_INBOX] = inbox
+    app.router.add_get("/deliveries", _deliveries)
+    app.router.add_get("/deliveries/{id}", _delivery)
+    return app
+
+
+def _guard(token: str) -> Middleware:
+    expected = f"Bearer {token}".encode()
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not _is_loopback(request.headers.get("Host", "")):
+            return web.Response(status=403, text="the Host header must name loopback: open http://127.0.0.1 or http://localhost\n")
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, expected):
+            headers = {"WWW-Authenticate": 'Bearer realm="sluice"'}
+            return web.Response(status=401, text="a token is needed: it is in admin.token in the state folder\n", headers=headers)
+        response = await handler(request)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return guard
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a Host header names this machine and nothing that a name server could point here."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+async def _deliveries(request: web.Request) -> web.Response:
+    """The newest deliveries, accepted and refused; `?limit=` up to 1000."""
+    asked = request.query.get("limit", "")
+    limit = min(int(asked), SEARCHED) if asked.isascii() and asked.isdigit() and len(asked) < 10 else LIST_LIMIT
+    return web.json_response({"deliveries": [_shown(entry) for entry in await request.app[_INBOX].log(limit)]})
+
+
+async def _delivery(request: web.Request) -> web.Response:
+    """One delivery: by its row, by the id that the caller was given, or by the id that the sender shows."""
+    wanted = request.match_info["id"]
+    for entry in await request.app[_INBOX].log(SEARCHED):
+        if wanted in (entry.trace, entry.delivery_id) or (entry.row and wanted == str(entry.row)):
+            return web.json_response(_shown(entry))
+    return web.json_response({"error": f"no such delivery among the newest {SEARCHED}"}, status=404)
+
+
+def _shown(entry: LogEntry) -> dict[str, object]:
+    return {
+        "id": entry.trace,
+        "row": entry.row or None,
+        "at": entry.at.isoformat(timespec="milliseconds"),
+        "receiver": str(entry.receiver) if entry.receiver else None,
+        "type": entry.sender_type,
+        "senderId": entry.delivery_id,
+        "state": entry.state,
+        "verdict": entry.verdict,
+        "detail": entry.detail,
+        "targets": [
+            {"object": str(target.object), "state": target.state, "result": target.result, "detail": target.detail}
+            for target in entry.targets
+        ],
+    }

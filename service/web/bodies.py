@@ -1,0 +1,86 @@
+"""Request bodies under limits: so large, so long, and so much of all of them in memory at once.
+
+In: a request. Out: its body in pieces, or Refused. The limits are GitHub's own 25 MB, and 64 MiB for everything in flight together.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import aiohttp
+from aiohttp import web
+
+from service.triggers.refusals import BadRequest, Overloaded, TooLarge, TooSlow
+from service.web.port import HEADER_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request and all requests together may take."""
+
+    body_bytes: int = 25 * 1024 * 1024
+    in_flight_bytes: int = 64 * 1024 * 1024
+    body_timeout: timedelta = timedelta(seconds=30)
+
+
+class InFlight:
+    """Counts the bytes that are held for all requests."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.held = 0
+
+    def share(self) -> "Share":
+        """What one request holds; a context manager that gives it back."""
+        return Share(self)
+
+
+class Share:
+    """The bytes of one request."""
+
+    def __init__(self, whole: InFlight) -> None:
+        self._whole = whole
+        self._bytes = 0
+
+    def __enter__(self) -> "Share":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._whole.held -= self._bytes
+
+    def take(self, count: int) -> None:
+        """Hold so many bytes more. Raises TooLarge, Overloaded."""
+        limits = self._whole.limits
+        if self._bytes + count > limits.body_bytes:
+            raise TooLarge(f"the body is larger than {limits.body_bytes} bytes")
+        if self._whole.held + count > limits.in_flight_bytes:
+            raise Overloaded(f"{self._whole.held} bytes of other requests are in flight, no more than {limits.in_flight_bytes} are held")
+        self._bytes += count
+        self._whole.held += count
+
+
+def check_headers(request: web.Request) -> None:
+    """Raises TooLarge where the body is announced to be too large, BadRequest where the headers are."""
+    if sum(len(name) + len(value) for name, value in request.raw_headers) > HEADER_BYTES:
+        raise BadRequest(f"the headers are larger than {HEADER_BYTES} bytes")
+
+
+async def pieces(request: web.Request, share: Share) -> AsyncIterator[bytes]:
+    """Yield the body as it arrives, held in `share`. Raises TooLarge, TooSlow, Overloaded."""
+    limits = share._whole.limits
+    if (request.content_length or 0) > limits.body_bytes:
+        raise TooLarge(f"the body has {request.content_length} bytes, {limits.body_bytes} are read at most")
+    ends = asyncio.get_running_loop().time() + limits.body_timeout.total_seconds()
+    while True:
+        try:
+            async with asyncio.timeout_at(ends):  # around the read alone: a timeout must not span a yield
+                chunk = await request.content.readany()
+        except TimeoutError as error:
+            raise TooSlow(f"the body did not arrive within {limits.body_timeout.total_seconds():g} s") from error
+        except (aiohttp.ClientError, web.RequestPayloadError, ConnectionError) as error:
+            raise TooSlow("the connection broke off inside the body") from error
+        if not chunk:
+            return
+        share.take(len(chunk))
+        yield chunk

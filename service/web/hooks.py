@@ -1,0 +1,108 @@
+"""Webhooks: the only port that faces outside. POST /hook/<64 hex digits>, with any query string; nothing else is there.
+
+In: requests of senders. Out: 200 once the delivery is on disk (or verified and not wanted), else the status of `answers.STATUS` with a
+fixed phrase. The reason goes to the delivery log, the path goes nowhere. https://fluxcd.io/flux/components/notification/receivers/
+"""
+
+import logging
+import time
+
+from aiohttp import web
+
+from service.log import new_trace
+from service.log import trace as trace_of_log
+from service.metrics import Metrics
+from service.state.errors import StateError
+from service.state.inbox import Inbox, Refusal
+from service.triggers.intake import Accepted, Intake, Reception
+from service.triggers.refusals import Refused, UnknownPath
+from service.web.answers import answer, said
+from service.web.bodies import InFlight, Limits, check_headers, pieces
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_PER_MINUTE = 30  # refusals of unknown paths in the delivery log: enough to find a typo, too few to flood it
+
+
+class Hooks:
+    """What the handlers share."""
+
+    def __init__(self, intake: Intake, inbox: Inbox, metrics: Metrics, limits: Limits | None = None) -> None:
+        self.in_flight = InFlight(limits or Limits())
+        self._intake = intake
+        self._inbox = inbox
+        self._metrics = metrics
+        self._minute, self._unknown = 0, 0
+
+    async def answered(self, request: web.Request) -> web.Response:
+        """Take one delivery and say what came of it."""
+        began, trace = time.perf_counter(), new_trace()
+        trace_of_log.set(trace)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        reception: Reception | None = None
+        try:
+            check_headers(request)
+            reception = self._intake.open(request.path, headers, trace)
+            accepted = await self._received(request, reception)
+            response = said(200, accepted.verdict, trace)
+        except Refused as error:
+            await self._refused(error, reception, headers, trace)
+            response = answer(error, trace)
+        self._metrics.hook_seconds.labels(str(response.status)).observe(time.perf_counter() - began)
+        return response
+
+    async def _received(self, request: web.Request, reception: Reception) -> Accepted:
+        reception.begin()
+        with self.in_flight.share() as share:
+            async for chunk in pieces(request, share):
+                reception.feed(chunk)
+            return await reception.finish()
+
+    async def _refused(self, error: Refused, reception: Reception | None, headers: dict[str, str], trace: str) -> None:
+        """Write the reason to the delivery log; a full disk must not make the answer wait for it."""
+        if isinstance(error, UnknownPath) and not self._is_worth_a_row():
+            return
+        log.info("delivery refused", extra={"object": str(reception.receiver) if reception else "", "reason": str(error)})
+        refusal = Refusal(
+            receiver=reception.receiver if reception else None,
+            sender_type=reception.sender_type if reception else "",
+            delivery_id=reception.delivery_id if reception else headers.get("x-github-delivery", "")[:128],
+            reason=type(error).__name__,
+            detail=str(error),
+            trace=trace,
+        )
+        try:
+            await self._inbox.refused(refusal)
+        except StateError as failure:
+            log.warning("the delivery log cannot be written", extra={"reason": str(failure)})
+
+    def _is_worth_a_row(self) -> bool:
+        minute = int(time.monotonic() // 60)
+        self._unknown = self._unknown + 1 if minute == self._minute else 1
+        self._minute = minute
+        return self._unknown <= UNKNOWN_PER_MINUTE
+
+
+HOOKS = web.AppKey("hooks", Hooks)
+
+
+def application(hooks: Hooks) -> web.Application:
+    """Return the application of the outward port."""
+    app = web.Application()
+    app[HOOKS] = hooks
+    app.router.add_post("/hook/{digest:[0-9a-f]{64}}", _post)
+    app.router.add_route("*", "/hook/{digest:[0-9a-f]{64}}", _other_method)
+    app.router.add_route("*", "/{rest:.*}", _nothing)
+    return app
+
+
+async def _post(request: web.Request) -> web.Response:
+    return await request.app[HOOKS].answered(request)
+
+
+async def _other_method(request: web.Request) -> web.Response:
+    return web.Response(status=405, text="webhooks are sent with POST\n", headers={"Allow": "POST"})
+
+
+async def _nothing(request: web.Request) -> web.Response:
+    return web.Response(status=404, text="not found\n")

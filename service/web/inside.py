@@ -1,0 +1,90 @@
+"""For others in the cluster: Flux's event intake, and artifacts for Flux's own consumers.
+
+In: POST of an event on any path, as Flux's controllers do; GET of `/gitrepository/<namespace>/<name>/<digest>.tar.gz`. Out: 202, 400, 413,
+429 as notification-controller; the file with ETag, ranges and conditions. https://fluxcd.io/flux/components/notification/events/
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+from aiohttp import web
+
+from service.kinds.event import Event
+from service.log import new_trace
+from service.metrics import Metrics
+from service.triggers.refusals import BadRequest
+from service.web.answers import KNOWN, answer, said
+from service.web.bodies import InFlight, Limits, check_headers, pieces
+
+EVENT_BYTES = 256 * 1024  # 39,000 characters of message and some metadata; small enough to parse on the loop
+EVENT_TIMEOUT = timedelta(seconds=30)
+STORE_TIMEOUT = timedelta(seconds=10)
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME = rf"{_LABEL}([.]{_LABEL})*"
+_FILE = "[0-9a-f]{40,64}[.]tar[.]gz"
+
+Intake = Callable[[Event], Awaitable[bool]]
+
+
+class EventSink:
+    """Hands events to `intake`, which stores them and returns False for one that it had within the last minutes."""
+
+    def __init__(self, intake: Intake, metrics: Metrics, limits: Limits | None = None) -> None:
+        self._in_flight = InFlight(limits or Limits(body_bytes=EVENT_BYTES, body_timeout=EVENT_TIMEOUT))
+        self._intake = intake
+        self._metrics = metrics
+
+    async def answered(self, request: web.Request) -> web.Response:
+        """Take one event."""
+        began, trace = time.perf_counter(), new_trace()
+        try:
+            check_headers(request)
+            response = await self._taken(request, trace)
+        except KNOWN as error:
+            response = answer(error, trace)
+        self._metrics.event_seconds.labels(str(response.status)).observe(time.perf_counter() - began)
+        return response
+
+    async def _taken(self, request: web.Request, trace: str) -> web.Response:
+        with self._in_flight.share() as share:
+            body = b"".join([chunk async for chunk in pieces(request, share)])
+        try:
+            event = Event.from_json(json.loads(body))
+        except (ValueError, RecursionError) as error:
+            raise BadRequest("the event is not JSON") from error
+        async with asyncio.timeout(STORE_TIMEOUT.total_seconds()):
+            is_new = await self._intake(event)
+        if is_new:
+            return said(202, "accepted", trace)
+        response = said(429, "had this event already", trace)
+        response.headers["Retry-After"] = "300"
+        return response
+
+
+_SINK = web.AppKey("sink", EventSink)
+_ARTIFACTS = web.AppKey("artifacts", Path)
+
+
+def application(sink: EventSink, artifacts: Path) -> web.Application:
+    """Return the application of the port for others in the cluster; `artifacts` is the folder that holds `gitrepository/`."""
+    app = web.Application()
+    app[_SINK], app[_ARTIFACTS] = sink, artifacts
+    app.router.add_get(f"/{{kind:gitrepository}}/{{namespace:{_LABEL}}}/{{name:{_NAME}}}/{{file:{_FILE}}}", _artifact)
+    app.router.add_post("/{rest:.*}", _event)
+    return app
+
+
+async def _event(request: web.Request) -> web.Response:
+    return await request.app[_SINK].answered(request)
+
+
+async def _artifact(request: web.Request) -> web.StreamResponse:
+    """The four parts of the path are plain names, so nothing outside the folder can be named; what is no file is a 404."""
+    place = request.match_info
+    path = request.app[_ARTIFACTS] / place["kind"] / place["namespace"] / place["name"] / place["file"]
+    return web.FileResponse(path, headers={"X-Content-Type-Options": "nosniff"})
