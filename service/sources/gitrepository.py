@@ -231,9 +231,9 @@ class GitRepositoryReconciler:
     async def _artifact(self, found: GitRepository, snapshot: Snapshot) -> Artifact:
         """The stored tarball of the snapshot; made if it is not there, not intact or of another content."""
         store, current = self._needs.artifacts, found.status.artifact
-        if current is not None and current.revision == snapshot.revision and found.status.observed_ignore == found.spec.ignore:
-            if current.url == store.url(current.path) and await store.intact(current):
-                return current
+        same = current is not None and current.revision == snapshot.revision and found.status.observed_ignore == found.spec.ignore
+        if same and current is not None and current.url == store.url(current.path) and await store.intact(current):
+            return current
         content = snapshot.revision + snapshot.ignore_digest
         known, artifact = self._stored.get(found.key, ("", None))
         if artifact is not None and known == content and await store.intact(artifact):
@@ -320,7 +320,8 @@ def _checked(found: GitRepository, raw: Raw) -> tuple[str, Wanted]:
     """The URL and ref to fetch, or the stall that says what is wrong with the object."""
     refused = refused_fields(raw)
     if refused:
-        why = f"{', '.join(refused)}: not carried out by this version of sluice; nothing was fetched. Remove it, or leave this object to Flux"
+        advice = "nothing was fetched. Remove it, or leave this object to Flux"
+        why = f"{', '.join(refused)}: not carried out by this version of sluice; {advice}"
         raise _EndedEarly(Failure(condition="", reason=meta.VALIDATION_FAILED, message=why, stalls=True))
     try:
         return checked_url(found.spec.url), wanted(found.spec.ref)

@@ -50,8 +50,12 @@ class GitTree:
         return None if self._ignore.ignored(path, False) else "file"
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file. Raises FileNotFoundError."""
-        return self._file(path).peel(pygit2.Blob).data
+        """Return the content of a file. Raises FileNotFoundError, and SnapshotGone where the store has lost it."""
+        entry = self._file(path)
+        try:
+            return entry.peel(pygit2.Blob).data
+        except (KeyError, pygit2.GitError) as error:
+            raise SnapshotGone(f"the content of {path} is not in the store") from error
 
     def blob_id(self, path: str) -> str | None:
         """Return Git's id of a file's content, None where there is no file."""
@@ -101,7 +105,10 @@ class GitTree:
         """The directory at the path, left out or not."""
         if path not in self._folders:
             found = self._entry(path)
-            self._folders[path] = found.peel(pygit2.Tree) if found is not None and found.filemode == FileMode.TREE else None
+            try:
+                self._folders[path] = found.peel(pygit2.Tree) if found is not None and found.filemode == FileMode.TREE else None
+            except (KeyError, pygit2.GitError) as error:
+                raise SnapshotGone(f"the directory {path} is not in the store") from error
         return self._folders[path]
 
     def _is_kept(self, folder: str) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from service.gitserver import GitServer
+from service.kinds.meta import ObjectKey, git_revision
+from service.sources.snapshot import Snapshot, ignore_files
 
 WHO = {
     "GIT_AUTHOR_NAME": "Ada",
@@ -62,3 +64,40 @@ def make_remote(root: Path, name: str, base_url: str) -> Remote:
 async def remote(tmp_path: Path) -> AsyncIterator[Remote]:
     async with GitServer(root=tmp_path / "remotes", push=True).serving() as base_url:
         yield await asyncio.to_thread(make_remote, tmp_path / "remotes", "fleet", base_url)
+
+
+class History:
+    """Commits of a local repository as snapshots."""
+
+    key = ObjectKey(group="source.toolkit.fluxcd.io", kind="GitRepository", namespace="apps", name="fleet")
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+
+    def snapshot(self, ignore: str | None = None) -> Snapshot:
+        commit, tree = self.remote.git("rev-parse", "HEAD", "HEAD^{tree}").split()
+        return Snapshot(
+            key=self.key,
+            revision=git_revision(commit, "main"),
+            store_path=self.remote.bare,
+            commit=commit,
+            tree=tree,
+            ignore=ignore,
+            ignore_files=ignore_files(self.remote.bare, tree),
+        )
+
+    def commit(self, files: dict[str, str | None], ignore: str | None = None) -> Snapshot:
+        self.remote.commit(files)
+        return self.snapshot(ignore)
+
+    def raw(self, name: bytes, mode: str = "100644", content: bytes = b"x") -> None:
+        """Put an entry into the index that no file system has to hold, and commit it."""
+        blob = self.remote.git("hash-object", "-w", "--stdin", data=content)
+        self.remote.git("update-index", "-z", "--index-info", data=f"{mode} {blob}\t".encode() + name + b"\0")
+        self.remote.git("commit", "-q", "-m", "raw")
+        self.remote.git("push", "-q", "--force", "origin", "HEAD:refs/heads/main")
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    return History(make_remote(tmp_path / "local", "fleet", ""))
