@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service.cluster.client import ApiAway, ApiError, Cluster
-from service.cluster.discovery import Discovery, Resource, object_path
+from service.cluster.discovery import Discovery, NoSuchKind, Resource
+from service.cluster.status import add_finalizer, patch_status, remove_finalizer
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.meta import (
     FAILED,
     FINALIZER,
-    NOTIFICATION_MANAGER,
     PROGRESSING_WITH_RETRY,
     READY,
     RECONCILING,
@@ -29,8 +29,6 @@ from service.reconcile.conditions import condition, merged
 from service.reconcile.outcome import Failed, Outcome, Stalled
 from service.reconcile.queue import Trigger
 from service.triggers.index import NoToken, ReceiverIndex, problem_of
-
-MERGE_PATCH = "application/merge-patch+json"
 
 
 class ReceiverReconciler:
@@ -59,15 +57,16 @@ class ReceiverReconciler:
         if object_ is None:
             return Outcome(result="gone")
         metadata = object_.get("metadata") or {}
-        finalizers = list(metadata.get("finalizers") or ())
+        held = FINALIZER in (metadata.get("finalizers") or ())
         try:
             if metadata.get("deletionTimestamp"):
-                await self._finalize(key, object_, [each for each in finalizers if each != FINALIZER])
+                if held and not self._shadow:
+                    await remove_finalizer(self._cluster, await self._resource(object_), key.namespace, key.name, FINALIZER)
                 return Outcome(result="gone")
-            if FINALIZER not in finalizers:
-                await self._finalize(key, object_, [*finalizers, FINALIZER])
+            if not held and not self._shadow:
+                await add_finalizer(self._cluster, await self._resource(object_), key.namespace, key.name, FINALIZER)
             return await self._initialize(key, object_)
-        except (ApiAway, ApiError) as error:
+        except (ApiAway, ApiError, NoSuchKind) as error:
             raise Failed(FAILED, f"the API server does not answer as it should: {error}") from error
 
     async def _initialize(self, key: ObjectKey, object_: Mapping[str, Any]) -> Outcome:
@@ -106,7 +105,7 @@ class ReceiverReconciler:
         patch: dict[str, Any] = {"webhookPath": path or None, "observedGeneration": observed, "conditions": [c.to_json() for c in after]}
         if handled:
             patch["lastHandledReconcileAt"] = handled
-        await self._patch(receiver.key, object_, {"status": patch}, subresource="status")
+        await self._patch_status(receiver.key, object_, patch)
         return True
 
     async def _report_invalid(self, key: ObjectKey, object_: Mapping[str, Any], message: str) -> None:
@@ -120,30 +119,14 @@ class ReceiverReconciler:
         said = {(each.get("type"), each.get("status"), each.get("message"), each.get("observedGeneration")) for each in before}
         if said != {(each.type, each.status, each.message, each.observed_generation) for each in now}:
             status = {"webhookPath": None, "observedGeneration": generation, "conditions": [each.to_json() for each in now]}
-            await self._patch(key, object_, {"status": status}, subresource="status")
+            await self._patch_status(key, object_, status)
 
-    async def _finalize(self, key: ObjectKey, object_: Mapping[str, Any], finalizers: list[str]) -> None:
-        """Write the finalizers, bound to the version that they were read from, so that nobody else's change is lost."""
-        metadata = object_.get("metadata") or {}
-        if finalizers == list(metadata.get("finalizers") or ()):
-            return
-        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata.get("resourceVersion")}}
-        try:
-            await self._patch(key, object_, patch)
-        except ApiError as error:
-            if not error.not_found:
-                raise
+    async def _patch_status(self, key: ObjectKey, object_: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+        if not self._shadow:
+            await patch_status(self._cluster, await self._resource(object_), key.namespace, key.name, status)
 
-    async def _patch(self, key: ObjectKey, object_: Mapping[str, Any], body: dict[str, Any], subresource: str | None = None) -> None:
-        if self._shadow:
-            return
-        resource = await self._resource(str(object_.get("apiVersion") or ""))
-        path = object_path(resource, key.namespace, key.name, subresource)
-        manager = f"gotk-{NOTIFICATION_MANAGER}" if subresource else NOTIFICATION_MANAGER
-        await self._cluster.request("PATCH", path, query={"fieldManager": manager}, body=body, content_type=MERGE_PATCH)
-
-    async def _resource(self, api_version: str) -> Resource:
-        return await self._discovery.resource(api_version, self.kind)
+    async def _resource(self, object_: Mapping[str, Any]) -> Resource:
+        return await self._discovery.resource(str(object_.get("apiVersion") or ""), self.kind)
 
 
 def _cleared(receiver: Receiver) -> list[Condition]:

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from service.cluster.client import ApiAway, ApiError, Cluster
-from service.cluster.discovery import Discovery, NoSuchKind, object_path
-from service.kinds.meta import NOTIFICATION_MANAGER, REQUESTED_AT, ObjectKey
+from service.cluster.discovery import Discovery, NoSuchKind
+from service.cluster.status import patch_annotations
+from service.kinds.meta import REQUESTED_AT, ObjectKey
 from service.reconcile.gate import Gate
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-PATCH_TIMEOUT = timedelta(seconds=20)
 FIRST_RETRY, LAST_RETRY = timedelta(milliseconds=500), timedelta(seconds=30)
 
 OnOutcome = Callable[[ObjectKey, datetime, str, str], None]
@@ -86,17 +86,9 @@ class Requests:
         if self._shadow:
             log.info("shadow: would request a reconcile", extra={"object": str(key)})
             return "shadow", "a reconcile would be requested"
-        body = {"metadata": {"annotations": {REQUESTED_AT: _nanoseconds()}}}
         try:
             resource = await self._discovery.preferred(key.group, key.kind)
-            await self._cluster.request(
-                "PATCH",
-                object_path(resource, key.namespace, key.name),
-                query={"fieldManager": NOTIFICATION_MANAGER},
-                body=body,
-                content_type="application/merge-patch+json",
-                timeout=PATCH_TIMEOUT,
-            )
+            await patch_annotations(self._cluster, resource, key.namespace, key.name, {REQUESTED_AT: _nanoseconds()})
         except NoSuchKind as error:
             return "gone", str(error)
         except ApiError as error:

@@ -13,8 +13,8 @@ from service.log import new_trace
 from service.log import trace as trace_of_log
 from service.metrics import Metrics
 from service.state.errors import StateError
-from service.state.inbox import Inbox, Refusal
-from service.triggers.intake import Accepted, Intake, Reception
+from service.state.inbox import Inbox
+from service.triggers.intake import LONGEST_ID, Accepted, Intake, Reception
 from service.triggers.refusals import Refused, UnknownPath
 from service.web.answers import answer, said
 from service.web.bodies import InFlight, Limits, check_headers, pieces
@@ -63,16 +63,15 @@ class Hooks:
         if isinstance(error, UnknownPath) and not self._is_worth_a_row():
             return
         log.info("delivery refused", extra={"object": str(reception.receiver) if reception else "", "reason": str(error)})
-        refusal = Refusal(
-            receiver=reception.receiver if reception else None,
-            sender_type=reception.sender_type if reception else "",
-            delivery_id=reception.delivery_id if reception else headers.get("x-github-delivery", "")[:128],
-            reason=type(error).__name__,
-            detail=str(error),
-            trace=trace,
-        )
         try:
-            await self._inbox.refused(refusal)
+            await self._inbox.refused(
+                receiver=reception.receiver if reception else None,
+                sender_type=reception.sender_type if reception else "",
+                delivery_id=reception.delivery_id if reception else headers.get("x-github-delivery", "")[:LONGEST_ID],
+                reason=type(error).__name__,
+                detail=str(error),
+                trace=trace,
+            )
         except StateError as failure:
             log.warning("the delivery log cannot be written", extra={"reason": str(failure)})
 
