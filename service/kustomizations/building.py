@@ -87,4 +87,3 @@ def _fold_string_data(secret: dict[str, Any]) -> None:
             **(secret.get("data") or {}),
             **{key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()},
         }
-

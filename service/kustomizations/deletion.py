@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from service.kinds.codec import refused_fields
+from service.cluster.client import ApiAway
 from service.kinds.meta import FINALIZER, PRUNE_FAILED, VALIDATION_FAILED
 from service.reconcile.outcome import Failed, Outcome, Stalled
 
@@ -20,14 +20,15 @@ async def finalize(run: "Run") -> Outcome:
     if rooms.shadow or FINALIZER not in found.metadata.finalizers:
         return Outcome(result="gone")
     if found.spec.on_deletion == "delete" and not found.spec.suspend and run.old_inventory:
-        refused = refused_fields(run.raw)
-        if refused:
+        if run.refused:
             advice = "so nothing was deleted; remove the field, or set spec.deletionPolicy: Orphan"
-            raise Stalled(VALIDATION_FAILED, f"{', '.join(refused)}: not carried out by this version of sluice, {advice}")
-        result = await rooms.pruner.prune(run.old_inventory, owner=run.owner, dry_run=False)
+            raise Stalled(VALIDATION_FAILED, f"{', '.join(run.refused)}: not carried out by this version of sluice, {advice}")
+        result = await rooms.pruner.prune(run.old_inventory, owner=run.owner, timeout=found.spec.effective_timeout)
+        if result.away:
+            raise ApiAway("; ".join(result.failed))
         if result.failed:
-            raise Failed(PRUNE_FAILED, "; ".join(result.failed))
+            raise Failed(PRUNE_FAILED, "\n".join(result.failed))
     await rooms.reports.abandon(run.key)
-    await rooms.reports.remove_finalizer(run.raw, FINALIZER)
+    await rooms.reports.remove_finalizer(run.raw)
     await rooms.records.drop(run.key)
     return Outcome(result="gone")

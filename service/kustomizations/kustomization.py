@@ -55,12 +55,13 @@ class KustomizationReconciler:
             await rooms.records.drop(key)
             return Outcome(result="gone")
         try:
+            refused = refused_fields(raw)
             found = decode(Kustomization, raw)
         except Invalid as error:
             rooms.waits.cancel(key)
             await rooms.reports.invalid(key, raw, f"{error}")
             return Outcome(result="stalled", message=str(error))
-        run = Run(rooms=rooms, key=key, found=found, raw=raw, triggers=triggers)
+        run = Run(rooms=rooms, key=key, found=found, raw=raw, triggers=triggers, refused=refused)
         try:
             return await self._decided(run)
         except asyncio.CancelledError:
@@ -102,7 +103,7 @@ class KustomizationReconciler:
                 return Outcome(result="unchanged", requeue_after=wait)
             run.before = record
         if not rooms.shadow and FINALIZER not in found.metadata.finalizers:
-            await rooms.reports.add_finalizer(run.raw, FINALIZER)
+            await rooms.reports.add_finalizer(run.raw)
         rooms.waits.cancel(run.key)
         rooms.sweep.drop(run.key)
         async with asyncio.timeout(found.spec.effective_timeout.total_seconds()) as limit:
@@ -115,9 +116,8 @@ class KustomizationReconciler:
         return outcome
 
     def _check_fields(self, run: Run) -> None:
-        refused = refused_fields(run.raw)
-        if refused:
-            names = ", ".join(refused)
+        if run.refused:
+            names = ", ".join(run.refused)
             raise Stalled(
                 VALIDATION_FAILED,
                 f"{names}: not carried out by this version of sluice; nothing was applied or pruned. Remove it, or leave this object to Flux",

@@ -5,7 +5,7 @@ An event is raised where something happened: objects changed, a new failure, a r
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from service.kinds.kustomize import Kustomization
 from service.kinds.meta import EVENT_PREFIX, KUSTOMIZE_GROUP, READY, Condition, ObjectKey, find_condition
 from service.kustomizations.catalog import Catalog, key_of
 from service.kustomizations.status import Ended, end_patch, finished_message, invalid_patch, move_patch, progress_patch
+from service.kustomizations.writes import Writes
 from service.log import trace
 from service.sources.snapshot import Snapshot
 from service.state.journal import EventRow, Journal
@@ -29,16 +30,6 @@ REVISION, COMMIT_STATUS = f"{KUSTOMIZE_GROUP}/revision", f"{KUSTOMIZE_GROUP}/com
 COMMIT_SUBJECT, COMMIT_AUTHOR, TOOK = f"{KUSTOMIZE_GROUP}/commit_subject", f"{KUSTOMIZE_GROUP}/commit_author", f"{KUSTOMIZE_GROUP}/took"
 
 Raw = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlets:
-    """Where reports go. The patches are of the object given as it came from the API, and return it as it then is."""
-
-    patch_status: Callable[[Raw, Raw], Awaitable[Raw]]
-    patch_finalizers: Callable[[Raw, Sequence[str]], Awaitable[Raw]]
-    post_event: Callable[[Event], None]
-    stored: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +45,11 @@ class Account:
 class Reports:
     """One for the room; keeps the journal rows that stand open."""
 
-    def __init__(self, *, catalog: Catalog, journal: Journal, outlets: Outlets, shadow: bool) -> None:
+    def __init__(self, *, catalog: Catalog, journal: Journal, writes: Writes, post_event: Callable[[Event], None], shadow: bool) -> None:
         self._catalog = catalog
         self._journal = journal
-        self._outlets = outlets
+        self._writes = writes
+        self._post_event = post_event
         self._shadow = shadow
         self._open: dict[ObjectKey, list[tuple[int, JournalRun]]] = {}
         self.shadow_reports: dict[ObjectKey, Mapping[str, Any]] = {}
@@ -80,8 +72,9 @@ class Reports:
 
     async def abandon(self, key: ObjectKey) -> None:
         """The object is gone: nothing is left to tell."""
-        for row_id, _ in self._open.pop(key, []):
-            await self._journal.close(row_id, ())
+        rows = self._open.pop(key, [])
+        if rows:
+            await self._journal.close(rows[-1][0], ())
 
     async def ended(self, found: Kustomization, raw: Raw, ended: Ended, account: Account) -> None:
         """Store the event and close the rows in one transaction, then patch the status."""
@@ -96,24 +89,20 @@ class Reports:
             return
         if news or rows:
             await self._close(key, rows, [EventRow(key=_event_key(found, ended, told, rows, before), json=event.to_json())] if news else [])
-        self._outlets.post_event(event)
+        self._post_event(event)
         await self._patch(raw, end_patch(found, raw, replace(ended, took=account.took, handled=found.metadata.requested_at)))
         crash.point("status.patched")
 
     async def _close(self, key: ObjectKey, rows: Sequence[tuple[int, JournalRun]], events: Sequence[EventRow]) -> None:
-        closed = [row_id for row_id, _ in rows]
-        await self._journal.close(closed[0] if closed else None, events)
-        for row_id in closed[1:]:
-            await self._journal.close(row_id, ())
+        """The newest row ends with the events; older ones of the object end with it."""
+        await self._journal.close(rows[-1][0] if rows else None, events)
         self._open.pop(key, None)
         crash.point("run.closed")
-        if events:
-            self._outlets.stored()
 
     async def progress(self, found: Kustomization, raw: Raw, message: str, inventory: Sequence[Mapping[str, str]]) -> None:
         """Applied, and now waiting: the inventory is kept at once."""
         patch = progress_patch(found, message)
-        patch["status"]["inventory"] = {"entries": list(inventory)}
+        patch["inventory"] = {"entries": list(inventory)}
         await self._patch(raw, patch)
 
     async def moved(self, key: ObjectKey, revision: str) -> None:
@@ -125,7 +114,7 @@ class Reports:
     async def suspended(self, found: Kustomization, raw: Raw) -> None:
         """A request is acknowledged even while suspended, as Flux does."""
         if found.metadata.requested_at not in ("", found.status.last_handled_reconcile_at or ""):
-            await self._patch(raw, {"status": {"lastHandledReconcileAt": found.metadata.requested_at}})
+            await self._patch(raw, {"lastHandledReconcileAt": found.metadata.requested_at})
 
     async def invalid(self, key: ObjectKey, raw: Raw, message: str) -> None:
         """An object that cannot be read as its kind; without a typed form the status is made from the raw one."""
@@ -134,19 +123,15 @@ class Reports:
         if patch is not None:
             await self._patch(raw, patch)
 
-    async def add_finalizer(self, raw: Raw, finalizer: str) -> None:
+    async def add_finalizer(self, raw: Raw) -> None:
         """Before the first write, so that a deletion can prune."""
-        kept = raw["metadata"].get("finalizers") or []
-        self._catalog.written(await self._outlets.patch_finalizers(raw, (*kept, finalizer)))
+        written = await self._writes.add_finalizer(raw)
+        if written is not None:
+            self._catalog.written(written)
 
-    async def remove_finalizer(self, raw: Raw, finalizer: str) -> None:
+    async def remove_finalizer(self, raw: Raw) -> None:
         """Let the object go."""
-        kept = tuple(each for each in raw["metadata"].get("finalizers") or [] if each != finalizer)
-        try:
-            await self._outlets.patch_finalizers(raw, kept)
-        except ApiError as error:
-            if not error.not_found:
-                raise
+        await self._writes.remove_finalizer(raw)
 
     def shadowed(self, key: ObjectKey, revision: str, changes: Sequence[str]) -> None:
         """What would have been done."""
@@ -157,7 +142,7 @@ class Reports:
         if self._shadow:
             return
         try:
-            self._catalog.written(await self._outlets.patch_status(raw, patch))
+            self._catalog.written(await self._writes.status(raw, patch))
         except ApiError as error:
             if not error.not_found:
                 raise

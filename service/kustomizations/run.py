@@ -85,6 +85,7 @@ class Run:
     found: Kustomization
     raw: Mapping[str, Any]
     triggers: tuple[Trigger, ...]
+    refused: tuple[str, ...] = ()
     snapshot: Snapshot | None = None
     before: Record | None = None
     quiet: bool = False
@@ -105,8 +106,7 @@ class Run:
     @property
     def old_inventory(self) -> tuple[ObjectId, ...]:
         """What is in the cluster by our hand. An entry that cannot be read is passed over: nothing may be deleted by guess."""
-        entries = self.found.status.inventory.entries if self.found.status.inventory else ()
-        return tuple(_readable(entries))
+        return tuple(_readable(self.found.status.inventory or ()))
 
     def tracked(self) -> list[dict[str, str]] | None:
         """The inventory after a run that ended early: what was there and what this run has created. None: as it was."""
@@ -182,6 +182,8 @@ class Run:
             )
         except ApplyFailed as error:
             self._note(error.changes)
+            if error.away:
+                raise ApiAway(str(error)) from error
             raise Failed(RECONCILIATION_FAILED, str(error)) from error
         self._note(result)
         crash.point("apply.done")
@@ -189,10 +191,12 @@ class Run:
     async def _prune(self, gone: Sequence[ObjectId]) -> None:
         if not self.rooms.shadow:
             await self._opened([str(entry) for entry in gone])
-        result = await self.rooms.pruner.prune(gone, owner=self.owner, dry_run=self.rooms.shadow)
+        result = await self.rooms.pruner.prune(gone, owner=self.owner, timeout=self.found.spec.effective_timeout, dry_run=self.rooms.shadow)
         self._note(result.changes)
+        if result.away:
+            raise ApiAway("; ".join(result.failed))
         if result.failed:
-            raise Failed(PRUNE_FAILED, "; ".join(result.failed))
+            raise Failed(PRUNE_FAILED, "\n".join(result.failed))
 
     def _note(self, result: ChangeSet) -> None:
         self.changes.extend(str(change) for change in result.changed)

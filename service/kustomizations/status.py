@@ -1,4 +1,4 @@
-"""The status of a Kustomization as Flux writes it, as merge patches of the status subresource.
+"""The status of a Kustomization as Flux writes it, as what to merge into the status subresource.
 
 Conditions, reasons and messages: kustomize-controller 1.9, api/v1/kustomization_types.go. `history` holds the last five distinct outcomes.
 """
@@ -76,7 +76,7 @@ def end_patch(found: Kustomization, raw: Mapping[str, Any], ended: Ended) -> dic
         status["lastHandledReconcileAt"] = ended.handled
     if ended.digest:
         status["history"] = _history((raw.get("status") or {}).get("history") or (), ended)
-    return {"status": status}
+    return status
 
 
 def progress_patch(found: Kustomization, message: str) -> dict[str, Any]:
@@ -87,18 +87,16 @@ def progress_patch(found: Kustomization, message: str) -> dict[str, Any]:
         condition(READY, "Unknown", PROGRESSING, "Reconciliation in progress", generation),
         condition(STALLED, "False", "", "", generation),
     ]
-    return {"status": {"conditions": conditions_json(found.status.conditions, now)}}
+    return {"conditions": conditions_json(found.status.conditions, now)}
 
 
 def move_patch(found: Kustomization, revision: str) -> dict[str, Any]:
     """The status of an object that a push does not concern: the same outcome at a newer revision."""
     ready = condition(READY, "True", RECONCILIATION_SUCCEEDED, f"Applied revision: {revision}", found.metadata.generation)
     return {
-        "status": {
-            "conditions": conditions_json(found.status.conditions, [ready]),
-            "lastAppliedRevision": revision,
-            "lastAttemptedRevision": revision,
-        }
+        "conditions": conditions_json(found.status.conditions, [ready]),
+        "lastAppliedRevision": revision,
+        "lastAttemptedRevision": revision,
     }
 
 
@@ -107,8 +105,12 @@ def invalid_patch(raw: Mapping[str, Any], message: str) -> dict[str, Any] | None
     generation = int(raw["metadata"].get("generation") or 0)
     before = [each for each in (raw.get("status") or {}).get("conditions") or () if isinstance(each, dict)]
     said = any(e.get("type") == READY and e.get("message") == message and e.get("observedGeneration") == generation for e in before)
-    now = [condition(kind, status, VALIDATION_FAILED, message, generation) for kind, status in ((READY, "False"), (STALLED, "True"))]
-    return None if said else {"status": {"conditions": conditions_json((), now), "observedGeneration": generation}}
+    ready, stalled = (
+        condition(READY, "False", VALIDATION_FAILED, message, generation),
+        condition(STALLED, "True", VALIDATION_FAILED, message, generation),
+    )
+    now = [ready, stalled]
+    return None if said else {"conditions": conditions_json((), now), "observedGeneration": generation}
 
 
 def conditions_json(before: Sequence[Condition], now: Iterable[Condition]) -> list[dict[str, object]]:

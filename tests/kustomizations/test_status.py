@@ -21,7 +21,7 @@ def raw(**status: Any) -> dict[str, Any]:
 
 
 def conditions(patch: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
-    return {c["type"]: (c["status"], c["reason"], c["message"]) for c in patch["status"]["conditions"]}
+    return {c["type"]: (c["status"], c["reason"], c["message"]) for c in patch["conditions"]}
 
 
 def ended(before: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def ended(before: dict[str, Any], **fields: Any) -> dict[str, Any]:
 def test_success_is_ready_at_the_revision() -> None:
     patch = ended(raw(), ready=True, reason="ReconciliationSucceeded", message=f"Applied revision: {REVISION}", inventory=[], digest="sha256:1")
     assert conditions(patch) == {"Ready": ("True", "ReconciliationSucceeded", f"Applied revision: {REVISION}")}
-    status = patch["status"]
+    status = patch
     assert (status["lastAppliedRevision"], status["lastAttemptedRevision"], status["observedGeneration"]) == (REVISION, REVISION, 3)
     assert status["inventory"] == {"entries": []}
 
@@ -42,20 +42,20 @@ def test_failure_keeps_what_was_applied_and_says_it_retries() -> None:
         "Ready": ("False", "BuildFailed", "kustomize build failed: x"),
         "Reconciling": ("True", "ProgressingWithRetry", "kustomize build failed: x"),
     }
-    assert "lastAppliedRevision" not in patch["status"]
-    assert "inventory" not in patch["status"]
-    assert "observedGeneration" not in patch["status"]
+    assert "lastAppliedRevision" not in patch
+    assert "inventory" not in patch
+    assert "observedGeneration" not in patch
 
 
 def test_stalled_is_observed_and_does_not_retry() -> None:
     patch = ended(raw(), ready=False, stalled=True, reason="ValidationFailed", message="spec.kubeConfig: not carried out")
     assert conditions(patch)["Stalled"][0] == "True"
     assert "Reconciling" not in conditions(patch)
-    assert patch["status"]["observedGeneration"] == 3
+    assert patch["observedGeneration"] == 3
 
 
 def test_success_after_failure_removes_the_negative_conditions() -> None:
-    before = raw(**ended(raw(), ready=False, reason="BuildFailed", message="x")["status"])
+    before = raw(**ended(raw(), ready=False, reason="BuildFailed", message="x"))
     assert set(conditions(ended(before, ready=True, reason="ReconciliationSucceeded", message="m", inventory=[]))) == {"Ready"}
 
 
@@ -65,19 +65,19 @@ def test_history_counts_repeats_and_keeps_five() -> None:
         patch = ended(
             before, ready=True, reason="ReconciliationSucceeded", message="m", digest=f"sha256:{number}", took=timedelta(seconds=number)
         )
-        before = raw(**patch["status"])
+        before = raw(**patch)
     history = before["status"]["history"]
     assert [entry["digest"] for entry in history] == [f"sha256:{n}" for n in (6, 5, 4, 3, 2)]
     assert history[0]["lastReconciledDuration"] == "6s"
-    again = ended(before, ready=True, reason="ReconciliationSucceeded", message="m", digest="sha256:4")["status"]["history"]
+    again = ended(before, ready=True, reason="ReconciliationSucceeded", message="m", digest="sha256:4")["history"]
     assert (again[0]["digest"], again[0]["totalReconciliations"]) == ("sha256:4", 2)
 
 
 def test_move_changes_the_revision_alone() -> None:
-    before = raw(**ended(raw(), ready=True, reason="ReconciliationSucceeded", message="Applied revision: old", inventory=[])["status"])
+    before = raw(**ended(raw(), ready=True, reason="ReconciliationSucceeded", message="Applied revision: old", inventory=[]))
     patch = move_patch(decode(Kustomization, before), REVISION)
     assert conditions(patch)["Ready"] == ("True", "ReconciliationSucceeded", f"Applied revision: {REVISION}")
-    assert set(patch["status"]) == {"conditions", "lastAppliedRevision", "lastAttemptedRevision"}
+    assert set(patch) == {"conditions", "lastAppliedRevision", "lastAttemptedRevision"}
 
 
 def test_unreadable_object_is_told_once() -> None:
@@ -85,7 +85,7 @@ def test_unreadable_object_is_told_once() -> None:
     patch = invalid_patch(object_, "spec.interval: not a duration")
     assert patch is not None
     assert conditions(patch)["Stalled"] == ("True", "ValidationFailed", "spec.interval: not a duration")
-    assert invalid_patch(raw(**patch["status"]), "spec.interval: not a duration") is None
+    assert invalid_patch(raw(**patch), "spec.interval: not a duration") is None
 
 
 def test_digest_depends_on_every_object_and_on_no_order() -> None:

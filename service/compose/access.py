@@ -1,0 +1,51 @@
+"""What rooms ask of the cluster beyond their own work: Secrets by name, the labels of an object."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import timedelta
+
+from service.cluster.client import ApiError, Cluster
+from service.cluster.discovery import Discovery, NoSuchKind, object_path
+from service.kinds.meta import ObjectKey
+
+READ_TIMEOUT = timedelta(seconds=10)
+_SECRETS = "/api/v1/namespaces/{}/secrets/{}"
+
+
+class Secrets:
+    """Reads Secrets one by one, when they are needed: none is kept, none is listed."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def read(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """The decoded data of a Secret, None where there is none. Raises ApiError, ApiAway."""
+        try:
+            answer = await self._cluster.request("GET", _SECRETS.format(namespace, name), timeout=READ_TIMEOUT)
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+        return {key: _decoded(value) for key, value in (answer.body.get("data") or {}).items()}
+
+
+def _decoded(value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+async def labels_of(cluster: Cluster, discovery: Discovery, key: ObjectKey, api_version: str) -> Mapping[str, str]:
+    """The labels of any object, {} where it is not there. Raises ApiError, ApiAway."""
+    try:
+        resource = await discovery.resource(api_version, key.kind)
+        body = (await cluster.request("GET", object_path(resource, key.namespace, key.name), timeout=READ_TIMEOUT)).body
+    except NoSuchKind:
+        return {}
+    except ApiError as error:
+        if error.not_found:
+            return {}
+        raise
+    return body["metadata"].get("labels") or {}

@@ -1,0 +1,60 @@
+"""One writer: Flux's own Leases for the kinds that this process runs, each opening the gate of one controller.
+
+A running Flux, or a second sluice, holds them; until they are free this process accepts hooks and writes nothing else.
+"""
+
+import asyncio
+import logging
+
+from service.cluster.lease import Lease
+from service.metrics import Metrics
+from service.reconcile.gate import Gate
+
+log = logging.getLogger(__name__)
+LEASES = {
+    "source-controller-leader-election": frozenset({"GitRepository"}),
+    "kustomize-controller-leader-election": frozenset({"Kustomization"}),
+    "notification-controller-leader-election": frozenset({"Receiver", "Alert", "Provider"}),
+}
+
+
+def leases_for(kinds: frozenset[str]) -> tuple[str, ...]:
+    """The Leases that a process running these kinds must hold."""
+    return tuple(name for name, covered in LEASES.items() if covered & kinds)
+
+
+class Leadership:
+    """A room around one Lease."""
+
+    def __init__(self, lease: Lease, gate: Gate, metrics: Metrics) -> None:
+        self._lease = lease
+        self._gate = gate
+        self._held = metrics.leader.labels(gate.name)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Hold the Lease whenever it is free, until stopped; then give it back."""
+        holding = asyncio.create_task(self._lease.run(self._on_held, self._on_lost), name=f"lease {self._gate.name}")
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((holding, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if holding.done():
+                holding.result()
+        finally:
+            self._gate.shut()
+            holding.cancel()
+            stopping.cancel()
+            await asyncio.wait((holding, stopping))
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _on_held(self) -> None:
+        log.info("lease held", extra={"lease": self._gate.name})
+        self._held.set(1)
+        self._gate.open()
+
+    def _on_lost(self) -> None:
+        log.warning("lease lost, writing stops", extra={"lease": self._gate.name})
+        self._held.set(0)
+        self._gate.shut()

@@ -1,0 +1,61 @@
+"""The watches of our kinds, and what follows from each change: indexes first, then the queue of the kind's controller."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from service.cluster.client import Cluster
+from service.cluster.discovery import Resource
+from service.cluster.watch import Change, Watch
+from service.kinds.meta import ObjectKey
+from service.kinds.table import KINDS, Kind
+from service.reconcile.changes import asks_for_run
+from service.reconcile.queue import CHANGE, Queue, Trigger
+
+Seen = Callable[[ObjectKey, Mapping[str, object] | None], None]
+
+
+def resource_of(kind: Kind) -> Resource:
+    """The newest version of one of our kinds."""
+    return Resource(group=kind.group, version=kind.versions[0], plural=kind.plural, namespaced=True, kind=kind.kind)
+
+
+def key_of(kind: Kind, object_: Mapping[str, object]) -> ObjectKey:
+    """The key of an object of that kind."""
+    metadata = object_["metadata"]
+    assert isinstance(metadata, dict)
+    return ObjectKey(group=kind.group, kind=kind.kind, namespace=metadata.get("namespace", ""), name=metadata["name"])
+
+
+class Watches:
+    """One watch for each kind, made before the rooms that read their caches; `connect` says what happens on a change."""
+
+    def __init__(self, cluster: Cluster, *, label_selector: str) -> None:
+        self.by_kind: dict[str, Watch] = {
+            kind.kind: Watch(cluster, resource=resource_of(kind), label_selector=label_selector or None) for kind in KINDS
+        }
+
+    @property
+    def synced(self) -> bool:
+        """Whether every cache is complete."""
+        return all(watch.synced.is_set() for watch in self.by_kind.values())
+
+    @property
+    def away(self) -> str:
+        """Since when the API server does not answer, "" while it does."""
+        times = [watch.away_since for watch in self.by_kind.values() if watch.away_since is not None]
+        return min(times).isoformat(timespec="seconds") if times else ""
+
+    def connect(self, kind: Kind, *, seen: Iterable[Seen] = (), changed: Iterable[Callable[[Change], None]] = (), queue: Queue | None) -> None:
+        """Tell `seen` and `changed` of every change of a kind; put what asks for a run into `queue` (None: this process does not run it)."""
+        seen, changed = tuple(seen), tuple(changed)
+
+        def on_change(change: Change) -> None:
+            key = key_of(kind, change.object)
+            gone = change.type == "DELETED"
+            for index in seen:
+                index(key, None if gone else change.object)
+            for listener in changed:
+                listener(change)
+            if queue is not None and (gone or asks_for_run(change.object, change.old)):
+                queue.add(key, trigger=Trigger(reason=change.type.lower()), priority=CHANGE)
+
+        self.by_kind[kind.kind].on_change = on_change
