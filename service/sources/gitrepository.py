@@ -26,7 +26,7 @@ from service.log import trace
 from service.reconcile.outcome import Outcome
 from service.reconcile.queue import Trigger
 from service.sources.artifact import ArtifactStore
-from service.sources.credentials import Credentials, InvalidSecret, read_credentials
+from service.sources.credentials import Credentials, InvalidSecret, masked, read_credentials
 from service.sources.fetcherror import FetchError
 from service.sources.gitref import InvalidRef, InvalidUrl, Wanted, checked_url, wanted
 from service.sources.gitstatus import Failure, failed_patch, handled_patch, is_failing, new_artifact_message, stored_patch
@@ -108,7 +108,7 @@ class GitRepositoryReconciler:
         try:
             found = decode(GitRepository, raw)
         except Invalid as error:
-            return await self._invalid(key, raw, f"{error}")
+            return await self._invalid(raw, str(error))
         if self._uids.setdefault(key, found.metadata.uid) != found.metadata.uid:
             await self._forget(key)  # deleted and made again while we did not look
             self._uids[key] = found.metadata.uid
@@ -285,10 +285,13 @@ class GitRepositoryReconciler:
             return Outcome(result="stalled", message=failure.message)
         return Outcome(result="failed", backoff=True, message=failure.message)
 
-    async def _invalid(self, key: ObjectKey, raw: Raw, why: str) -> Outcome:
-        """An object that cannot be read at all: only the metadata is used."""
-        bare = {**raw, "spec": {"url": "https://invalid", "interval": "0s"}}
-        found = decode(GitRepository, bare)
+    async def _invalid(self, raw: Raw, why: str) -> Outcome:
+        """An object that cannot be read as it is: only its metadata is used, and its URL for better words."""
+        found = decode(GitRepository, {**raw, "spec": {"url": "https://invalid", "interval": "0s"}})
+        try:
+            _checked_url(str((raw.get("spec") or {}).get("url")))
+        except _EndedEarly as early:
+            return await self._failed(found, raw, early.failure)
         return await self._failed(found, raw, Failure(condition="", reason=meta.VALIDATION_FAILED, message=why, stalls=True))
 
     async def _deleted(self, key: ObjectKey, found: GitRepository, raw: Raw) -> Outcome:
@@ -318,20 +321,25 @@ class GitRepositoryReconciler:
 
 def _checked(found: GitRepository, raw: Raw) -> tuple[str, Wanted]:
     """The URL and ref to fetch, or the stall that says what is wrong with the object."""
+    url = _checked_url(found.spec.url)
     refused = refused_fields(raw)
     if refused:
         advice = "nothing was fetched. Remove it, or leave this object to Flux"
         why = f"{', '.join(refused)}: not carried out by this version of sluice; {advice}"
         raise _EndedEarly(Failure(condition="", reason=meta.VALIDATION_FAILED, message=why, stalls=True))
     try:
-        return checked_url(found.spec.url), wanted(found.spec.ref)
-    except InvalidUrl as error:
-        why = f"failed to parse url '{found.spec.url}': {error}"
-        raise _EndedEarly(Failure(condition=meta.FETCH_FAILED, reason=meta.URL_INVALID, message=why, stalls=True)) from error
+        return url, wanted(found.spec.ref)
     except InvalidRef as error:
-        raise _EndedEarly(
-            Failure(condition=meta.FETCH_FAILED, reason=meta.GIT_OPERATION_FAILED, message=str(error), stalls=True)
-        ) from error
+        failure = Failure(condition=meta.FETCH_FAILED, reason=meta.GIT_OPERATION_FAILED, message=str(error), stalls=True)
+        raise _EndedEarly(failure) from error
+
+
+def _checked_url(url: str) -> str:
+    try:
+        return checked_url(url)
+    except InvalidUrl as error:
+        why = f"failed to parse url '{masked(url)}': {error}"
+        raise _EndedEarly(Failure(condition=meta.FETCH_FAILED, reason=meta.URL_INVALID, message=why, stalls=True)) from error
 
 
 def _commit(store: Path, commit: str) -> tuple[str, str, str]:
