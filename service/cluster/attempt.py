@@ -33,7 +33,7 @@ Mode = Literal["changed", "full"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What the caller asked for. `coming`: the ("kind", group/kind) and ("namespace", name) of the run itself, unknown to the server yet."""
+    """What the caller asked for. `coming`: the ("kind", group/kind) and ("namespace", name) of this run, unknown to the server yet."""
 
     mode: Mode
     owner: Owner

@@ -38,7 +38,7 @@ _IDENTITY = {"Accept": "application/json", "User-Agent": "sluice", "Accept-Encod
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the server said: the HTTP status (below 400) and the JSON body."""
+    """What the server said: the HTTP status (2xx) and the JSON body."""
 
     status: int
     body: dict[str, Any]
@@ -54,7 +54,7 @@ class Cause:
 
 
 class ApiError(ClusterError):
-    """The server answered with 400 or more. str() is the Status' message, as kubectl prints it."""
+    """The server answered, but not with 2xx. str() is the Status' message, as kubectl prints it."""
 
     def __init__(self, status: int, reason: str, message: str, causes: tuple[Cause, ...] = ()) -> None:
         super().__init__(status, reason, message, causes)
@@ -124,7 +124,7 @@ class Cluster:
         """Send one request and return the answer; `path` is already quoted, bytes are sent as they are.
 
         "Too busy" answers with a Retry-After are waited for within `timeout`, refused credentials are loaded afresh once.
-        Raises ApiError for an answer of 400 or more, ApiAway when there was none within `timeout`.
+        Raises ApiError for an answer that is not 2xx, ApiAway when there was none within `timeout`.
         """
         url = self._url(path, query)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
@@ -149,7 +149,7 @@ class Cluster:
                     raise
                 reconnected = True
                 continue
-            if status < 400:
+            if status < 300:
                 return Answer(status=status, body=_parse(status, raw))
             if status == 401 and not renewed:
                 renewed = True
@@ -194,7 +194,7 @@ class Cluster:
     async def _open(self, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
         headers = {**_IDENTITY, **await self._access.headers()}
         response = await self._watches.request("GET", self._url(path, query), headers=headers, **self._hop)
-        if response.status < 400:
+        if response.status < 300:
             _keep_alive(response)
             return response
         async with response:
