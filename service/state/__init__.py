@@ -1,0 +1,1 @@
+"""What must outlive the process: deliveries, open runs, events and messages in one SQLite file, and a cache beside it."""

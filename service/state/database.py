@@ -1,0 +1,172 @@
+"""One SQLite file, one thread that writes, one that reads; writes that wait together are committed together.
+
+In: work, a function of a connection. Out: what it returned, once it is on disk. All works that are queued run in one transaction, each
+in its own savepoint, so that one that fails fails alone, and all share one wait for the disk. https://www.sqlite.org/wal.html
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from service.state.errors import StateBusy, StateClosed, StateUnwritable
+
+T = TypeVar("T")
+Connection: TypeAlias = sqlite3.Connection
+
+QUEUE_LIMIT = 4096
+BATCH_LIMIT = 256
+_DISK = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY))
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    work: Callable[[Connection], T]
+    future: asyncio.Future[T]
+    result: T | None = None
+    error: BaseException | None = None
+
+
+class Database:
+    """Owns two connections to one file that `files.open_file` has prepared."""
+
+    def __init__(self, writer: Connection, reader: Connection, sql: Mapping[str, str], *, name: str) -> None:
+        self.name = name
+        self._writer, self._reader, self._sql = writer, reader, sql
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._reads = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-reader")
+        self._thread = threading.Thread(target=self._write_all, name=f"{name}-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Return `work(connection)` after the commit that holds it.
+
+        `work` runs in the writer thread, must be short, must leave transactions alone, and may be called a second time when a batch could
+        not be committed as a whole. It does not run if the caller is cancelled before its turn. Raises what `work` raises (nothing of it
+        is kept then), StateBusy when too much waits, StateUnwritable when the disk refuses, StateClosed.
+        """
+        if self._closed:
+            raise StateClosed(f"{self.name} is closed: the service is stopping")
+        if self._jobs.qsize() >= QUEUE_LIMIT:
+            raise StateBusy(f"{QUEUE_LIMIT} writes wait for {self.name} already; try again in some seconds")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(work, future))
+        return await future
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Return `work(connection)` over what is committed; the connection refuses writes. Raises what `work` raises, StateClosed."""
+        if self._closed:
+            raise StateClosed(f"{self.name} is closed: the service is stopping")
+        return await asyncio.get_running_loop().run_in_executor(self._reads, self._read, work)
+
+    async def close(self) -> None:
+        """Commit what is queued, then close the file."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        await asyncio.get_running_loop().run_in_executor(self._reads, self._thread.join)
+        self._reads.shutdown(wait=True)
+        self._reader.close()
+
+    def abandon(self) -> None:
+        """Close without an event loop, for an open that failed half-way; nothing may be queued."""
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+        self._reads.shutdown(wait=True)
+        self._reader.close()
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        try:
+            return work(self._reader)
+        except sqlite3.Error as error:
+            raise _translated(error, self.name) from error
+
+    def _write_all(self) -> None:
+        running = True
+        while running:
+            batch: list[_Job[Any]] = []
+            job = self._jobs.get()
+            while job is not None:
+                if not job.future.cancelled():
+                    batch.append(job)
+                if len(batch) >= BATCH_LIMIT or self._jobs.empty():
+                    break
+                job = self._jobs.get_nowait()
+            running = job is not None
+            if batch:
+                self._commit_or_split(batch)
+                _resolve(batch)
+        self._writer.close()
+
+    def _commit_or_split(self, batch: Sequence[_Job[Any]]) -> None:
+        """Commit all, or, where the transaction as a whole failed, each alone: the work that cannot be kept must not take others along."""
+        error = self._commit(batch)
+        if error is not None and len(batch) > 1:
+            for job in batch:
+                job.error = self._commit([job]) or job.error
+        elif error is not None:
+            batch[0].error = error
+
+    def _commit(self, batch: Sequence[_Job[Any]]) -> Exception | None:
+        """Return None after the commit (single works may carry an error), or why nothing at all was kept."""
+        run = self._writer.execute
+        try:
+            run(self._sql["begin"])
+            for job in batch:
+                self._run_in_savepoint(job)
+                if not self._writer.in_transaction:  # SQLite gave up the whole transaction, as it does on a full disk
+                    return job.error if isinstance(job.error, Exception) else StateUnwritable(f"{self.name}: the transaction was lost")
+            run(self._sql["commit"])
+        except sqlite3.Error as error:
+            if self._writer.in_transaction:
+                run(self._sql["rollback"])
+            return _translated(error, self.name)
+        return None
+
+    def _run_in_savepoint(self, job: _Job[Any]) -> None:
+        run = self._writer.execute
+        job.result = job.error = None
+        run(self._sql["savepoint"])
+        try:
+            job.result = job.work(self._writer)
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller who waits for this work
+            job.error = _translated(error, self.name) if isinstance(error, sqlite3.Error) else error
+            if self._writer.in_transaction:
+                run(self._sql["undo"])
+        if self._writer.in_transaction:
+            run(self._sql["release"])
+
+
+def _translated(error: sqlite3.Error, name: str) -> Exception:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code not in _DISK:
+        return error
+    full = code == sqlite3.SQLITE_FULL
+    words = "the disk is full: free some space" if full else f"{error}: look at the disk and the rights of the state folder"
+    return StateUnwritable(f"{name} cannot be used, {words}; nothing of this was stored")
+
+
+def _resolve(batch: Sequence[_Job[Any]]) -> None:
+    """Hand all results over with one wake-up for each event loop that waits (there is one, except in tests)."""
+    loops = {job.future.get_loop() for job in batch}
+    for loop in loops:
+        ours = [job for job in batch if job.future.get_loop() is loop]
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_set_results, ours)
+
+
+def _set_results(batch: Sequence[_Job[Any]]) -> None:
+    for job in batch:
+        if job.future.done():
+            continue
+        if job.error is None:
+            job.future.set_result(job.result)
+        else:
+            job.future.set_exception(job.error)

@@ -1,0 +1,161 @@
+"""The outbox: events until they were matched with Alerts, and the messages that came of them until they are sent or set aside.
+
+In: events (from the journal, or from other controllers). Out: messages that are due. A message is a stored row before it is sent, so
+delivery is at least once: a kill between the answer and `sent` sends it again.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from service.kinds.meta import ObjectKey
+from service.state import keys, moments, statements
+from service.state.store import Connection, Store
+
+KEEP_ROWS, KEEP_TIME = 20_000, timedelta(days=7)
+_ERROR_LIMIT = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """An event to store. An equal `key` drops it, for as long as the first is kept, or only within `window` where that is given."""
+
+    key: str
+    json: Mapping[str, object]
+    window: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event that was not matched with Alerts yet."""
+
+    id: int
+    key: str
+    json: str
+    stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutMessage:
+    """One event for one Alert, as JSON; what a provider needs beside it is looked up when it is sent."""
+
+    alert: ObjectKey
+    provider: ObjectKey
+    payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message that waits. `attempts` have failed so far, the last with `error`."""
+
+    id: int
+    event: int
+    stored_at: datetime
+    alert: ObjectKey
+    provider: ObjectKey
+    payload: str
+    due_at: datetime
+    attempts: int
+    error: str
+
+
+class EventWriter:
+    """Stores events inside somebody's transaction."""
+
+    def __init__(self) -> None:
+        self._sql = statements.load("outbox")
+
+    def add(self, connection: Connection, event: EventRow) -> bool:
+        """Store an event; False if its key is there already."""
+        now = moments.now()
+        if event.window is not None:
+            connection.execute(self._sql["release_key"], {"key": event.key, "before": moments.to_stored(now - event.window)})
+        row = {"stored_at": moments.to_stored(now), "key": event.key, "json": json.dumps(event.json)}
+        added = connection.execute(self._sql["add"], row)
+        if not added.rowcount:
+            return False
+        before = moments.to_stored(now - KEEP_TIME)
+        connection.execute(self._sql["forget"], {"newest": added.lastrowid, "keep": KEEP_ROWS, "before": before})
+        return True
+
+
+class Outbox:
+    """Rows of `state.db`. All methods raise as `Database.write` does. `on_events` is called on the loop after `add` has stored one."""
+
+    def __init__(self, store: Store, on_events: Callable[[], None] = lambda: None) -> None:
+        self._store, self._sql, self._events = store, statements.load("outbox"), EventWriter()
+        self.on_events = on_events
+
+    async def add(self, event: EventRow) -> bool:
+        """Store an event that no run of ours made; False if it is a double."""
+        added = await self._store.write(lambda connection: self._events.add(connection, event))
+        if added:
+            self.on_events()
+        return added
+
+    async def unmatched(self, limit: int = 100) -> list[StoredEvent]:
+        """The oldest events that were not matched."""
+        rows = await self._store.read(lambda connection: connection.execute(self._sql["unmatched"], {"limit": limit}).fetchall())
+        return [StoredEvent(id=row[0], key=row[1], json=row[2], stored_at=moments.from_stored(row[3])) for row in rows]
+
+    async def match(self, event_id: int, deliveries: Sequence[OutMessage]) -> None:
+        """Store an event's messages, due at once, and mark it matched, in one transaction. A second time changes nothing."""
+        now = moments.to_stored(moments.now())
+
+        def work(connection: Connection) -> None:
+            if not connection.execute(self._sql["match"], {"event": event_id, "now": now}).rowcount:
+                return
+            for each in deliveries:
+                row = {"event": event_id, "now": now, "alert": keys.to_stored(each.alert), "provider": keys.to_stored(each.provider)}
+                connection.execute(self._sql["message"], row | {"payload": each.payload})
+
+        await self._store.write(work)
+
+    async def due(self, now: datetime, limit: int = 1000) -> list[StoredMessage]:
+        """Messages whose time has come, the longest due first."""
+        values = {"now": moments.to_stored(now), "limit": limit}
+        rows = await self._store.read(lambda connection: connection.execute(self._sql["due"], values).fetchall())
+        return [_message(row) for row in rows]
+
+    async def queued(self, *, after: int = 0, limit: int = 1000) -> list[StoredMessage]:
+        """Messages that are neither sent nor set aside, due or not, in the order of their ids from `after` on."""
+        values = {"after": after, "limit": limit}
+        rows = await self._store.read(lambda connection: connection.execute(self._sql["queued_of"], values).fetchall())
+        return [_message(row) for row in rows]
+
+    async def sent(self, message: int) -> None:
+        """The provider has it."""
+        await self._end("sent", {"id": message, "now": moments.to_stored(moments.now())})
+
+    async def retry(self, message: int, at: datetime, error: str) -> None:
+        """An attempt failed; the next is due at `at`. `error` must not hold secrets."""
+        await self._end("retry", {"id": message, "at": moments.to_stored(at), "error": error[:_ERROR_LIMIT]})
+
+    async def rejected(self, message: int, error: str) -> None:
+        """Set a message aside for good. `error` must not hold secrets."""
+        await self._end("rejected", {"id": message, "error": error[:_ERROR_LIMIT], "now": moments.to_stored(moments.now())})
+
+    async def counts(self) -> Mapping[str, int]:
+        """How many messages are queued, sent and rejected (of those still kept), and how many events are unmatched."""
+
+        def work(connection: Connection) -> dict[str, int]:
+            found = {"queued": 0, "sent": 0, "rejected": 0} | dict(connection.execute(self._sql["counts"]).fetchall())
+            return found | {"unmatched": connection.execute(self._sql["count_unmatched"]).fetchone()[0]}
+
+        return await self._store.read(work)
+
+    async def _end(self, name: str, values: Mapping[str, object]) -> None:
+        def work(connection: Connection) -> None:
+            connection.execute(self._sql[name], values)
+
+        await self._store.write(work)
+
+
+def _message(row: Sequence[Any]) -> StoredMessage:
+    number, event, stored_at, alert, provider, payload, due_at, attempts, error = row
+    return StoredMessage(
+        id=number, event=event, stored_at=moments.from_stored(stored_at), alert=keys.from_stored(alert),
+        provider=keys.from_stored(provider), payload=payload, due_at=moments.from_stored(due_at), attempts=attempts, error=error,
+    )  # fmt: skip

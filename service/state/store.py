@@ -1,0 +1,71 @@
+"""The state folder: locked for one process, with `state.db` for what must not be lost and `cache.db` for what may be deleted at any time.
+
+In: a folder. Out: `write` and `read` of work on `state.db`, and `cache`, the same for the other file. `inbox.py`, `journal.py`, `outbox.py`
+and `cache.py` say what is in them.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from service.state import files
+from service.state.database import Connection, Database
+from service.state.errors import StateTooNew, StateUnwritable
+from service.state.lock import FolderLock
+
+__all__ = ["Connection", "Store"]
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """Made by `open`. All methods but that run on an event loop."""
+
+    def __init__(self, lock: FolderLock, state: Database, cache: Database) -> None:
+        self._lock, self._state, self.cache = lock, state, cache
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """Lock the folder (made if missing), check both files and bring them to the present schema.
+
+        Blocks for as long as it takes to read `state.db` once. Raises StateLocked, StateTooNew, StateUnwritable.
+        """
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateUnwritable(f"{folder} cannot be made: {error.strerror}; name a folder that can be written with --state") from error
+        lock = FolderLock.take(folder)
+        state: Database | None = None
+        try:
+            state = files.open_file(folder / "state.db", durable=True)
+            return cls(lock, state, _open_cache(folder / "cache.db"))
+        except BaseException:
+            if state is not None:
+                state.abandon()
+            lock.release()
+            raise
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Return `work(connection)` once it is on disk. See `Database.write` for what work may do and what is raised."""
+        return await self._state.write(work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Return `work(connection)` over what is committed."""
+        return await self._state.read(work)
+
+    async def close(self) -> None:
+        """Commit what is queued, close both files, let another process in."""
+        await self._state.close()
+        await self.cache.close()
+        self._lock.release()
+
+
+def _open_cache(path: Path) -> Database:
+    try:
+        return files.open_file(path, durable=False)
+    except StateTooNew:
+        log.info("the cache is from a newer version and is begun anew", extra={"file": str(path)})
+        files.delete_file(path)
+        return files.open_file(path, durable=False)

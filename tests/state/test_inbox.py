@@ -1,0 +1,173 @@
+"""The inbox: what is a duplicate, when a delivery is done, and what keeps its tables bounded."""
+
+from datetime import timedelta
+
+import pytest
+
+from service.kinds.meta import ObjectKey
+from service.state import inbox as inbox_module
+from service.state import moments
+from service.state.errors import StateBusy
+from service.state.inbox import ATTEMPTS, Inbox, NewDelivery, TargetState
+from service.state.store import Store
+
+RECEIVER = ObjectKey(group="notification.toolkit.fluxcd.io", kind="Receiver", namespace="apps", name="hook")
+SECOND = timedelta(seconds=1)
+
+
+def key(name: str) -> ObjectKey:
+    return ObjectKey(group="source.toolkit.fluxcd.io", kind="GitRepository", namespace="apps", name=name)
+
+
+def new(delivery_id: str = "d1", digest: str = "sha256:1", receiver: ObjectKey = RECEIVER) -> NewDelivery:
+    return NewDelivery(receiver=receiver, sender_type="github", delivery_id=delivery_id, body_digest=digest, events_json="[]", trace="t")
+
+
+def waiting(*names: str) -> list[TargetState]:
+    return [TargetState(object=key(name), state="waiting") for name in names]
+
+
+def ran(name: str, result: str = "succeeded") -> TargetState:
+    return TargetState(object=key(name), state="reconciled", result=result)
+
+
+async def test_put_is_pending_until_done(store: Store) -> None:
+    inbox = Inbox(store)
+    row = await inbox.put(new())
+    [found] = await inbox.pending()
+    assert (found.row, found.receiver, found.delivery_id, found.events_json, found.targets) == (row, RECEIVER, "d1", "[]", ())
+    await inbox.done(row, "ignored", "no target")
+    assert await inbox.pending() == []
+    assert (await inbox.counts())["done"] == 1
+
+
+async def test_accept_knows_a_repeated_delivery_by_id_and_body(store: Store) -> None:
+    inbox = Inbox(store)
+    first = await inbox.accept(new())
+    again = await inbox.accept(new())
+    assert (again.row, again.duplicate, again.stored_at) == (first.row, True, first.stored_at)
+    other = ObjectKey(group=RECEIVER.group, kind="Receiver", namespace="apps", name="other")
+    rows = [await inbox.accept(each) for each in (new(digest="sha256:2"), new("d2"), new(receiver=other), new(""), new(""))]
+    assert not any(each.duplicate for each in rows)
+    assert len({first.row, *(each.row for each in rows)}) == 6
+    await inbox.done(first.row, "reconciled", "")
+    assert (await inbox.accept(new())).duplicate
+
+
+async def test_accept_takes_a_repeated_delivery_whose_first_was_set_aside(store: Store) -> None:
+    inbox = Inbox(store)
+    row = await inbox.put(new())
+    for _ in range(ATTEMPTS):
+        await inbox.failed(row, "no")
+    again = await inbox.accept(new())
+    assert not again.duplicate
+    assert [each.row for each in await inbox.pending()] == [again.row]
+
+
+async def test_settle_ends_a_delivery_with_its_last_target(store: Store) -> None:
+    inbox = Inbox(store)
+    row = await inbox.put(new())
+    assert not await inbox.targets(row, waiting("a", "b"))
+    began = moments.now()
+    assert await inbox.settle(ran("a"), began_at=began) == []
+    assert await inbox.settle(ran("c"), began_at=began) == []
+    assert await inbox.settle(ran("b", "failed"), began_at=began) == [row]
+    [entry] = await inbox.log()
+    assert (entry.state, entry.verdict, [each.result for each in entry.targets]) == ("done", "reconciled", ["succeeded", "failed"])
+
+
+async def test_settle_does_not_count_a_run_that_began_before_the_delivery(store: Store) -> None:
+    inbox = Inbox(store)
+    began = moments.now()
+    row = await inbox.put(new())
+    await inbox.targets(row, waiting("a"))
+    assert await inbox.settle(ran("a"), began_at=began - SECOND) == []
+    assert await inbox.settle(ran("a"), began_at=began + SECOND) == [row]
+
+
+async def test_settle_counts_for_the_delivery_that_caused_the_run_when_the_clock_was_set_back(store: Store) -> None:
+    inbox = Inbox(store)
+    row = await inbox.put(new())
+    await inbox.targets(row, waiting("a"))
+    assert await inbox.settle(ran("a"), began_at=moments.now() - timedelta(days=1), rows=[row]) == [row]
+
+
+async def test_settle_ends_all_deliveries_that_waited(store: Store) -> None:
+    inbox = Inbox(store)
+    rows = [await inbox.put(new(f"d{number}")) for number in range(5)]
+    for row in rows:
+        await inbox.targets(row, waiting("a"))
+    assert sorted(await inbox.settle(ran("a"), began_at=moments.now())) == rows
+
+
+@pytest.mark.parametrize("state", ["gone", "suspended"])
+async def test_targets_that_cannot_run_end_a_delivery(store: Store, state: str) -> None:
+    inbox = Inbox(store)
+    row = await inbox.put(new())
+    assert await inbox.targets(row, [TargetState(object=key("a"), state=state)])  # type: ignore[arg-type]
+    assert await inbox.pending() == []
+
+
+async def test_pending_keeps_the_targets_over_a_restart(store: Store) -> None:
+    row = await Inbox(store).put(new())
+    await Inbox(store).targets(row, [*waiting("b"), ran("a")])
+    [found] = await Inbox(store).pending()
+    assert found.targets == (ran("a"), *waiting("b"))
+
+
+async def test_targets_of_a_done_delivery_change_nothing(store: Store) -> None:
+    inbox = Inbox(store)
+    row = await inbox.put(new())
+    await inbox.done(row, "ignored", "")
+    assert not await inbox.targets(row, waiting("a"))
+    assert await inbox.settle(ran("a"), began_at=moments.now()) == []
+
+
+async def test_failed_sets_a_row_aside_after_so_many_and_blocks_nothing(store: Store) -> None:
+    inbox = Inbox(store)
+    poison, good = await inbox.put(new("d1")), await inbox.put(new("d2"))
+    counts = [await inbox.failed(poison, "cannot be read") for _ in range(ATTEMPTS)]
+    assert counts == list(range(1, ATTEMPTS + 1))
+    assert [each.row for each in await inbox.pending()] == [good]
+    assert await inbox.failed(poison, "again") == ATTEMPTS
+    assert await inbox.failed(12345, "no such row") == 0
+    aside = next(each for each in await inbox.log() if each.row == poison)
+    assert (aside.state, aside.detail) == ("aside", "cannot be read")
+
+
+async def test_refused_is_a_ring_and_part_of_the_log(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "KEEP_REFUSALS", 3)
+    inbox = Inbox(store)
+    await inbox.put(new())
+    for number in range(5):
+        await inbox.refused(
+            receiver=None, sender_type="github", delivery_id=f"r{number}", reason="BadSignature", detail="no match", trace="t"
+        )
+    assert [each.delivery_id for each in await inbox.log()] == ["r4", "r3", "r2", "d1"]
+    assert [each.delivery_id for each in await inbox.log(limit=2)] == ["r4", "r3"]
+    assert dict(await inbox.counts()) == {"queued": 1, "done": 0, "aside": 0, "refused": 3}
+
+
+async def test_put_forgets_old_rows_but_none_that_is_queued(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "KEEP_ROWS", 3)
+    inbox = Inbox(store)
+    kept = await inbox.put(new("queued"))
+    for number in range(10):
+        await inbox.done(await inbox.put(new(f"d{number}")), "ignored", "")
+    log = await inbox.log()
+    assert len(log) <= 5
+    assert log[-1].row == kept
+    monkeypatch.setattr(inbox_module, "KEEP_TIME", timedelta(0))
+    last = await inbox.put(new("last"))
+    assert {each.row for each in await inbox.log()} == {kept, last}
+
+
+async def test_put_refuses_when_too_many_are_not_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "BACKLOG", 2)
+    inbox = Inbox(store)
+    rows = [await inbox.put(new("d1")), await inbox.put(new("d2"))]
+    with pytest.raises(StateBusy):
+        await inbox.put(new("d3"))
+    assert (await inbox.accept(new("d1"))).duplicate
+    await inbox.done(rows[0], "ignored", "")
+    await inbox.put(new("d3"))
