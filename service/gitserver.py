@@ -30,7 +30,7 @@ class GitServer:
     def app(self) -> web.Application:
         """The aiohttp application that answers."""
         app = web.Application(client_max_size=_LONGEST_BODY_BYTES)
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        app.router.add_route("*", "/{path:.*}", self.answer)
         return app
 
     @asynccontextmanager
@@ -46,7 +46,8 @@ class GitServer:
         finally:
             await runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer one request of the smart HTTP protocol."""
         if self.password and not self._allowed(request.headers.get("Authorization", "")):
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="git"'}, text="authentication required\n")
         backend = await asyncio.create_subprocess_exec(

@@ -10,6 +10,7 @@ Without depth a shallow store is given all history of a ref that went back behin
 object count, and fetched again with depth 1. Both ways leave stores that `git fsck` finds complete.
 """
 
+import http.client
 import secrets
 import tempfile
 import time
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pygit2
 from pygit2.enums import ConfigLevel, CredentialType
@@ -58,6 +60,11 @@ class Fetched:
     author: str
 
 
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
 class _TooMuch(Exception):
     """The pack holds far more than new commits."""
 
@@ -89,8 +96,16 @@ class _Callbacks(pygit2.RemoteCallbacks):
         bearer = self._request.credentials.bearer
         return [f"Authorization: Bearer {bearer}"] if bearer else None
 
+    def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:
+        """Called for each TLS connection before anything is sent on it: a token goes to no other host."""
+        if self._request.credentials.bearer and host.decode().strip("[]").lower() != urlsplit(self._request.url).hostname:
+            raise RemoteFailed(f"the remote redirects to '{host.decode()}', which is not sent any credentials; write it into spec.url")
+        raise pygit2.Passthrough  # valid or not is as libgit2 has found it
+
     def credentials(self, url: str, username_from_url: str | None, allowed_types: CredentialType) -> Any:
         known = self._request.credentials
+        if _origin(url) != _origin(self._request.url):
+            raise RemoteFailed(f"the remote redirects to '{masked(url)}', which is not sent any credentials; write it into spec.url")
         if known.bearer or (self._asked and known.username):
             raise AuthRefused("authentication failed: the remote refuses the credentials of spec.secretRef")
         if not known.username:
@@ -111,6 +126,8 @@ def transfer(request: Request, stopped: Callable[[], bool]) -> Fetched:
 
 
 def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
+    if request.credentials.bearer and request.url.startswith("http:"):
+        _check_no_redirect(request)
     repo = _opened(request.store)
     private = PRIVATE + request.uid
     before = _target(repo, private)
@@ -195,6 +212,22 @@ def _missing(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -
 def _remote(repo: pygit2.Repository, request: Request) -> pygit2.Remote:
     """A fresh remote each time: one that listed refs once goes on with that list. Anonymous, so it follows no tags and is not stored."""
     return repo.remotes.create_anonymous(request.url)
+
+
+def _check_no_redirect(request: Request) -> None:
+    """Without TLS nothing of ours is asked before libgit2 sends the token on to wherever it is redirected, so this asks first."""
+    parts = urlsplit(request.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=request.seconds)
+    try:
+        headers = {"Authorization": f"Bearer {request.credentials.bearer}"}
+        connection.request("GET", f"{parts.path}/info/refs?service=git-upload-pack", headers=headers)
+        where = connection.getresponse().getheader("Location")
+    except http.client.HTTPException as error:
+        raise RemoteFailed(f"no HTTP answer: {error}") from error
+    finally:
+        connection.close()
+    if where and _origin(urljoin(request.url, where)) != _origin(request.url):
+        raise RemoteFailed(f"the remote redirects to '{masked(where)}', which is not sent any credentials; write it into spec.url")
 
 
 def _opened(store: Path) -> pygit2.Repository:

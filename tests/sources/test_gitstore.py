@@ -4,11 +4,15 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pygit2
 import pytest
+from aiohttp import web
 
 from service.gitserver import GitServer
 from service.kinds.source import GitRef
@@ -172,7 +176,7 @@ def authority(tmp_path_factory) -> tuple[Path, Path]:
         "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=git -keyout git.key -out git.csr",
         "x509 -req -in git.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -extfile san -out git.crt",
     ):
-        (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
+        (folder / "san").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
         subprocess.run(["openssl", *line.split()], cwd=folder, check=True, capture_output=True)
     (folder / "pair.pem").write_bytes((folder / "git.crt").read_bytes() + (folder / "git.key").read_bytes())
     return folder / "ca.crt", folder / "pair.pem"
@@ -266,3 +270,68 @@ async def test_damaged_store_is_made_anew(remote, tmp_path):
     (got.store / "HEAD").unlink()
     remote.commit({"a.yaml": "a: 2\n"})
     assert (await fetch(store, remote.url)).before == ""
+
+
+@asynccontextmanager
+async def answering(answer: Callable[[web.Request], Awaitable[web.Response]], tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serve every request with `answer`; yields the port."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def redirect(to: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=301, headers={"Location": to + request.path_qs})
+
+    return answer
+
+
+SECRETS = [Credentials(username="git", password="s3cret"), Credentials(bearer="s3cret")]
+
+
+@pytest.mark.parametrize("credentials", SECRETS)
+@pytest.mark.parametrize("to", ["http", "https", "plain"])
+async def test_credentials_do_not_follow_a_redirect_to_another_host(tmp_path, authority, credentials, to):
+    """`http`: from http to http; `https`: both with TLS; `plain`: from TLS to none."""
+    seen: list[str | None] = []
+
+    async def catch(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Authorization"))
+        return web.Response(status=401, headers={"WWW-Authenticate": "Basic realm=x"})
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority[1])
+    store = GitStore(tmp_path / "git")
+    trusting = replace(credentials, ca=authority[0].read_bytes())
+    scheme = "https" if to == "https" else "http"
+    async with answering(catch, context if to == "https" else None) as other:
+        front = answering(redirect(f"{scheme}://localhost:{other}"), None if to == "http" else context)
+        async with front as port:
+            with pytest.raises(RemoteFailed, match=r"redirect.*spec\.url"):
+                await fetch(store, f"{'http' if to == 'http' else 'https'}://127.0.0.1:{port}/fleet.git", credentials=trusting)
+    assert set(seen) <= {None}
+
+
+async def test_redirects_are_followed_on_the_same_host_and_without_secrets(remote, tmp_path):
+    commit = remote.commit({"a.yaml": "a: 1\n"})
+    store = GitStore(tmp_path / "git")
+    async with answering(redirect(remote.url.removesuffix("/fleet.git"))) as port:
+        assert (await fetch(store, f"http://127.0.0.1:{port}/fleet.git")).commit == commit
+    server = GitServer(root=remote.bare.parent, password="s3cret")
+
+    async def renamed(request: web.Request) -> web.Response:
+        """Like GitLab, which sends /fleet on to /fleet.git."""
+        if request.path.startswith("/fleet/"):
+            return web.Response(status=301, headers={"Location": request.path_qs.replace("/fleet/", "/fleet.git/")})
+        return await server.answer(request)
+
+    async with answering(renamed) as port:
+        for credentials in SECRETS:
+            assert (await fetch(store, f"http://127.0.0.1:{port}/fleet", credentials=credentials)).commit == commit
