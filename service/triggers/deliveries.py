@@ -204,18 +204,14 @@ class Deliveries:
 
     def _asked(self, each: _Open, key: ObjectKey) -> TargetState:
         """Ask for the run of one target, and say where it stands."""
-        graph = self._listing.graph
-        if key.kind in graph.covers:
-            node = graph.node(key)
-            if node is None:
-                return TargetState(object=key, state="gone", result="gone", detail="no such object")
-            if node.suspended:
-                return TargetState(object=key, state="suspended", result="suspended")
+        node = self._listing.graph.node(key)
+        if node is not None and node.suspended:
+            return TargetState(object=key, state="suspended", result="suspended")
         each.waiting.add(key)
         self._by_target[key].add(each.row)
-        if key.kind in self._rules.runs:
+        if node is not None and key.kind in self._rules.runs:
             self._enqueue(key, Trigger(reason=HOOK, trace=each.trace, delivery=each.row, stored_at=each.stored_at))
-        else:
+        else:  # of another controller, of another shard, or too new for our caches; where it is not there, the request says so
             self._requests.ask(key)
         return TargetState(object=key, state="waiting")
 
