@@ -1,15 +1,17 @@
 """The watches of our kinds, and what follows from each change: indexes first, then the queue of the kind's controller."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from service.cluster.client import Cluster
 from service.cluster.discovery import Resource
 from service.cluster.watch import Change, Watch
-from service.kinds.meta import ObjectKey
+from service.kinds.meta import WATCH_LABEL, ObjectKey
 from service.kinds.table import KINDS, Kind
 from service.reconcile.changes import asks_for_run
 from service.reconcile.queue import CHANGE, Queue, Trigger
 
+SECRET = Resource(group="", version="v1", plural="secrets", namespaced=True, kind="Secret")
 Seen = Callable[[ObjectKey, Mapping[str, object] | None], None]
 
 
@@ -29,9 +31,18 @@ class Watches:
     """One watch for each kind, made before the rooms that read their caches; `connect` says what happens on a change."""
 
     def __init__(self, cluster: Cluster, *, label_selector: str) -> None:
+        self.on_synced: Callable[[], None] = lambda: None
         self.by_kind: dict[str, Watch] = {
             kind.kind: Watch(cluster, resource=resource_of(kind), label_selector=label_selector or None) for kind in KINDS
         }
+        self.secrets = Watch(cluster, resource=SECRET, label_selector=f"{WATCH_LABEL}=Enabled")
+
+    async def tell_when_synced(self) -> None:
+        """Call `on_synced` once every cache is complete; returns never."""
+        for watch in self.by_kind.values():
+            await watch.synced.wait()
+        self.on_synced()
+        await asyncio.Event().wait()
 
     @property
     def synced(self) -> bool:
@@ -44,7 +55,9 @@ class Watches:
         times = [watch.away_since for watch in self.by_kind.values() if watch.away_since is not None]
         return min(times).isoformat(timespec="seconds") if times else ""
 
-    def connect(self, kind: Kind, *, seen: Iterable[Seen] = (), changed: Iterable[Callable[[Change], None]] = (), queue: Queue | None) -> None:
+    def connect(
+        self, kind: Kind, *, seen: Iterable[Seen] = (), changed: Iterable[Callable[[Change], None]] = (), queue: Queue | None
+    ) -> None:
         """Tell `seen` and `changed` of every change of a kind; put what asks for a run into `queue` (None: this process does not run it)."""
         seen, changed = tuple(seen), tuple(changed)
 

@@ -6,7 +6,7 @@ Work in proportion to the change: the two trees are compared top down, the paths
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -24,10 +24,10 @@ COMPARE_LIMIT = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """A snapshot and the triggers that brought it."""
+    """A snapshot and the traces of the deliveries that brought it."""
 
     snapshot: Snapshot
-    triggers: tuple[Trigger, ...] = ()
+    traces: tuple[str, ...] = ()
 
 
 class Pushes:
@@ -45,11 +45,11 @@ class Pushes:
         self._wake = asyncio.Event()
         self._stopping = False
 
-    def arrived(self, push: Push) -> None:
-        """Called by the source room as soon as a fetch has moved."""
-        before = self._pending.pop(push.snapshot.key, None)
-        triggers = (before.triggers if before else ()) + push.triggers
-        self._pending[push.snapshot.key] = Push(snapshot=push.snapshot, triggers=triggers)
+    def arrived(self, snapshot: Snapshot, triggers: Iterable[Trigger]) -> None:
+        """Called by the source room as soon as a fetch has moved; the traces of its triggers go on with the consumers."""
+        before = self._pending.pop(snapshot.key, None)
+        traces = dict.fromkeys([*(before.traces if before else ()), *(trigger.trace for trigger in triggers if trigger.trace)])
+        self._pending[snapshot.key] = Push(snapshot=snapshot, traces=tuple(traces))
         self._wake.set()
 
     def stop(self) -> None:
@@ -82,8 +82,8 @@ class Pushes:
             run |= concerned
             still |= {key: record for key, record in records.items() if key not in concerned}
         for key in run:
-            for trigger in push.triggers or (Trigger(reason="source"),):
-                self._queue.add(key, trigger=trigger, priority=HOOK)
+            for trace in push.traces or ("",):
+                self._queue.add(key, trigger=Trigger(reason="source", trace=trace), priority=HOOK)
         self._move(snapshot, still)
         log.info(
             "revision spread", extra={"object": str(snapshot.key), "revision": snapshot.revision, "run": len(run), "still": len(still)}

@@ -47,14 +47,11 @@ class Queue:
         self._tickets = count()
         self._wake = asyncio.Event()
         self._closed = False
+        self.idle = asyncio.Event()  # nothing runs and nothing is due
+        self.idle.set()
 
     def __len__(self) -> int:
         return len(self._waiting)
-
-    @property
-    def has_due(self) -> bool:
-        """Whether something could be taken right now."""
-        return bool(self._ready)
 
     def waits(self, key: ObjectKey) -> bool:
         """Whether the object is running or due now (not merely on its timer)."""
@@ -76,6 +73,7 @@ class Queue:
     def _schedule(self, key: ObjectKey, wish: _Waiting) -> None:
         if wish.due <= asyncio.get_running_loop().time():
             heapq.heappush(self._ready, (wish.priority, wish.ticket, key))
+            self.idle.clear()
         else:
             heapq.heappush(self._later, (wish.due, wish.ticket, key))
         self._wake.set()
@@ -92,7 +90,10 @@ class Queue:
                     continue  # superseded by a later wish for the same object
                 del self._waiting[key]
                 self._running[key] = None
+                self.idle.clear()
                 return key, tuple(found.triggers)
+            if not self._running:
+                self.idle.set()
             self._wake.clear()
             wait = self._later[0][0] - loop.time() if self._later else None
             try:
@@ -125,6 +126,8 @@ class Queue:
             self._schedule(key, again)
         if requeue_after is not None:
             self.add(key, priority=RETRY if failed else TIMER, after=requeue_after)
+        if not self._running and not self._ready:
+            self.idle.set()
         return requeue_after
 
     def forget(self, key: ObjectKey) -> None:

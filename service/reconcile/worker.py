@@ -43,13 +43,10 @@ class Run:
 class Worker:
     """`concurrency` runs at once for the kinds in `reconcilers`, behind `gate`. `run` ends after `stop`, when what runs has ended."""
 
-    def __init__(self, name: str, *, reconcilers: Mapping[str, Reconciler], gate: Gate, concurrency: int, metrics: Metrics) -> None:
-        self.name = name
-        self.queue = Queue()
+    def __init__(self, queue: Queue, *, reconcilers: Mapping[str, Reconciler], gate: Gate, concurrency: int, metrics: Metrics) -> None:
+        self.name = gate.name
+        self.queue = queue
         self.on_run: list[Callable[[Run], None]] = []
-        self.idle = asyncio.Event()  # no run is under way and none is due
-        self.idle.set()
-        self._under_way = 0
         self._reconcilers = reconcilers
         self._gate = gate
         self._concurrency = concurrency
@@ -89,14 +86,7 @@ class Worker:
 
     async def _take_all(self) -> None:
         while (taken := await self.queue.take()) is not None:
-            self._under_way += 1
-            self.idle.clear()
-            try:
-                await self._one(*taken)
-            finally:
-                self._under_way -= 1
-                if not self._under_way and not self.queue.has_due:
-                    self.idle.set()
+            await self._one(*taken)
 
     async def _one(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> None:
         token = trace.set(next((t.trace for t in triggers if t.trace), "") or new_trace())

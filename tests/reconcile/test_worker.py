@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 
 import pytest
 
@@ -10,7 +11,7 @@ from service.log import trace
 from service.metrics import Metrics
 from service.reconcile.gate import Gate
 from service.reconcile.outcome import Failed, Outcome, Stalled, Waiting
-from service.reconcile.queue import Trigger
+from service.reconcile.queue import Queue, Trigger
 from service.reconcile.worker import Run, Worker
 
 
@@ -53,7 +54,7 @@ class Started:
 
     def __init__(self) -> None:
         self.script, self.gate, self.runs = Scripted(), Gate("test"), asyncio.Queue[Run]()
-        self.worker = Worker("test", reconcilers={"GitRepository": self.script}, gate=self.gate, concurrency=2, metrics=Metrics())
+        self.worker = Worker(Queue(), reconcilers={"GitRepository": self.script}, gate=self.gate, concurrency=2, metrics=Metrics())
         self.worker.on_run.append(self.runs.put_nowait)
 
     async def next(self) -> Run:
@@ -128,18 +129,14 @@ async def test_idle_says_when_nothing_runs() -> None:
         started.gate.open()
         started.worker.queue.add(key("held"))
         await asyncio.sleep(0.02)
-        assert not started.worker.idle.is_set()
+        assert not started.worker.queue.idle.is_set()
         started.script.hold.set()
         await started.next()
         await asyncio.sleep(0)
-        assert started.worker.idle.is_set()
+        assert started.worker.queue.idle.is_set()
 
 
 async def test_waiting_comes_back_after_its_time() -> None:
-    from datetime import timedelta
-
-    from service.reconcile.queue import Queue
-
     assert Waiting("DependencyNotReady", "soon", timedelta(seconds=1)).retry_after == timedelta(seconds=1)
     queue = Queue()
     queue.add(key("a"))

@@ -1,0 +1,188 @@
+"""Every room of the service, constructed and wired for one cluster: news goes up by the callbacks set here, and nowhere else."""
+
+import socket
+from dataclasses import dataclass
+
+from service.cluster.apply import Applier
+from service.cluster.client import Cluster
+from service.cluster.discovery import Discovery
+from service.cluster.events import Recorder
+from service.cluster.prune import Pruner
+from service.cluster.watch import Change
+from service.compose.access import Secrets
+from service.compose.leadership import LEASES
+from service.compose.telling import Telling
+from service.compose.watching import Watches
+from service.kinds.meta import ObjectKey
+from service.kustomizations.catalog import Catalog
+from service.kustomizations.kustomization import KustomizationReconciler
+from service.kustomizations.pushes import Pushes
+from service.kustomizations.records import Records
+from service.kustomizations.reports import Reports
+from service.kustomizations.run import Rooms, SourceState
+from service.kustomizations.sweep import Sweep
+from service.kustomizations.waits import HealthWaits
+from service.kustomizations.writes import Writes
+from service.metrics import Metrics
+from service.reconcile.gate import Gate
+from service.reconcile.queue import HOOK, Queue, Trigger
+from service.reconcile.worker import Reconciler, Run, Worker
+from service.settings import Settings
+from service.sources.artifact import ArtifactStore
+from service.sources.gitrepository import GitRepositoryReconciler, Needs
+from service.sources.gitstore import GitStore
+from service.state.cache import Cache
+from service.state.inbox import Inbox
+from service.state.journal import Journal
+from service.state.outbox import Outbox
+from service.state.store import Store
+from service.triggers.deliveries import Deliveries, Rules
+from service.triggers.graph import Graph
+from service.triggers.index import ReceiverIndex
+from service.triggers.intake import Intake
+from service.triggers.listing import Listing
+from service.triggers.receiver import ReceiverReconciler
+from service.triggers.requests import Requests
+from service.workers import Workers
+
+SOURCE, KUSTOMIZE, NOTIFICATION = LEASES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What exists before any room: settings, the open state folder, the connection, worker processes, metrics."""
+
+    settings: Settings
+    store: Store
+    cluster: Cluster
+    workers: Workers
+    metrics: Metrics
+
+
+class House:
+    """All rooms as attributes; `service.compose.serving` runs them."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.discovery = Discovery(ground.cluster)
+        self.watches = Watches(ground.cluster, label_selector=ground.settings.watch_label_selector)
+        self.secrets = Secrets(ground.cluster)
+        self.recorder = Recorder(ground.cluster, instance=socket.gethostname())
+        self.journal, self.inbox, self.outbox = Journal(ground.store), Inbox(ground.store), Outbox(ground.store)
+        self.gates = {name: Gate(name) for name in LEASES}
+        self.artifacts = ArtifactStore(ground.settings.state / "artifacts", f"http://{ground.settings.artifact_host}", ground.workers)
+        self._reconciled: set[ObjectKey] = set()
+        self.telling = Telling(self.outbox, self.recorder, shadow=ground.settings.shadow)
+        self._build_sources()
+        self._build_kustomizations()
+        self._build_triggers()
+        self._build_alerts()
+
+    def _worker(self, lease: str, queue: Queue, *reconcilers: Reconciler) -> Worker:
+        settings, metrics = self.ground.settings, self.ground.metrics
+        by_kind = {each.kind: each for each in reconcilers}
+        worker = Worker(queue, reconcilers=by_kind, gate=self.gates[lease], concurrency=settings.concurrency, metrics=metrics)
+        worker.on_run.append(self._ran)
+        return worker
+
+    def _ran(self, run: Run) -> None:
+        self._reconciled.add(run.key)
+        if run.outcome.result == "gone":
+            self._reconciled.discard(run.key)
+        self.deliveries.outcome(run.key, run.began_at, run.outcome.result, run.outcome.message)
+
+    def _build_sources(self) -> None:
+        ground, watch = self.ground, self.watches.by_kind["GitRepository"]
+        self.gitstore = GitStore(ground.settings.state / "git")
+        needs = Needs(
+            cluster=ground.cluster,
+            discovery=self.discovery,
+            workers=ground.workers,
+            gitstore=self.gitstore,
+            artifacts=self.artifacts,
+            read_secret=self.secrets.read,
+            on_revision=lambda snapshot, triggers: self.pushes.arrived(snapshot, triggers),
+            on_event=self.telling.tell,
+            read=lambda key: watch.objects.get((key.namespace, key.name)),
+        )
+        self.gitrepositories = GitRepositoryReconciler(needs, shadow=ground.settings.shadow)
+        self.sources = self._worker(SOURCE, Queue(), self.gitrepositories)
+
+    def _build_kustomizations(self) -> None:
+        ground, queue = self.ground, Queue()
+        shadow, cluster = ground.settings.shadow, ground.cluster
+        self.catalog = Catalog(self.watches.by_kind["Kustomization"].objects)
+        self.records = Records(Cache(ground.store))
+        writes = Writes(cluster, self.discovery)
+        self.reports = Reports(catalog=self.catalog, journal=self.journal, writes=writes, post_event=self.telling.post, shadow=shadow)
+        self.sweep = Sweep(records=self.records, write=self.reports.moved, idle=queue.idle)
+        self.waits = HealthWaits()
+        self.pushes = Pushes(catalog=self.catalog, records=self.records, workers=ground.workers, queue=queue, on_move=self._moved)
+        rooms = Rooms(
+            catalog=self.catalog,
+            records=self.records,
+            workers=ground.workers,
+            queue=queue,
+            sweep=self.sweep,
+            waits=self.waits,
+            reports=self.reports,
+            cluster=cluster,
+            discovery=self.discovery,
+            applier=Applier(cluster, self.discovery),
+            pruner=Pruner(cluster, self.discovery),
+            snapshots=self.gitrepositories.snapshots,
+            source_state=self._source_state,
+            on_move=self._moved,
+            shadow=shadow,
+            no_cross_namespace=ground.settings.no_cross_namespace_refs,
+        )
+        self.kustomizations = self._worker(KUSTOMIZE, queue, KustomizationReconciler(rooms))
+
+    def _moved(self, key: ObjectKey, revision: str) -> None:
+        self.ground.metrics.moved_total.inc()
+        self.sweep.moved(key, revision)
+
+    def _source_state(self, key: ObjectKey) -> SourceState:
+        watch = self.watches.by_kind.get(key.kind)
+        if watch is None or (key.namespace, key.name) not in watch.objects:
+            return "absent"
+        return "known" if key in self._reconciled else "pending"
+
+    def _build_triggers(self) -> None:
+        ground, settings = self.ground, self.ground.settings
+        receivers = self.watches.by_kind["Receiver"].objects
+        self.graph = Graph(covers=("GitRepository", "Kustomization"))
+        self.index = ReceiverIndex(ground.cluster, receivers)
+        self.requests = Requests(ground.cluster, self.discovery, gate=self.gates[NOTIFICATION], shadow=settings.shadow)
+        self.deliveries = Deliveries(
+            inbox=self.inbox,
+            receivers=receivers,
+            listing=Listing(self.graph, ground.cluster, self.discovery),
+            requests=self.requests,
+            enqueue=self._enqueue,
+            rules=Rules(runs=settings.kinds & {"GitRepository", "Kustomization"}, no_cross_namespace=settings.no_cross_namespace_refs),
+        )
+        ready = self.watches.by_kind["Receiver"].synced.is_set
+        self.intake = Intake(
+            index=self.index,
+            inbox=self.inbox,
+            workers=ground.workers,
+            is_ready=ready,
+            is_open=self.deliveries.is_open,
+            on_stored=self.deliveries.stored,
+        )
+        reconciler = ReceiverReconciler(ground.cluster, self.discovery, objects=receivers, index=self.index, shadow=settings.shadow)
+        self.receivers = self._worker(NOTIFICATION, Queue(), reconciler)
+
+    def _enqueue(self, key: ObjectKey, trigger: Trigger) -> None:
+        worker = self.sources if key.kind == "GitRepository" else self.kustomizations
+        worker.queue.add(key, trigger=trigger, priority=HOOK)
+
+    def secret_changed(self, change: Change) -> None:
+        """A labelled Secret: its Receivers read their tokens again, at once."""
+        for key in self.index.secret_seen(change):
+            self.receivers.queue.add(key, trigger=Trigger(reason="secret"))
+
+    def synced(self) -> None:
+        """All caches are complete: what is not in them does not exist."""
+        self.deliveries.is_ready.set()

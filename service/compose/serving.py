@@ -1,0 +1,179 @@
+"""The life of the service: open the state, find the cluster, run the rooms in the order of the flow, put everything down cleanly."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from service.apiserver.server import ApiServer
+from service.cluster.access import BadKubeconfig
+from service.cluster.client import Cluster
+from service.cluster.lease import Lease
+from service.compose.house import Ground, House
+from service.compose.install import install_kinds
+from service.compose.leadership import Leadership, leases_for
+from service.compose.running import CannotStart, Room, Until, measure_lag, run_rooms, stop_on_signals
+from service.kinds.table import KINDS
+from service.metrics import Metrics
+from service.settings import Settings
+from service.state.errors import StateError
+from service.state.store import Store
+from service.web import admin, hooks, inside, probes
+from service.web.port import Port
+from service.workers import Workers
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. Raises CannotStart."""
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    try:
+        store = await asyncio.to_thread(Store.open, settings.state)
+    except StateError as error:
+        raise CannotStart(str(error)) from error
+    workers = Workers(settings.processes)
+    try:
+        async with _cluster(settings) as cluster:
+            house = House(Ground(settings=settings, store=store, cluster=cluster, workers=workers, metrics=Metrics()))
+            return await _serve(house, stop)
+    finally:
+        await workers.close()
+        await store.close()
+
+
+async def _serve(house: House, stop: asyncio.Event) -> int:
+    ports = _ports(house)
+    for port in ports:
+        try:
+            await port.start()
+        except OSError as error:
+            raise CannotStart(f"{port.name} cannot listen on {port.address}: {error.strerror}; choose another address") from error
+    _connect(house)
+    for key in await house.reports.recover():
+        house.kustomizations.queue.add(key)
+    return await run_rooms(_rooms(house, ports), grace=house.ground.settings.grace, stop=stop)
+
+
+def _rooms(house: House, ports: list[Port]) -> list[Room]:
+    """All rooms in the order of the flow, which is the order of stopping."""
+    first, *others = ports
+    named: list[tuple[str, object]] = [
+        (first.name, first),
+        ("deliveries", house.deliveries),
+        ("requests", house.requests),
+        ("receiver index", house.index),
+        ("receivers", house.receivers),
+        ("sources", house.sources),
+        ("pushes", house.pushes),
+        ("kustomizations", house.kustomizations),
+        ("health waits", house.waits),
+        ("sweep", house.sweep),
+        ("telling", house.telling),
+        ("alerts", house.dispatcher),
+        ("kubernetes events", Until(house.recorder.run)),
+        *((f"lease {name}", each) for name, each in _leaderships(house).items()),
+        *((f"watch {kind}", Until(watch.run)) for kind, watch in house.watches.by_kind.items()),
+        ("watch secrets", Until(house.watches.secrets.run)),
+        ("ready", Until(house.watches.tell_when_synced)),
+        ("loop lag", Until(lambda: measure_lag(house.ground.metrics))),
+        *((port.name, port) for port in others),
+    ]
+    return [Room(name=name, running=running) for name, running in named]  # type: ignore[arg-type]  # each has run and stop
+
+
+def _leaderships(house: House) -> Mapping[str, Leadership]:
+    """The Leases to hold. In shadow nothing is written, so nothing needs to be held and every gate stands open."""
+    settings, ground = house.ground.settings, house.ground
+    if settings.shadow:
+        for gate in house.gates.values():
+            gate.open()
+        return {}
+    identity = _identity(settings.state)
+    leases = {
+        name: Lease(ground.cluster, namespace=settings.runtime_namespace, name=name, identity=identity)
+        for name in leases_for(settings.kinds)
+    }
+    return {name: Leadership(lease, house.gates[name], ground.metrics) for name, lease in leases.items()}
+
+
+def _identity(state: Path) -> str:
+    """Who holds the Leases: this state folder, which only one process can have open, so that a restart goes on at once."""
+    path = state / "identity"
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        path.write_text(f"{socket.gethostname()}_{uuid4()}\n", encoding="ascii")
+        return path.read_text(encoding="ascii").strip()
+
+
+def _connect(house: House) -> None:
+    """What follows from a change of each kind."""
+    runs = house.ground.settings.kinds
+    queues = {"GitRepository": house.sources.queue, "Kustomization": house.kustomizations.queue, "Receiver": house.receivers.queue}
+    for kind in KINDS:
+        queue = queues.get(kind.kind) if kind.kind in runs else None
+        match kind.kind:
+            case "GitRepository":
+                house.watches.connect(kind, seen=[house.graph.seen], queue=queue)
+            case "Kustomization":
+                house.watches.connect(kind, seen=[house.graph.seen, house.catalog.seen], queue=queue)
+            case "Receiver":
+                house.watches.connect(kind, changed=[house.index.seen], queue=queue)
+            case _:
+                house.watches.connect(kind, changed=[lambda _change: house.dispatcher.wake()], queue=None)
+    house.watches.secrets.on_change = house.secret_changed
+    house.watches.on_synced = house.synced
+
+
+def _ports(house: House) -> list[Port]:
+    """The four ports, the outward one first."""
+    settings, metrics = house.ground.settings, house.ground.metrics
+    sink = inside.EventSink(house.dispatcher.intake, metrics)
+    checks = {
+        "caches": lambda: "" if house.watches.synced else "the objects of the cluster are being listed",
+        "receivers": lambda: "" if house.index.is_complete else "the tokens of the Receivers are being read",
+        "API server": lambda: f"no answer since {house.watches.away}" if house.watches.away else "",
+    }
+    return [
+        Port("hooks", hooks.application(hooks.Hooks(house.intake, house.inbox, metrics)), settings.listen),
+        Port("cluster", inside.application(sink, settings.state / "artifacts"), settings.cluster),
+        Port("admin", admin.application(house.inbox, admin.token_file(settings.state)), settings.admin),
+        Port("probes", probes.application(checks, metrics.registry), settings.probes),
+    ]
+
+
+@asynccontextmanager
+async def _cluster(settings: Settings) -> AsyncIterator[Cluster]:
+    """The connection to the cluster; with --embedded the server too."""
+    server: ApiServer | None = None
+    if settings.embedded is not None:
+        server = await ApiServer.start(settings.embedded, simulate_workloads=settings.simulate_workloads)
+        log.info("embedded API server", extra={"kubeconfig": str(server.kubeconfig), "simulated": settings.simulate_workloads})
+    try:
+        cluster = await _connection(settings, server)
+        try:
+            if server is not None:
+                await install_kinds(cluster, settings.runtime_namespace)
+            yield cluster
+        finally:
+            await cluster.close()
+    finally:
+        if server is not None:
+            await server.stop()
+
+
+async def _connection(settings: Settings, server: ApiServer | None) -> Cluster:
+    try:
+        if server is not None:
+            return await Cluster.from_kubeconfig(server.kubeconfig)
+        if settings.kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+            return await Cluster.in_cluster()
+        return await Cluster.from_kubeconfig(settings.kubeconfig)
+    except BadKubeconfig as error:
+        advice = "give --kubeconfig FILE, or --embedded DIR to run without a cluster"
+        raise CannotStart(f"{error}; {advice}") from error
