@@ -3,6 +3,7 @@
 https://kubernetes.io/docs/reference/using-api/api-concepts/#discovery-api
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,15 +49,17 @@ class Discovery:
         self._kinds: dict[str, dict[str, Resource]] = {}
         self._learnt: dict[tuple[str, str], Resource] = {}
         self._asked: dict[str, float] = {}
+        self._asking: dict[str, asyncio.Lock] = {}  # many ask for the same at once: one request, all wait for it
 
     async def resource(self, api_version: str, kind: str) -> Resource:
         """Return the resource of a kind. Raises NoSuchKind, ApiError, ApiAway."""
         found = self._known(api_version, kind)
         if found is not None:
             return found
-        asked = self._asked.get(api_version)
-        if asked is None or time.monotonic() - asked > MISS_AGAIN_AFTER.total_seconds():
-            await self._ask(api_version)
+        async with self._asking.setdefault(api_version, asyncio.Lock()):
+            asked = self._asked.get(api_version)
+            if asked is None or time.monotonic() - asked > MISS_AGAIN_AFTER.total_seconds():
+                await self._ask(api_version)
         found = self._known(api_version, kind)
         if found is None:
             raise NoSuchKind(api_version, kind)
@@ -106,15 +109,15 @@ class Discovery:
 
     async def _ask(self, api_version: str) -> None:
         group, _, version = api_version.rpartition("/")
-        self._asked[api_version] = time.monotonic()
         try:
             answer = await self._cluster.request("GET", f"/apis/{quote(group)}/{quote(version)}" if group else f"/api/{quote(version)}")
         except ApiError as error:
             if not error.not_found:
-                self._asked.pop(api_version)
                 raise
             self._kinds.pop(api_version, None)
+            self._asked[api_version] = time.monotonic()
             return
+        self._asked[api_version] = time.monotonic()
         self._kinds[api_version] = {
             entry["kind"]: Resource(group=group, version=version, plural=entry["name"], namespaced=entry["namespaced"], kind=entry["kind"])
             for entry in answer.body.get("resources", ())

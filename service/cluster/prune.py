@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from service import crash
 from service.cluster.annotations import NEVER_PRUNED, OWNER_NAME, OWNER_NAMESPACE, matches
@@ -100,14 +101,16 @@ class Pruner:
         if (labels.get(OWNER_NAME), labels.get(OWNER_NAMESPACE)) != (owner.name, owner.namespace) or matches(metadata, *NEVER_PRUNED):
             log.info("not pruned: it is marked or belongs to another", extra={"object": str(id)})
             return "skipped"
-        body = {
+        body: dict[str, Any] = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
             "propagationPolicy": "Background",
             "preconditions": {"uid": metadata["uid"]},
         }
+        if dry_run:
+            body["dryRun"] = ["All"]  # in the body: beside one, the server does not look at the query
         try:
-            await self._cluster.request("DELETE", path, body=body, query={"dryRun": "All"} if dry_run else None)
+            await self._cluster.request("DELETE", path, body=body)
         except ApiError as error:
             if not error.not_found:
                 raise

@@ -208,6 +208,10 @@ class Watch:
             log.warning("the watch is interrupted", extra={"resource": self.resource.plural, "error": message})
 
     async def _refused(self, error: ApiError) -> None:
+        if error.status == 410:
+            self._version = None
+            await self._pause(FIRST_WAIT)
+            return
         if not error.not_found:
             self._version = None if error.status in (400, 403) else self._version
             self._lost(error.message)
