@@ -24,7 +24,7 @@ class Limits:
 
     connect: timedelta = timedelta(seconds=10)
     silence: timedelta = timedelta(seconds=30)
-    objects: int = 20_000
+    objects: int = 2_000
 
 
 async def in_process(request: Request, limits: Limits) -> Fetched:

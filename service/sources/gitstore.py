@@ -19,10 +19,11 @@ from typing import TypeVar
 import pygit2
 
 from service.sources.credentials import Credentials
+from service.sources.depth import PRIVATE
 from service.sources.fetcherror import BadStore, FetchError, RemoteFailed, Stopped
 from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
-from service.sources.transfer import PRIVATE, Fetched, Request, prepare, transfer
+from service.sources.transfer import Fetched, Request, prepare, transfer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

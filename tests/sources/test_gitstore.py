@@ -63,7 +63,7 @@ async def test_store_is_shallow_and_complete(remote, tmp_path):
     remote.git("-C", str(got.store), "fsck", "--connectivity-only")
 
 
-@pytest.mark.parametrize("most", [20_000, 8])
+@pytest.mark.parametrize("most", [2_000, 8])
 async def test_fetch_after_forced_push_back_behind_the_oldest_commit(remote, tmp_path, most):
     ids = [remote.commit({"a.yaml": f"a: {n}\n"}) for n in range(20)]
     store = GitStore(tmp_path / "git", limits=Limits(objects=most))
@@ -76,6 +76,45 @@ async def test_fetch_after_forced_push_back_behind_the_oldest_commit(remote, tmp
     assert (ids[3] in repo) == (most > 8)  # over the limit the history is left out
     back = remote.commit({"a.yaml": "a: again\n"})
     assert (await fetch(store, remote.url)).commit == back
+
+
+async def test_store_stays_short_and_complete_over_many_pushes(remote, tmp_path):
+    store = GitStore(tmp_path / "git")
+    for n in range(20):
+        commit = remote.commit({"a.yaml": f"a: {n}\n", f"b{n}.yaml": "b"})
+        got = await fetch(store, remote.url)
+        assert got.commit == commit
+    assert int(remote.git("-C", str(got.store), "rev-list", "--count", "--all")) <= 17
+    remote.git("-C", str(got.store), "fsck", "--connectivity-only")
+
+
+async def test_merge_of_an_old_branch_brings_no_history(remote, tmp_path):
+    ids = [remote.commit({"a.yaml": f"a: {n}\n"}) for n in range(24)]
+    store = GitStore(tmp_path / "git", limits=Limits(objects=20))
+    await fetch(store, remote.url)
+    for n in range(3):
+        remote.git("checkout", "-q", "-b", f"old{n}", ids[15])
+        remote.commit({f"c{n}.yaml": "c: 1\n"}, branch=f"old{n}")
+        remote.git("checkout", "-q", "main")
+        remote.git("merge", "-q", "--no-edit", f"old{n}")
+        commit = remote.commit({})
+        got = await fetch(store, remote.url)
+        assert got.commit == commit
+        repo = pygit2.Repository(str(got.store))
+        assert ids[3] not in repo
+        assert repo[repo[commit].tree[f"c{n}.yaml"].id].data == b"c: 1\n"
+        remote.git("-C", str(got.store), "fsck", "--connectivity-only")
+        assert (await fetch(store, remote.url)).before == commit
+    assert refs(got) == {"refs/sluice/u1": commit}
+
+
+async def test_a_large_push_is_fetched_too(remote, tmp_path):
+    remote.commit({"a.yaml": "a: 0\n"})
+    store = GitStore(tmp_path / "git", limits=Limits(objects=20))
+    await fetch(store, remote.url)
+    commit = remote.commit({f"many/{n}.yaml": f"{n}" for n in range(60)})
+    assert (await fetch(store, remote.url)).commit == commit
+    assert (await fetch(store, remote.url)).before == commit
 
 
 async def test_unrelated_branch_in_a_shared_store(remote, tmp_path):
