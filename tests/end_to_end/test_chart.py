@@ -1,0 +1,110 @@
+"""The chart: what it renders, what rights it gives, that it says what the service understands."""
+
+import argparse
+import json
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from service import settings
+from tests.end_to_end import chart
+from tests.peers.binaries import binary
+
+NAMESPACE = "flux-system"
+
+
+def rules() -> list[dict[str, Any]]:
+    found = [each["rules"] for each in chart.rendered(NAMESPACE) if each["kind"] == "ClusterRole"]
+    return [rule for rules in found for rule in rules]
+
+
+def test_the_cluster_role_holds_no_wildcard_and_writes_nothing_of_the_users() -> None:
+    for rule in rules():
+        assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
+        assert not {"delete", "deletecollection", "impersonate", "escalate", "bind"} & set(rule["verbs"])
+        if "create" in rule["verbs"]:
+            assert rule["resources"] == ["events"]
+        if "update" in rule["verbs"]:
+            assert all(resource.endswith("/finalizers") for resource in rule["resources"])
+
+
+def test_secrets_are_read_one_by_one_never_listed() -> None:
+    assert [rule["verbs"] for rule in rules() if "secrets" in rule["resources"]] == [["get"]]
+
+
+def test_the_leases_are_flux_own() -> None:
+    role = next(each for each in chart.rendered(NAMESPACE) if each["kind"] == "Role")
+    named = [rule for rule in role["rules"] if "resourceNames" in rule]
+    assert [name.removesuffix("-leader-election") for name in named[0]["resourceNames"]] == [
+        "source-controller",
+        "kustomize-controller",
+        "notification-controller",
+    ]
+    assert [rule["verbs"] for rule in role["rules"] if rule not in named] == [["create"]]
+
+
+def test_every_kind_of_the_service_is_in_the_values() -> None:
+    values = yaml.safe_load((chart.CHART / "values.yaml").read_text())
+    assert set(values["kinds"]) == set(settings.KINDS)
+
+
+@pytest.fixture(scope="module")
+def helm(peers: Any) -> str:
+    peers.need("helm")
+    return str(binary("helm"))
+
+
+def template(helm: str, *values: str) -> list[dict[str, Any]]:
+    given = [part for value in values for part in ("--set-json", value)]
+    command = [helm, "template", chart.RELEASE, str(chart.CHART), "--namespace", NAMESPACE, *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+@pytest.mark.real
+def test_helm_renders_the_rbac_that_the_tests_run_with(helm: str) -> None:
+    def essence(objects: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+        kept = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+        wanted = [each for each in objects if each["kind"] in kept and not each["metadata"]["name"].endswith("-apply")]
+        parts = ("rules", "roleRef", "subjects", "automountServiceAccountToken")
+        return {
+            (each["kind"], each["metadata"]["name"]): json.dumps({key: each.get(key) for key in parts}, sort_keys=True) for each in wanted
+        }
+
+    assert essence(template(helm)) == essence(chart.rendered(NAMESPACE))
+    bindings = [each for each in template(helm, 'rbac.apply=["shop","staging"]') if each["metadata"]["name"] == "sluice-apply"]
+    assert [{key: each[key] for key in ("roleRef", "subjects")} for each in bindings] == [
+        {key: each[key] for key in ("roleRef", "subjects")} for each in chart.may_apply(NAMESPACE, ("shop", "staging"))
+    ]
+
+
+@pytest.mark.real
+def test_the_deployment_is_locked_down_and_its_flags_are_understood(helm: str) -> None:
+    objects = template(helm, "shadow=true", 'watchLabelSelector="a=b"', "noCrossNamespaceRefs=true")
+    spec = next(each for each in objects if each["kind"] == "Deployment")["spec"]
+    pod, container = spec["template"]["spec"], spec["template"]["spec"]["containers"][0]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    parser = argparse.ArgumentParser()
+    settings.add_arguments(parser, {})
+    read = settings.read(parser.parse_args(container["args"][1:]))
+    assert read.shadow
+    assert read.no_cross_namespace_refs
+    assert read.watch_label_selector == "a=b"
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http-webhook": read.listen.port, "http": read.cluster.port, "http-prom": read.probes.port}
+    services = {each["metadata"]["name"]: each["spec"]["ports"][0] for each in objects if each["kind"] == "Service"}
+    assert {name: (port["port"], ports[port["targetPort"]]) for name, port in services.items()} == {
+        "webhook-receiver": (80, 9292),
+        "source-controller": (80, 9090),
+        "notification-controller": (80, 9090),
+    }
