@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from receivers.contract import BadPayload, BadSignature, Credentials, Delivery, Event, GitPush, Ping, Sender, Verifier
-from receivers.payload import Json, flag, form_field, length_of, number_or, parse, text, text_or
+from receivers.payload import Json, flag, form_field, length_of, number_or, parse, text, text_or, texts
 from receivers.signature import hmac_of
 
 MOST_COMMITS = 2048  # GitHub lists no more of one push
@@ -99,9 +99,9 @@ def _paths(push: Json, after: str) -> tuple[str, ...] | None:
     for number in range(count):
         listed = 0
         for change in ("added", "modified", "removed"):
-            files = length_of(push, "commits", number, change) or 0
-            found.update(text(push, "commits", number, change, place) for place in range(files))
-            listed += files
+            files = texts(push, "commits", number, change) or ()
+            found.update(files)
+            listed += len(files)
         if listed == 0 or listed >= MOST_FILES:
             return None  # an empty list also means "not told": Gitea for merges and old Gogs for all
         if len(found) > MOST_PATHS:

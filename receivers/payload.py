@@ -47,17 +47,19 @@ def form_field(body: bytes, name: str) -> bytes:
 
 def text(value: Json, *path: str | int) -> str:
     """Return the text at `path`. Raises BadPayload where there is none, or something else, or text that UTF-8 cannot hold."""
-    found = _at(value, path)
-    if not isinstance(found, str):
-        raise BadPayload(_dotted(path), f"text is needed, not {_named(found)}")
-    if not found.isascii() and not _is_clean(found):
-        raise BadPayload(_dotted(path), "the text holds half a surrogate pair")
-    return found
+    return _text(_at(value, path), path)
 
 
 def text_or(value: Json, *path: str | int, default: str = "") -> str:
     """Return the text at `path`, or `default` where it or anything on the way is missing or null. Raises BadPayload otherwise."""
-    return default if _at(value, path) is None else text(value, *path)
+    found = _at(value, path)
+    return default if found is None else _text(found, path)
+
+
+def texts(value: Json, *path: str | int) -> tuple[str, ...] | None:
+    """Return the texts of the list at `path`, None where it is missing or null. Raises BadPayload for anything else, in its place."""
+    found = _list(_at(value, path), path)
+    return None if found is None else tuple(_text(each, (*path, number)) for number, each in enumerate(found))
 
 
 def flag(value: Json, *path: str | int) -> bool:
@@ -80,9 +82,21 @@ def number_or(value: Json, *path: str | int, default: int) -> int:
 
 def length_of(value: Json, *path: str | int) -> int | None:
     """Return the length of the list at `path`, None where it is missing or null. Raises BadPayload for anything else."""
-    found = _at(value, path)
+    found = _list(_at(value, path), path)
+    return None if found is None else len(found)
+
+
+def _text(found: Json, path: tuple[str | int, ...]) -> str:
+    if not isinstance(found, str):
+        raise BadPayload(_dotted(path), f"text is needed, not {_named(found)}")
+    if not found.isascii() and not _is_clean(found):
+        raise BadPayload(_dotted(path), "the text holds half a surrogate pair")
+    return found
+
+
+def _list(found: Json, path: tuple[str | int, ...]) -> list[Json] | None:
     if found is None or isinstance(found, list):
-        return None if found is None else len(found)
+        return found
     raise BadPayload(_dotted(path), f"a list is needed, not {_named(found)}")
 
 

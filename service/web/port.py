@@ -18,7 +18,7 @@ LINE_BYTES = 8190
 FIELD_BYTES = 16 * 1024
 FIELDS = 64
 HEADER_TIMEOUT = timedelta(seconds=10)  # also for how long an idle connection is kept
-LINGER = timedelta(seconds=5)  # a refused body is read on for so long, that the sender sees the answer
+LINGER = timedelta(seconds=1)  # a refused body is read on for so long, that the sender sees the answer
 GRACE = timedelta(seconds=10)
 
 

@@ -1,0 +1,89 @@
+"""The port for the person who runs it: who gets in, and what the delivery log says."""
+
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from service.settings import Address
+from service.state.inbox import Inbox, NewDelivery
+from service.state.store import Store
+from service.web.admin import application, token_file
+from service.web.port import Port
+from tests.triggers.scene import key
+
+WEB = key("Receiver", "web")
+
+
+class Scene:
+    def __init__(self, store: Store, token: str) -> None:
+        self.inbox = Inbox(store)
+        self.token = token
+        self.port = Port("admin", application(self.inbox, token), Address(host="127.0.0.1", port=0))
+        self.session = aiohttp.ClientSession()
+
+    async def get(self, path: str, **headers: str) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.token}", **headers}
+        async with self.session.get(f"http://{self.port.address}{path}", headers=headers) as answer:
+            return answer.status, await answer.json() if answer.content_type == "application/json" else await answer.text()
+
+
+@pytest.fixture
+async def scene(store: Store, tmp_path: Path) -> AsyncIterator[Scene]:
+    made = Scene(store, token_file(tmp_path))
+    await made.port.start()
+    yield made
+    await made.session.close()
+    made.port.stop()
+    await made.port.run()
+
+
+def test_the_token_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    token = token_file(tmp_path)
+    path = tmp_path / "admin.token"
+    assert len(token) >= 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    assert token_file(tmp_path) == token
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("")
+    assert token_file(tmp_path) != token
+
+
+@pytest.mark.parametrize("given", ["", "Bearer ", "Bearer guess", "Basic eDp5", "Bearer é"])
+async def test_without_the_token_nobody_gets_in(scene: Scene, given: str) -> None:
+    status, words = await scene.get("/deliveries", Authorization=given)
+    assert status == 401
+    assert scene.token not in words
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:9440", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1:9440", "", "["]
+)
+async def test_a_name_that_someone_points_here_is_refused(scene: Scene, host: str) -> None:
+    assert (await scene.get("/deliveries", Host=host))[0] == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9440", "127.0.0.1:1", "[::1]:9440", "[::1]"])
+async def test_loopback_in_all_forms_is_fine(scene: Scene, host: str) -> None:
+    assert (await scene.get("/deliveries", Host=host))[0] == 200
+
+
+async def test_shows_what_was_accepted_and_what_was_refused(scene: Scene) -> None:
+    new = NewDelivery(receiver=WEB, sender_type="github", delivery_id="72d3", body_digest="d", events_json="[]", trace="1" * 16)
+    row = await scene.inbox.put(new)
+    await scene.inbox.done(row, "nothing", "no object is meant")
+    await scene.inbox.refused(receiver=None, sender_type="", delivery_id="", reason="UnknownPath", detail="no Receiver", trace="2" * 16)
+    status, found = await scene.get("/deliveries")
+    assert status == 200
+    assert [(each["state"], each["verdict"]) for each in found["deliveries"]] == [("refused", "UnknownPath"), ("done", "nothing")]
+    assert len((await scene.get("/deliveries?limit=1"))[1]["deliveries"]) == 1
+    for by in (str(row), "1" * 16, "72d3"):
+        assert (await scene.get(f"/deliveries/{by}"))[1]["detail"] == "no object is meant"
+    assert (await scene.get(f"/deliveries/{'2' * 16}"))[1]["receiver"] is None
+    assert (await scene.get("/deliveries/none"))[0] == 404
+    assert (await scene.get("/deliveries?limit=x"))[0] == 200
+    assert (await scene.get("/deliveries?limit=-1"))[0] == 200

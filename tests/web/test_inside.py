@@ -1,0 +1,138 @@
+"""Event intake and artifacts, for others in the cluster."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from service.kinds.event import Event
+from service.metrics import Metrics
+from service.settings import Address
+from service.state.errors import StateBusy
+from service.web.inside import EventSink, application
+from service.web.port import Port
+
+FILE = "a" * 64 + ".tar.gz"
+CONTENT = b"\x1f\x8b not really gzip" * 1000
+
+
+class Scene:
+    def __init__(self, folder: Path) -> None:
+        self.events: list[Event] = []
+        self.full = False
+        self.port = Port("cluster", application(EventSink(self.intake, Metrics()), folder / "artifacts"), Address(host="127.0.0.1", port=0))
+        self.session = aiohttp.ClientSession(auto_decompress=False)
+        place = folder / "artifacts/gitrepository/apps/fleet.prod"
+        place.mkdir(parents=True)
+        (place / FILE).write_bytes(CONTENT)
+        (folder / "state.db").write_bytes(b"secret")
+
+    async def intake(self, event: Event) -> bool:
+        if self.full:
+            raise StateBusy("full")
+        if event in self.events:
+            return False
+        self.events.append(event)
+        return True
+
+    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, bytes, Any]:
+        from yarl import URL
+
+        async with self.session.request(method, URL(f"http://{self.port.address}{path}", encoded=True), **options) as answer:
+            return answer.status, await answer.read(), answer.headers
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    made = Scene(tmp_path)
+    await made.port.start()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(made.port.run())
+        yield made
+        await made.session.close()
+        made.port.stop()
+
+
+def event(message: str = "m") -> bytes:
+    return json.dumps(
+        {
+            "involvedObject": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "app", "namespace": "apps"},
+            "severity": "info",
+            "timestamp": "2026-08-01T10:00:00Z",
+            "message": message,
+            "reason": "UpgradeSucceeded",
+            "reportingController": "helm-controller",
+        }
+    ).encode()
+
+
+@pytest.mark.parametrize("path", ["/", "/any/path", "/?x=1"])
+async def test_events_are_taken_on_any_path(scene: Scene, path: str) -> None:
+    assert (await scene.ask("POST", path, data=event()))[0] == 202
+    assert [each.involved.name for each in scene.events] == ["app"]
+
+
+async def test_a_repeated_event_is_429(scene: Scene) -> None:
+    await scene.ask("POST", "/", data=event())
+    status, _, headers = await scene.ask("POST", "/", data=event())
+    assert (status, headers["Retry-After"]) == (429, "300")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b"\xff", b"[" * 100_000, event().replace(b'"info"', b'"loud"')])
+async def test_what_is_no_event_is_400(scene: Scene, body: bytes) -> None:
+    assert (await scene.ask("POST", "/", data=body))[0] == 400
+    assert scene.events == []
+
+
+async def test_a_large_event_is_413(scene: Scene) -> None:
+    assert (await scene.ask("POST", "/", data=event("x" * 300_000)))[0] == 413
+
+
+async def test_a_full_store_is_503(scene: Scene) -> None:
+    scene.full = True
+    status, _, headers = await scene.ask("POST", "/", data=event())
+    assert (status, headers["Retry-After"]) == (503, "10")
+
+
+async def test_an_artifact_is_sent_byte_for_byte(scene: Scene) -> None:
+    status, body, headers = await scene.ask("GET", f"/gitrepository/apps/fleet.prod/{FILE}")
+    assert (status, body) == (200, CONTENT)
+    assert "Content-Encoding" not in headers
+    status, body, headers = await scene.ask("HEAD", f"/gitrepository/apps/fleet.prod/{FILE}")
+    assert (status, body, headers["Content-Length"]) == (200, b"", str(len(CONTENT)))
+
+
+async def test_artifacts_know_conditions_and_ranges(scene: Scene) -> None:
+    path = f"/gitrepository/apps/fleet.prod/{FILE}"
+    _, _, headers = await scene.ask("GET", path)
+    assert (await scene.ask("GET", path, headers={"If-None-Match": headers["ETag"]}))[0] == 304
+    assert (await scene.ask("GET", path, headers={"Range": "bytes=2-5"}))[:2] == (206, CONTENT[2:6])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/state.db",
+        "/gitrepository",
+        "/gitrepository/",
+        "/gitrepository/apps/fleet.prod/",
+        f"/gitrepository/apps/other/{FILE}",
+        f"/gitrepository/apps/../apps/{FILE}",
+        "/gitrepository/apps/fleet.prod/..%2f..%2f..%2f..%2fstate.db",
+        "/gitrepository/apps/..%2f..%2f../state.db",
+        "/gitrepository/%2e%2e/%2e%2e/state.db",
+        "/gitrepository/apps/fleet.prod/../../../../state.db",
+        f"/gitrepository/apps/fleet..prod/{FILE}",
+        f"/bucket/apps/fleet/{FILE}",
+        "/",
+    ],
+)
+async def test_nothing_else_can_be_read(scene: Scene, path: str) -> None:
+    status, body, _ = await scene.ask("GET", path)
+    assert status in (404, 405)
+    assert b"secret" not in body
+    assert b"fleet.prod/" not in body

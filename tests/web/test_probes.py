@@ -1,0 +1,35 @@
+"""What the kubelet and Prometheus get."""
+
+import aiohttp
+from prometheus_client import generate_latest
+
+from service.metrics import Metrics
+from service.settings import Address
+from service.web.port import Port
+from service.web.probes import application
+
+
+async def test_probes() -> None:
+    metrics, missing = Metrics(), {"caches": "GitRepository is not synced"}
+    for number in range(50):
+        metrics.reconcile_total.labels("Kustomization", f"outcome{number}").inc()
+    checks = {"state": lambda: "", "caches": lambda: missing["caches"]}
+    port = Port("probes", application(checks, metrics.registry), Address(host="127.0.0.1", port=0))
+    await port.start()
+    port.stop()
+    async with aiohttp.ClientSession(f"http://{port.address}") as session:
+
+        async def get(path: str) -> tuple[int, str]:
+            async with session.get(path) as answer:
+                return answer.status, await answer.text()
+
+        assert await get("/healthz") == (200, "ok\n")
+        assert await get("/readyz") == (503, "[-] caches: GitRepository is not synced\nnot ready\n")
+        assert (await get("/readyz?verbose"))[1] == "[+] state: ok\n[-] caches: GitRepository is not synced\nnot ready\n"
+        missing["caches"] = ""
+        assert await get("/readyz") == (200, "ready\n")
+        assert (await get("/metrics"))[1] == generate_latest(metrics.registry).decode()
+        assert (await get("/other"))[0] == 404
+        async with session.post("/healthz") as answer:
+            assert answer.status == 405
+    await port.run()
