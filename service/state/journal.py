@@ -6,7 +6,7 @@ transaction: there is never a change without its event, nor an event for nothing
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -38,11 +38,10 @@ def event_key(*, uid: str, generation: int, revision: str, reason: str, changes:
 
 
 class Journal:
-    """Rows of `state.db`. All methods raise as `Database.write` does. `on_events` is called on the loop after events were stored."""
+    """Rows of `state.db`. All methods raise as `Database.write` does. Who listens to the outbox hears of the events that `close` stores."""
 
-    def __init__(self, store: Store, on_events: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, store: Store) -> None:
         self._store, self._sql, self._events = store, statements.load("journal"), EventWriter()
-        self.on_events = on_events
 
     async def open(self, run: Run) -> int:
         """Store a run before its first write and return its id."""
@@ -67,7 +66,7 @@ class Journal:
             return 0
         stored = await self._store.write(work)
         if stored:
-            self.on_events()
+            self._store.on_events()
         return stored
 
     async def unfinished(self) -> list[tuple[int, Run]]:

@@ -82,17 +82,20 @@ class EventWriter:
 
 
 class Outbox:
-    """Rows of `state.db`. All methods raise as `Database.write` does. `on_events` is called on the loop after `add` has stored one."""
+    """Rows of `state.db`. All methods raise as `Database.write` does."""
 
-    def __init__(self, store: Store, on_events: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, store: Store) -> None:
         self._store, self._sql, self._events = store, statements.load("outbox"), EventWriter()
-        self.on_events = on_events
+
+    def listen(self, on_events: Callable[[], None]) -> None:
+        """Call `on_events` on the loop whenever an event was stored, by `add` or by the journal. One listener."""
+        self._store.on_events = on_events
 
     async def add(self, event: EventRow) -> bool:
         """Store an event that no run of ours made; False if it is a double."""
         added = await self._store.write(lambda connection: self._events.add(connection, event))
         if added:
-            self.on_events()
+            self._store.on_events()
         return added
 
     async def unmatched(self, limit: int = 100) -> list[StoredEvent]:
@@ -113,9 +116,18 @@ class Outbox:
 
         await self._store.write(work)
 
-    async def due(self, now: datetime, limit: int = 1000) -> list[StoredMessage]:
-        """Messages whose time has come, the longest due first."""
-        values = {"now": moments.to_stored(now), "limit": limit}
+    async def lanes(self) -> dict[ObjectKey, datetime]:
+        """The Providers that messages wait for, and when the first of each is due."""
+        rows = await self._store.read(lambda connection: connection.execute(self._sql["lanes"]).fetchall())
+        return {keys.from_stored(provider): moments.from_stored(due_at) for provider, due_at in rows}
+
+    async def hurry(self, provider: ObjectKey, now: datetime) -> None:
+        """Make all messages for a Provider due at once."""
+        await self._end("hurry", {"provider": keys.to_stored(provider), "now": moments.to_stored(now)})
+
+    async def due(self, now: datetime, limit: int = 1000, *, provider: ObjectKey | None = None) -> list[StoredMessage]:
+        """Messages whose time has come, of one Provider or all, in the order in which they were stored."""
+        values = {"now": moments.to_stored(now), "limit": limit, "provider": keys.to_stored(provider) if provider else None}
         rows = await self._store.read(lambda connection: connection.execute(self._sql["due"], values).fetchall())
         return [_message(row) for row in rows]
 

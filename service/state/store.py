@@ -25,6 +25,7 @@ class Store:
 
     def __init__(self, lock: FolderLock, state: Database, cache: Database) -> None:
         self._lock, self._state, self.cache = lock, state, cache
+        self.on_events: Callable[[], None] = _nobody  # set through `Outbox.listen`
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
@@ -60,6 +61,10 @@ class Store:
         await self._state.close()
         await self.cache.close()
         self._lock.release()
+
+
+def _nobody() -> None:
+    """Nobody listens yet: what is stored waits."""
 
 
 def _open_cache(path: Path) -> Database:

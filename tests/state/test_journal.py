@@ -26,8 +26,8 @@ async def test_open_run_is_unfinished_until_closed(store: Store) -> None:
 
 
 async def test_close_drops_an_event_that_is_there_already(store: Store) -> None:
-    journal, woken = Journal(store), []
-    journal.on_events = lambda: woken.append(1)
+    journal, woken = Journal(store), list[int]()
+    Outbox(store).listen(lambda: woken.append(1))
     assert await journal.close(None, [EventRow(key="k", json={"a": 1}), EventRow(key="k", json={"a": 2})]) == 1
     assert await journal.close(await journal.open(run()), [EventRow(key="k", json={"a": 3})]) == 0
     assert await journal.close(None, []) == 0

@@ -1,5 +1,6 @@
 """The outbox: an event becomes messages once, and each message is sent, tried again or set aside."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -80,3 +81,16 @@ async def test_add_forgets_old_events_but_none_with_work_left(store: Store, monk
     assert ids[:2] == [queued, unmatched]
     assert len(ids) <= 5
     assert (await outbox.counts())["sent"] == len(ids) - 2
+
+
+async def test_lanes_say_when_each_provider_has_work(store: Store) -> None:
+    outbox, now = Outbox(store), moments.now()
+    other = ObjectKey(group=GROUP, kind="Provider", namespace="apps", name="other")
+    await outbox.match(await one_event(outbox), [message("a"), replace(message("b"), provider=other)])
+    first, second = await outbox.due(moments.now())
+    await outbox.retry(first.id, now + MINUTE, "503")
+    assert await outbox.lanes() == {PROVIDER: now + MINUTE, other: second.due_at}
+    assert await outbox.due(now + MINUTE, provider=other) == [second]
+    await outbox.hurry(PROVIDER, now)
+    await outbox.sent(second.id)
+    assert await outbox.lanes() == {PROVIDER: now}

@@ -18,7 +18,13 @@ VALUES (:event, :now, :alert, :provider, :payload, :now) ON CONFLICT (event, ale
 
 -- name: due
 SELECT id, event, stored_at, alert, provider, payload, due_at, attempts, error
-FROM messages WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, id LIMIT :limit;
+FROM messages WHERE state = 'queued' AND due_at <= :now AND (:provider IS NULL OR provider = :provider) ORDER BY id LIMIT :limit;
+
+-- name: lanes
+SELECT provider, min(due_at) FROM messages WHERE state = 'queued' GROUP BY provider;
+
+-- name: hurry
+UPDATE messages SET due_at = :now WHERE state = 'queued' AND provider = :provider AND due_at > :now;
 
 -- name: queued_of
 SELECT id, event, stored_at, alert, provider, payload, due_at, attempts, error

@@ -83,4 +83,7 @@ CREATE TABLE messages (
 );
 
 -- name: messages_due
-CREATE INDEX messages_due ON messages (due_at, id) WHERE state = 'queued';
+CREATE INDEX messages_due ON messages (provider, due_at) WHERE state = 'queued';
+
+-- name: messages_queued
+CREATE INDEX messages_queued ON messages (id) WHERE state = 'queued';
