@@ -14,6 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from pygit2 import GitError
+
 from service import crash
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.discovery import Discovery, NoSuchKind
@@ -25,6 +27,7 @@ from service.kinds.source import Artifact, GitRepository
 from service.log import trace
 from service.reconcile.outcome import Outcome
 from service.reconcile.queue import Trigger
+from service.sources import packs
 from service.sources.artifact import ArtifactStore
 from service.sources.credentials import Credentials, InvalidSecret, masked, read_credentials
 from service.sources.fetcherror import FetchError
@@ -40,6 +43,7 @@ from service.workers import Workers
 log = logging.getLogger(__name__)
 
 CONTROLLER = "source-controller"
+TIDY_LIMIT = timedelta(minutes=2)
 WALK_LIMIT = timedelta(minutes=1)
 AWAY_RETRY = timedelta(seconds=2)
 JITTER = 0.05
@@ -150,6 +154,8 @@ class GitRepositoryReconciler:
         self._tell(found, snapshot, artifact)
         changed = await self._patch(key, raw, stored_patch(found, raw, artifact))
         await self._needs.artifacts.collect(key, artifact.path)
+        if not changed:
+            await self._tidy(snapshot)
         return Outcome(result="succeeded" if changed else "unchanged", requeue_after=wait, message=snapshot.revision)
 
     async def _credentials(self, found: GitRepository) -> Credentials:
@@ -246,6 +252,18 @@ class GitRepositoryReconciler:
             raise _EndedEarly(failure) from error
         self._stored[found.key] = (content, artifact)
         return artifact
+
+    async def _tidy(self, snapshot: Snapshot) -> None:
+        """At a quiet moment: few packs instead of many. What fails here is tried again at the next interval and harms nobody."""
+        store = snapshot.store_path
+        try:
+            match packs.todo(store):
+                case "pack":
+                    await self._needs.workers.run(packs.pack, store, timeout=TIDY_LIMIT)
+                case "drop":
+                    await self._needs.gitstore.alone(store, packs.drop)
+        except (OSError, GitError) as error:
+            log.warning("git store not tidied", extra={"object": str(snapshot.key), "error": str(error)})
 
     def _tell(self, found: GitRepository, snapshot: Snapshot, artifact: Artifact) -> None:
         before = found.status.artifact

@@ -132,18 +132,21 @@ class GitStore:
         known = [path for path in self._stores.get(uid, []) if path != store] + [store]
         self._stores[uid] = known[-KEPT_STORES:]
         for path in known[:-KEPT_STORES]:
-            await self._blocking(lambda _, path=path: _drop(path, uid))  # type: ignore[misc]  # mypy wants the default typed
+            await self.alone(path, lambda store: _drop(store, uid))
 
     async def forget(self, uid: str) -> None:
         """Remove the object's private refs, and the stores that nobody else uses."""
         for path in self._stores.pop(uid, []):
-            async with self._locks.setdefault(path, asyncio.Lock()):
-                await self._blocking(lambda _, path=path: _drop(path, uid))  # type: ignore[misc]
+            await self.alone(path, lambda store: _drop(store, uid))
 
     async def discard(self, store: Path) -> None:
         """Remove a store whose objects are not all there; its objects' next fetches make it anew."""
+        await self.alone(store, lambda path: shutil.rmtree(path, ignore_errors=True))
+
+    async def alone(self, store: Path, work: Callable[[Path], None]) -> None:
+        """Run `work` on a store, off the event loop, while nobody fetches into it."""
         async with self._locks.setdefault(store, asyncio.Lock()):
-            await self._blocking(lambda _: shutil.rmtree(store, ignore_errors=True))
+            await self._blocking(lambda _: work(store))
 
     async def keep_only(self, uids: set[str]) -> None:
         """Forget what belongs to none of `uids`: objects that were deleted while nothing ran."""

@@ -1,6 +1,7 @@
 """Opened stores of this process, a few at a time. A repository that is made anew under the same name is opened anew.
 
-New packs need nothing: libgit2 looks again for packs when an object is missing.
+New packs need nothing: libgit2 looks again for packs when an object is missing. After any change of packs a store is opened anew all the
+same, so that nobody goes on with a list of packs that have been put together since.
 """
 
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import pygit2
 
 MOST_OPEN = 8
-_opened: "OrderedDict[tuple[str, int, int], pygit2.Repository]" = OrderedDict()
+_opened: "OrderedDict[tuple[str, int, int, int], pygit2.Repository]" = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -22,7 +23,8 @@ def open_store(path: Path) -> pygit2.Repository:
     """Return the store at `path`, for use in the calling thread. Raises SnapshotGone."""
     try:
         stat = path.stat()
-        key = (str(path), stat.st_ino, threading.get_ident())
+        packs = (path / "objects" / "pack").stat().st_mtime_ns
+        key = (str(path), stat.st_ino, packs, threading.get_ident())
         with _lock:
             found = _opened.pop(key, None)
             if found is None:

@@ -1,0 +1,62 @@
+import os
+import time
+
+import pytest
+
+from service.sources import packs
+from service.sources.openrepo import open_store
+from service.sources.tree import GitTree
+
+
+@pytest.fixture
+def many(history):
+    """Snapshots whose objects lie in 66 packs."""
+    found = []
+    for n in range(66):
+        blob = history.remote.git("hash-object", "-w", "--stdin", data=b"b: %d" % n)
+        (history.remote.work / ".list").write_text(blob)
+        history.remote.git("pack-objects", "-q", str(history.remote.bare / "objects" / "pack" / "pack"), data=blob.encode())
+        found.append(blob)
+    return history.commit({"a.yaml": "a: 1"}), found
+
+
+def age(store):
+    hour_ago = time.time() - 3600
+    os.utime(store / "sluice-replaced-packs", (hour_ago, hour_ago))
+
+
+def test_many_packs_become_one_in_two_steps(many):
+    snapshot, blobs = many
+    store = snapshot.store_path
+    reader = open_store(store)
+    assert packs.todo(store) == "pack"
+    before = set((store / "objects" / "pack").glob("*.pack"))
+    packs.pack(store)
+    assert packs.todo(store) is None  # readers may still have the old ones
+    assert all(blob in reader for blob in blobs)
+    assert open_store(store) is not reader
+    age(store)
+    assert packs.todo(store) == "drop"
+    packs.drop(store)
+    assert packs.todo(store) is None
+    left = set((store / "objects" / "pack").glob("*.pack"))
+    assert len(left) == 1
+    assert not before & left
+    assert all(blob in open_store(store) for blob in blobs)
+    assert GitTree.open(snapshot).read("a.yaml") == b"a: 1"
+
+
+def test_a_pack_that_already_holds_everything_stays(many):
+    snapshot, blobs = many
+    store = snapshot.store_path
+    packs.pack(store)
+    packs.pack(store)  # killed before the drop, packed again: the same pack
+    packs.drop(store)
+    assert len(list((store / "objects" / "pack").glob("*.pack"))) == 1
+    assert all(blob in open_store(store) for blob in blobs)
+
+
+def test_few_packs_and_no_store(history, tmp_path):
+    snapshot = history.commit({"a.yaml": "1"})
+    assert packs.todo(snapshot.store_path) is None
+    assert packs.todo(tmp_path / "none") is None
