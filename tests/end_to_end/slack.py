@@ -1,7 +1,7 @@
 """A local stand-in for Slack that speaks its wire format and keeps what it gets.
 
-In: messages by incoming webhook (`webhook_url`) or by `chat.postMessage` with a bot token (`api_url`). Out: `messages`, and whatever answers
-were ordered: 429 with Retry-After, 500, silence. Refuses what Slack refuses: no text, too many or malformed blocks.
+In: messages by incoming webhook (`webhook_url`) or by `chat.postMessage` with a bot token (`api_url`). Out: what was said, and whatever
+answers were ordered: 429 with Retry-After, 500, silence. Refuses what Slack refuses: no text, too many or malformed blocks.
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks ; https://docs.slack.dev/reference/methods/chat.postMessage
 """
 
@@ -192,13 +192,10 @@ def _is_sound(block: Mapping[str, object]) -> bool:
 
 
 def _texts(value: object) -> list[str]:
+    """Every text of a message, of blocks and of attachments with their fields, in order."""
     if isinstance(value, dict):
-        own = [value["text"]] if isinstance(value.get("text"), str) else []
-        return (
-            own
-            + [text for part in value.values() for text in _texts(part)]
-            + [v for k, v in value.items() if k in ("value", "title") and isinstance(v, str)]
-        )
+        own = [part for key, part in value.items() if key in ("text", "title", "value") and isinstance(part, str)]
+        return own + [text for part in value.values() for text in _texts(part)]
     if isinstance(value, list):
         return [text for part in value for text in _texts(part)]
     return []

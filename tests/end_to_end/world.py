@@ -1,7 +1,7 @@
 """Everything around the service for one test: a fleet on a Git server, Slack's stand-in, the objects in the cluster, the service itself.
 
-In: a kubeconfig. Out: `World`, with the few things that a user or a Git host does (push, hook, look). Each world has its own namespaces, its
-own Leases and its own shard label, so that several share one cluster.
+In: a kubeconfig. Out: `World`, with the few things that a user or a Git host does (push, hook, look). Each world has its own namespaces,
+its own Leases and its own shard label, so that several share one cluster.
 """
 
 import json
