@@ -6,7 +6,9 @@ fork server (no fork of a process that has threads), with the heavy modules load
 
 import asyncio
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -32,9 +34,18 @@ def _too_long(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _start() -> None:
-    """Prepare a worker: the parent handles Ctrl-C and drains; SIGALRM ends work that overruns."""
+    """Prepare a worker: the parent handles Ctrl-C and drains; SIGALRM ends work that overruns; no worker outlives the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, _too_long)
+    threading.Thread(target=_end_with_parent, name="parent watch", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Workers of a service that was killed must not stay behind: its end of the pipe closes when it dies."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)
 
 
 def _limited(seconds: float, function: Callable[..., T], args: tuple[object, ...]) -> T:
