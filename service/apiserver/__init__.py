@@ -1,0 +1,1 @@
+"""The embedded default: a small, honest part of the Kubernetes API on aiohttp and SQLite. Imports no other room."""
