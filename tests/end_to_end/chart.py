@@ -28,7 +28,8 @@ def rendered(namespace: str) -> list[dict[str, Any]]:
     values = {'include "sluice.name" .': RELEASE, ".Release.Namespace": namespace, 'include "sluice.runtimeNamespace" .': namespace}
     for expression, value in values.items():
         text = text.replace("{{ " + expression + " }}", value)
-    text = text.replace('{{- include "sluice.labels" . | nindent 4 }}', "\n".join(f"{key}: {value}\n   " for key, value in _LABELS.items()))
+    labels = "\n    ".join(f"{key}: {value}" for key, value in _LABELS.items())
+    text = text.replace('{{- include "sluice.labels" . | nindent 4 }}', labels)
     assert "{{" not in text, f"not plain: {text[text.index('{{') :][:80]}"
     return [each for each in yaml.safe_load_all(text) if each]
 

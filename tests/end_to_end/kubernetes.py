@@ -130,7 +130,7 @@ def path_of(kind: str, namespace: str, name: str = "") -> str:
 
 def condition(seen: Object, kind: str = "Ready") -> dict[str, Any]:
     """A condition of an object, {} if it has none."""
-    return next((each for each in seen.get("status", {}).get("conditions", ()) if each["type"] == kind), {})
+    return next((each for each in (seen.get("status") or {}).get("conditions") or () if each["type"] == kind), {})
 
 
 def is_ready(seen: Object) -> bool:
