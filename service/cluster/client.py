@@ -38,10 +38,11 @@ _IDENTITY = {"Accept": "application/json", "User-Agent": "sluice", "Accept-Encod
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the server said: the HTTP status (2xx) and the JSON body."""
+    """What the server said: the HTTP status (2xx), the JSON body and how long it was."""
 
     status: int
     body: dict[str, Any]
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,7 @@ class Cluster:
                 reconnected = True
                 continue
             if status < 300:
-                return Answer(status=status, body=_parse(status, raw))
+                return Answer(status=status, body=_parse(status, raw), size_bytes=len(raw))
             if status == 401 and not renewed:
                 renewed = True
                 if await self._access.renew():

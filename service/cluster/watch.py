@@ -19,6 +19,7 @@ from service.cluster.discovery import Resource, collection_path
 log = logging.getLogger(__name__)
 
 PAGE = 100
+PAGE_BYTES = 256 * 1024  # what is parsed in about 2 ms: pages of larger objects have fewer of them
 PAGE_TIMEOUT = timedelta(seconds=60)
 FIRST_WAIT = timedelta(milliseconds=250)
 LONGEST_WAIT = timedelta(seconds=5)
@@ -112,6 +113,7 @@ class Watch:
             if not metadata.get("continue"):
                 break
             query["continue"] = metadata["continue"]
+            limit = max(1, min(PAGE, limit * PAGE_BYTES // max(answer.size_bytes, 1)))
         self._answered()
         for number, change in enumerate(self._difference(seen)):
             self._report(change)

@@ -20,7 +20,7 @@ STUCK = {"observedGeneration": 1, "conditions": [{"type": "Stalled", "status": "
 
 
 class Workload:
-    """Gadgets: no controller but the test makes them ready."""
+    """Gadgets: no controller but the test makes them ready. A real API server needs 3 s for the first requests of a new kind."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
@@ -36,9 +36,9 @@ class Workload:
         async with asyncio.timeout(SOON.total_seconds()):
             while True:
                 with contextlib.suppress(ApiError):  # established, and served a moment later
-                    await self._cluster.request("GET", f"/apis/{self._group}/v1")
                     await self._cluster.request("GET", self._path)
-                    return
+                    if (await self._cluster.request("GET", f"/apis/{self._group}/v1")).body["resources"]:
+                        return
                 await asyncio.sleep(0.05)
 
     async def remove(self) -> None:

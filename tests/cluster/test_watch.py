@@ -87,6 +87,22 @@ async def test_many_objects_come_in_pages(cluster: Cluster, namespace: str) -> N
         assert len(log.lines) == 105
 
 
+async def test_pages_of_large_objects_are_shorter(tmp_path: Path) -> None:
+    limits: list[int] = []
+
+    async def server(request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            await asyncio.sleep(60)
+        limits.append(int(request.query["limit"]))
+        number = len(limits)
+        item = {"metadata": {"name": f"o-{number}", "resourceVersion": "1"}, "data": {"v": "x" * 300_000 if number == 1 else ""}}
+        return web.json_response({"items": [item], "metadata": {"resourceVersion": "5", "continue": "more" if number < 3 else ""}})
+
+    async with scripted(server, tmp_path) as cluster, running(Watch(cluster, resource=CONFIG_MAP)) as watch:
+        assert len(watch.objects) == 3
+    assert limits == [100, 87, 100]
+
+
 async def test_what_was_missed_is_made_up_after_a_break(kubeconfig: Path, cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     cord = Cord(kubeconfig, tmp_path)
     through = await Cluster.from_kubeconfig(await cord.mend())
