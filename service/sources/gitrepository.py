@@ -21,10 +21,9 @@ from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.discovery import Discovery, NoSuchKind
 from service.kinds import meta
 from service.kinds.codec import Invalid, decode, refused_fields
-from service.kinds.event import Event, Severity
+from service.kinds.event import Event
 from service.kinds.meta import ObjectKey, split_revision
 from service.kinds.source import Artifact, GitRepository
-from service.log import trace
 from service.reconcile.outcome import Outcome
 from service.reconcile.queue import Trigger
 from service.sources import packs
@@ -32,7 +31,8 @@ from service.sources.artifact import ArtifactStore
 from service.sources.credentials import Credentials, InvalidSecret, masked, read_credentials
 from service.sources.fetcherror import FetchError
 from service.sources.gitref import InvalidRef, InvalidUrl, Wanted, checked_url, wanted
-from service.sources.gitstatus import Failure, failed_patch, handled_patch, is_failing, new_artifact_message, stored_patch
+from service.sources.gitreports import Reports
+from service.sources.gitstatus import Failure
 from service.sources.gitstore import GitStore
 from service.sources.objects import Objects
 from service.sources.openrepo import SnapshotGone, open_store
@@ -42,7 +42,6 @@ from service.workers import Workers
 
 log = logging.getLogger(__name__)
 
-CONTROLLER = "source-controller"
 TIDY_LIMIT = timedelta(minutes=2)
 WALK_LIMIT = timedelta(minutes=1)
 AWAY_RETRY = timedelta(seconds=2)
@@ -85,6 +84,7 @@ class GitRepositoryReconciler:
         self._needs = needs
         self._shadow = shadow
         self._objects = Objects(needs.cluster, needs.discovery, needs.read)
+        self._reports = Reports(self._objects, needs.on_event, shadow=shadow)
         self._uids: dict[ObjectKey, str] = {}
         self._stored: dict[ObjectKey, tuple[str, Artifact]] = {}
         self.snapshots: dict[ObjectKey, Snapshot] = {}
@@ -112,7 +112,7 @@ class GitRepositoryReconciler:
         try:
             found = decode(GitRepository, raw)
         except Invalid as error:
-            return await self._invalid(raw, str(error))
+            return await self._invalid(key, raw, str(error))
         if self._uids.setdefault(key, found.metadata.uid) != found.metadata.uid:
             await self._forget(key)  # deleted and made again while we did not look
             self._uids[key] = found.metadata.uid
@@ -120,14 +120,14 @@ class GitRepositoryReconciler:
             return await self._deleted(key, found, raw)
         await self._restore(found, triggers)
         if found.spec.suspend:
-            await self._patch(key, raw, handled_patch(found, raw))
+            await self._reports.suspended(found, raw)
             return Outcome(result="suspended")
         if not self._shadow:
             raw = await self._objects.add_finalizer(key, raw)
         try:
             return await self._fetched(found, raw, triggers)
         except _EndedEarly as early:
-            return await self._failed(found, raw, early.failure)
+            return await self._reports.failed(found, raw, early.failure)
 
     async def _fetched(self, found: GitRepository, raw: Raw, triggers: tuple[Trigger, ...]) -> Outcome:
         key = found.key
@@ -151,8 +151,7 @@ class GitRepositoryReconciler:
             return Outcome(result="succeeded", requeue_after=wait, message=f"would store {snapshot.revision}")
         artifact = await self._artifact(found, snapshot)
         crash.point("source.stored")
-        self._tell(found, snapshot, artifact)
-        changed = await self._patch(key, raw, stored_patch(found, raw, artifact))
+        changed = await self._reports.stored(found, raw, snapshot, artifact)
         await self._needs.artifacts.collect(key, artifact.path)
         if not changed:
             await self._tidy(snapshot)
@@ -210,7 +209,7 @@ class GitRepositoryReconciler:
             commit = split_revision(artifact.revision)[1]
             tree, subject, author = await asyncio.to_thread(_commit, store, commit)
             files = await self._needs.workers.run(ignore_files, store, tree, timeout=WALK_LIMIT)
-        except SnapshotGone as error:
+        except (SnapshotGone, OSError) as error:
             log.warning("snapshot not restored, fetched afresh", extra={"object": str(found.key), "error": str(error)})
             return
         snapshot = Snapshot(
@@ -265,52 +264,16 @@ class GitRepositoryReconciler:
         except (OSError, GitError) as error:
             log.warning("git store not tidied", extra={"object": str(snapshot.key), "error": str(error)})
 
-    def _tell(self, found: GitRepository, snapshot: Snapshot, artifact: Artifact) -> None:
-        before = found.status.artifact
-        if before is None or before.digest != artifact.digest:
-            self._event(found, "info", meta.NEW_ARTIFACT, new_artifact_message(snapshot), artifact=artifact)
-        elif is_failing(found.status.conditions):
-            self._event(found, "info", meta.SUCCEEDED, new_artifact_message(snapshot), artifact=artifact)
-
-    def _event(self, found: GitRepository, severity: Severity, reason: str, message: str, *, artifact: Artifact | None = None) -> None:
-        metadata = {name: value for name, value in found.metadata.annotations.items() if name.startswith(meta.EVENT_PREFIX)}
-        if artifact is not None:
-            metadata[f"{meta.SOURCE_GROUP}/revision"] = artifact.revision
-            metadata[f"{meta.SOURCE_GROUP}/digest"] = artifact.digest
-        self._needs.on_event(
-            Event(
-                involved=found.key,
-                involved_api_version=found.api_version,
-                involved_uid=found.metadata.uid,
-                involved_resource_version=found.metadata.resource_version,
-                severity=severity,
-                reason=reason,
-                message=message,
-                metadata=metadata,
-                reporting_controller=CONTROLLER,
-                trace=trace.get(),
-            )
-        )
-
-    async def _failed(self, found: GitRepository, raw: Raw, failure: Failure) -> Outcome:
-        log.warning("reconcile failed", extra={"object": str(found.key), "reason": failure.reason, "error": failure.message})
-        before = meta.find_condition(found.status.conditions, meta.READY)
-        repeats = before is not None and (before.reason, before.message) == (failure.reason, failure.message)
-        if not repeats and not self._shadow:
-            self._event(found, "error", failure.reason, failure.message)
-        await self._patch(found.key, raw, failed_patch(found, raw, failure))
-        if failure.stalls:
-            return Outcome(result="stalled", message=failure.message)
-        return Outcome(result="failed", backoff=True, message=failure.message)
-
-    async def _invalid(self, raw: Raw, why: str) -> Outcome:
+    async def _invalid(self, key: ObjectKey, raw: Raw, why: str) -> Outcome:
         """An object that cannot be read as it is: only its metadata is used, and its URL for better words."""
         found = decode(GitRepository, {**raw, "spec": {"url": "https://invalid", "interval": "0s"}})
+        if found.metadata.deletion_timestamp is not None:
+            return await self._deleted(key, found, raw)
         try:
             _checked_url(str((raw.get("spec") or {}).get("url")))
         except _EndedEarly as early:
-            return await self._failed(found, raw, early.failure)
-        return await self._failed(found, raw, Failure(condition="", reason=meta.VALIDATION_FAILED, message=why, stalls=True))
+            return await self._reports.failed(found, raw, early.failure)
+        return await self._reports.failed(found, raw, Failure(condition="", reason=meta.VALIDATION_FAILED, message=why, stalls=True))
 
     async def _deleted(self, key: ObjectKey, found: GitRepository, raw: Raw) -> Outcome:
         await self._forget(key)
@@ -324,17 +287,11 @@ class GitRepositoryReconciler:
         self.snapshots.pop(key, None)
         self._stored.pop(key, None)
         self._objects.forget(key)
+        self._reports.forget(key)
         uid = self._uids.pop(key, None)
         if uid is not None:
             await self._needs.gitstore.forget(uid)
             await self._needs.artifacts.remove(key)
-
-    async def _patch(self, key: ObjectKey, raw: Raw, status: Mapping[str, Any]) -> bool:
-        if self._shadow or not status:
-            return False
-        await self._objects.patch_status(key, raw, status)
-        crash.point("status.patched")
-        return True
 
 
 def _checked(found: GitRepository, raw: Raw) -> tuple[str, Wanted]:

@@ -43,6 +43,8 @@ class GitStore:
         self._locks: dict[Path, asyncio.Lock] = {}
         self._stops: set[threading.Event] = set()
         folder.mkdir(parents=True, exist_ok=True)
+        for draft in folder.glob(".*"):
+            shutil.rmtree(draft, ignore_errors=True)  # a process was killed while it made a store
         prepare(limits.connect, limits.silence)
         self._stores: dict[str, list[Path]] = {}
         for ref in sorted(folder.glob(f"*/{PRIVATE}*"), key=lambda path: path.stat().st_mtime):

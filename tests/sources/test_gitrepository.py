@@ -380,6 +380,7 @@ async def test_api_away_after_the_fetch_loses_nothing(bench, remote):
     assert (await bench.run()).result == "succeeded"
     assert bench.status["artifact"]["revision"] == f"main@sha1:{commit}"
     assert bench.revisions == [f"main@sha1:{commit}"]
+    assert [reason for _, reason, _ in bench.events] == ["NewArtifact"]
 
 
 async def test_deletion_removes_everything_and_lets_go(bench, remote):
@@ -393,6 +394,12 @@ async def test_deletion_removes_everything_and_lets_go(bench, remote):
     assert not list((bench.state / "git").iterdir())
     assert not (bench.state / "artifacts" / "gitrepository" / "apps" / "fleet").exists()
     assert (await bench.run()).result == "gone"
+
+
+async def test_deletion_of_an_object_that_cannot_be_read(bench):
+    bench.api.put(spec("http://127.0.0.1:1/a.git", interval="soon"), finalizers=[FINALIZER], deletionTimestamp="2026-01-01T00:00:00Z")
+    assert (await bench.run()).result == "gone"
+    assert bench.api.object is None
 
 
 async def test_shadow_computes_and_writes_nothing(bench, remote):

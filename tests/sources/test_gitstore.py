@@ -65,14 +65,14 @@ async def test_store_is_shallow_and_complete(remote, tmp_path):
 
 @pytest.mark.parametrize("most", [2_000, 8])
 async def test_fetch_after_forced_push_back_behind_the_oldest_commit(remote, tmp_path, most):
-    ids = [remote.commit({"a.yaml": f"a: {n}\n"}) for n in range(20)]
+    ids = [remote.commit({"a.yaml": f"a: {n}\n"}) for n in range(12)]
     store = GitStore(tmp_path / "git", limits=Limits(objects=most))
     await fetch(store, remote.url)
-    remote.git("push", "-q", "--force", "origin", f"{ids[15]}:refs/heads/main")
+    remote.git("push", "-q", "--force", "origin", f"{ids[8]}:refs/heads/main")
     got = await fetch(store, remote.url)
-    assert (got.commit, got.before) == (ids[15], ids[19])
+    assert (got.commit, got.before) == (ids[8], ids[11])
     repo = pygit2.Repository(str(got.store))
-    assert repo[repo[ids[15]].tree["a.yaml"].id].data == b"a: 15\n"
+    assert repo[repo[ids[8]].tree["a.yaml"].id].data == b"a: 8\n"
     assert (ids[3] in repo) == (most > 8)  # over the limit the history is left out
     back = remote.commit({"a.yaml": "a: again\n"})
     assert (await fetch(store, remote.url)).commit == back
@@ -80,7 +80,7 @@ async def test_fetch_after_forced_push_back_behind_the_oldest_commit(remote, tmp
 
 async def test_store_stays_short_and_complete_over_many_pushes(remote, tmp_path):
     store = GitStore(tmp_path / "git")
-    for n in range(20):
+    for n in range(18):
         commit = remote.commit({"a.yaml": f"a: {n}\n", f"b{n}.yaml": "b"})
         got = await fetch(store, remote.url)
         assert got.commit == commit
