@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 
 from receivers import RECEIVERS
 from receivers.contract import BadPayload, BadSignature, Delivery, Event, Sender, Verifier
@@ -22,13 +23,14 @@ from service.state.inbox import Accepted as Row
 from service.state.inbox import Inbox, NewDelivery
 from service.triggers.index import Entry, ReceiverIndex
 from service.triggers.refusals import BadRequest, NotReady, NotStored, Unavailable, UnknownPath
+from service.triggers.spool import Spool
 from service.workers import Workers
 
 log = logging.getLogger(__name__)
 
 INLINE_BYTES = 256 * 1024  # json.loads takes 20 ms a MiB: more than this is parsed in a worker process
 INLINE_FORM_BYTES = 32 * 1024  # undoing the percent signs takes ten times as long
-PARSE_TIMEOUT = timedelta(seconds=20)
+PARSE_TIMEOUT = timedelta(seconds=8)  # GitHub waits for ten
 STORE_TIMEOUT = timedelta(seconds=10)
 LONGEST_ID = 128
 
@@ -52,6 +54,16 @@ class Accepted:
     trace: str
 
 
+class Carrier(Protocol):
+    """Who carries deliveries out."""
+
+    def stored(self, new: Stored) -> None:
+        """A delivery was made durable."""
+
+    def is_open(self, row: int) -> bool:
+        """Whether a row is under way."""
+
+
 class Intake:
     """Opens one Reception for each request. `is_ready` is True once the watches are synced; the index knows all Receivers soon after."""
 
@@ -61,15 +73,15 @@ class Intake:
         index: ReceiverIndex,
         inbox: Inbox,
         workers: Workers,
+        spool: Spool,
         is_ready: Callable[[], bool],
-        on_stored: Callable[[Stored], None],
-        is_open: Callable[[int], bool],
+        carrier: Carrier,
     ) -> None:
         self.index = index
         self.inbox = inbox
         self.workers = workers
-        self.on_stored = on_stored
-        self.is_open = is_open
+        self.spool = spool
+        self.carrier = carrier
         self._is_ready = is_ready
 
     def open(self, path: str, headers: Mapping[str, str], trace: str) -> "Reception":
@@ -94,6 +106,7 @@ class Reception:
         self._headers = headers
         self._sender: Sender
         self._pieces: list[bytes] = []
+        self._bytes = 0
         self._digest = hashlib.sha256()
         self._verifier: Verifier
         self.delivery_id = entry.sender.delivery_id(headers)[:LONGEST_ID] if entry.sender else ""
@@ -115,23 +128,22 @@ class Reception:
         self._verifier.feed(chunk)
         self._digest.update(chunk)
         self._pieces.append(chunk)
+        self._bytes += len(chunk)
 
     async def finish(self) -> Accepted:
         """The body is complete: verify, filter, read, store. Raises BadRequest, NotStored."""
-        body = b"".join(self._pieces)
-        self._pieces.clear()
-        await self._verify(body)
+        await self._verify()
         crash.point("hook.verified")
         if not self._counts():
             return Accepted(verdict="filtered", trace=self.trace)
         try:
-            events = await self._read(body)
+            events = await self._read()
         except BadPayload as error:
             raise BadRequest(str(error)) from error
         await self._store(events)
         return Accepted(verdict="stored", trace=self.trace)
 
-    async def _verify(self, body: bytes) -> None:
+    async def _verify(self) -> None:
         """Check the signature; where it does not fit, once more with a token that may have been changed meanwhile."""
         try:
             self._verifier.check()
@@ -141,7 +153,9 @@ class Reception:
                 raise BadRequest(str(error)) from error
             try:
                 again = self._sender.verifier(self._headers, newer.credentials)
-                again.feed(body)
+                for chunk in self._pieces:
+                    again.feed(chunk)
+                    await asyncio.sleep(0)
                 again.check()
             except BadSignature as still:
                 raise BadRequest(str(still)) from still
@@ -151,16 +165,17 @@ class Reception:
         wanted = {name.lower() for name in self._entry.receiver.spec.events}
         return not wanted or self._sender.name(self._headers).lower() in wanted
 
-    async def _read(self, body: bytes) -> tuple[Event, ...]:
+    async def _read(self) -> tuple[Event, ...]:
         """Parse here what is small, in a worker process what is not. Raises BadPayload, NotStored."""
         is_form = self._headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded")
-        if len(body) <= (INLINE_FORM_BYTES if is_form else INLINE_BYTES):
-            return read_body(self.sender_type, self._headers, body)
+        if self._bytes <= (INLINE_FORM_BYTES if is_form else INLINE_BYTES):
+            return self._sender.read(Delivery(headers=self._headers, body=b"".join(self._pieces)))
         try:
-            return await self._intake.workers.run(read_body, self.sender_type, dict(self._headers), body, timeout=PARSE_TIMEOUT)
+            async with asyncio.timeout(PARSE_TIMEOUT.total_seconds()), self._intake.spool.file(self._pieces) as path:
+                return await self._intake.workers.run(read_file, self.sender_type, dict(self._headers), path, timeout=PARSE_TIMEOUT)
         except TimeoutError as error:
-            raise BadPayload("", f"reading the body takes longer than {PARSE_TIMEOUT.total_seconds():g} s") from error
-        except ChildProcessError as error:
+            raise NotStored(f"no worker process has read the body within {PARSE_TIMEOUT.total_seconds():g} s") from error
+        except OSError as error:  # the disk is full, or the worker process died
             raise NotStored(str(error)) from error
 
     async def _store(self, events: tuple[Event, ...]) -> None:
@@ -175,12 +190,12 @@ class Reception:
         )
         row = await self._accepted(new)
         if row.duplicate:
-            if self._intake.is_open(row.row):
+            if self._intake.carrier.is_open(row.row):
                 return
             row = await self._accepted(replace(new, delivery_id=f"{new.delivery_id} again {self.trace}"))  # somebody pressed "redeliver"
         crash.point("hook.stored")
         stored = Stored(row=row.row, stored_at=datetime.now(UTC), receiver=self.receiver, events=events, trace=self.trace)
-        self._intake.on_stored(stored)
+        self._intake.carrier.stored(stored)
 
     async def _accepted(self, new: NewDelivery) -> Row:
         try:
@@ -190,6 +205,6 @@ class Reception:
             raise NotStored(str(error) or "the disk did not answer in time") from error
 
 
-def read_body(sender_type: str, headers: Mapping[str, str], body: bytes) -> tuple[Event, ...]:
-    """Return the events of a verified body; a module-level function, so that it runs in a worker process too. Raises BadPayload."""
-    return RECEIVERS[sender_type].read(Delivery(headers=headers, body=body))
+def read_file(sender_type: str, headers: Mapping[str, str], path: Path) -> tuple[Event, ...]:
+    """Return the events of a verified body in a file; runs in a worker process. Raises BadPayload."""
+    return RECEIVERS[sender_type].read(Delivery(headers=headers, body=path.read_bytes()))

@@ -34,9 +34,10 @@ from service.state.store import Store
 from service.triggers.deliveries import Deliveries, Rules
 from service.triggers.graph import Graph
 from service.triggers.index import ReceiverIndex, webhook_path
-from service.triggers.intake import Intake
+from service.triggers.intake import Intake, Stored
 from service.triggers.listing import Listing
 from service.triggers.requests import Requests
+from service.triggers.spool import Spool
 from service.web.hooks import Hooks, application
 from service.web.port import Port
 from service.workers import Workers
@@ -45,6 +46,16 @@ from tests.triggers.scene import SECRET_PATH, TOKEN, key, receiver, repository, 
 
 RECORDING = Path(__file__).parents[1] / "receivers/github/push__branch/body"
 WARM_UP_SECONDS = 0.5
+
+
+class Nobody:
+    """Leaves what is stored where it is."""
+
+    def stored(self, new: Stored) -> None:
+        pass
+
+    def is_open(self, row: int) -> bool:
+        return False
 
 
 async def serve(folder: Path, pipe: multiprocessing.connection.Connection, intake_only: bool) -> None:
@@ -79,8 +90,8 @@ async def serve(folder: Path, pipe: multiprocessing.connection.Connection, intak
         inbox=inbox,
         workers=Workers(1),
         is_ready=lambda: True,
-        on_stored=(lambda stored: None) if intake_only else deliveries.stored,
-        is_open=deliveries.is_open,
+        spool=Spool(folder / "spool"),
+        carrier=Nobody() if intake_only else deliveries,
     )
     port = Port("hooks", application(Hooks(intake, inbox, Metrics())), Address(host="127.0.0.1", port=0))
     await port.start()

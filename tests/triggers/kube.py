@@ -38,6 +38,7 @@ class Kube:
         self.refuse: dict[str, int] = {}
         self.away = False
         self.url = ""
+        self.folder = Path()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, access_log=None)
@@ -53,6 +54,7 @@ class Kube:
         await self._runner.cleanup()
 
     def kubeconfig(self, folder: Path) -> Path:
+        self.folder = folder
         path = folder / "kubeconfig"
         path.write_text(
             json.dumps(

@@ -1,6 +1,7 @@
 """Webhooks against a real server on loopback, a real inbox and a real API client: what gets which answer, and what is on disk then."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from service.state.inbox import Inbox, LogEntry
 from service.state.store import Store
 from service.triggers.index import ReceiverIndex, webhook_path
 from service.triggers.intake import Intake, Stored
+from service.triggers.spool import Spool
 from service.web.bodies import Limits
 from service.web.hooks import UNKNOWN_PER_MINUTE, Hooks, application
 from service.web.port import Port
@@ -33,26 +35,32 @@ UNKNOWN = "/hook/" + "0" * 64
 class Scene:
     """A served hooks port."""
 
-    def __init__(self, store: Store, cluster: Cluster, limits: Limits | None = None, **spec: Any) -> None:
+    def __init__(self, store: Store, cluster: Cluster, folder: Path, limits: Limits | None = None, **spec: Any) -> None:
         self.store = store
         self.inbox = Inbox(store)
         self.cache = {("apps", "web"): receiver(**spec)}
         self.index = ReceiverIndex(cluster, self.cache)
         self.workers = Workers(1)
-        self.stored: list[Stored] = []
+        self.taken: list[Stored] = []
         self.ready = True
         intake = Intake(
             index=self.index,
             inbox=self.inbox,
             workers=self.workers,
             is_ready=lambda: self.ready,
-            on_stored=self.stored.append,
-            is_open=lambda row: any(each.row == row for each in self.stored),
+            spool=Spool(folder / "spool"),
+            carrier=self,
         )
         self.metrics = Metrics()
         self.hooks = Hooks(intake, self.inbox, self.metrics, limits)
         self.port = Port("hooks", application(self.hooks), Address(host="127.0.0.1", port=0), header_timeout=timedelta(seconds=0.5))
         self.session = aiohttp.ClientSession()
+
+    def stored(self, new: Stored) -> None:
+        self.taken.append(new)
+
+    def is_open(self, row: int) -> bool:
+        return any(each.row == row for each in self.taken)
 
     async def post(self, body: bytes, headers: dict[str, str] | None = None, path: str = PATH) -> tuple[int, str]:
         async with self.session.post(f"http://{self.port.address}{path}", data=BytesIO(body), headers=headers or signed(body)) as answer:
@@ -77,7 +85,7 @@ class Scene:
 @asynccontextmanager
 async def serving(store: Store, kube: Kube, cluster: Cluster, limits: Limits | None = None, **spec: Any) -> AsyncIterator[Scene]:
     kube.objects.setdefault(SECRET_PATH, secret())
-    scene = Scene(store, cluster, limits, **spec)
+    scene = Scene(store, cluster, kube.folder, limits, **spec)
     await scene.index.load(key("Receiver", "web"))
     await scene.port.start()
     async with asyncio.TaskGroup() as tasks:
@@ -99,7 +107,7 @@ async def test_a_signed_push_is_on_disk_when_it_is_answered(store: Store, kube: 
         assert (pending.receiver, pending.sender_type, pending.delivery_id) == (key("Receiver", "web"), "github", "72d3162e")
         assert words == f"stored; delivery {pending.trace}\n"
         assert "https://github.com/acme/fleet.git" in pending.events_json
-        assert [each.row for each in scene.stored] == [pending.row]
+        assert [each.row for each in scene.taken] == [pending.row]
 
 
 async def test_query_strings_do_not_matter(store: Store, kube: Kube, cluster: Cluster) -> None:
@@ -298,7 +306,7 @@ async def test_a_store_that_cannot_be_written_is_503(tmp_path: Path, kube: Kube,
         async with scene.session.post(f"http://{scene.port.address}{PATH}", data=push_body(), headers=signed(push_body())) as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
             assert (await answer.text()).startswith("not stored, try again; delivery ")
-        assert scene.stored == []
+        assert scene.taken == []
 
 
 async def test_a_repeated_delivery_is_one_row_while_it_is_under_way(store: Store, kube: Kube, cluster: Cluster) -> None:
@@ -307,7 +315,7 @@ async def test_a_repeated_delivery_is_one_row_while_it_is_under_way(store: Store
         for _ in range(3):
             assert (await scene.post(body, signed(body, delivery="same")))[0] == 200
         assert len(await scene.inbox.pending()) == 1
-        row = scene.stored.pop().row
+        row = scene.taken.pop().row
         await scene.inbox.done(row, "reconciled", "")
         assert (await scene.post(body, signed(body, delivery="same")))[0] == 200
         (again,) = await scene.inbox.pending()
@@ -331,6 +339,7 @@ async def test_a_large_body_is_read_in_another_process(store: Store, kube: Kube,
         assert (await scene.post(broken, signed(broken)))[0] == 400
         assert "not JSON" in (await scene.last()).detail
         assert scene.workers._pool is not None
+        assert os.listdir(kube.folder / "spool") == []
 
 
 async def test_requests_are_counted_by_status(store: Store, kube: Kube, cluster: Cluster) -> None:
