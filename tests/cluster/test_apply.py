@@ -10,7 +10,7 @@ import pytest
 from service.cluster.apply import Applier, ApplyFailed, Built, ChangeSet, Mode, Owner
 from service.cluster.client import APPLY_PATCH, MERGE_PATCH, ApiError, Cluster
 from service.cluster.discovery import Discovery
-from tests.cluster.objects import Cord, built, config_map, definition, deployment
+from tests.cluster.objects import Cord, built, config_map, definition
 
 OWNER = Owner(name="apps", namespace="flux-system")
 BOTH = pytest.mark.parametrize("mode", ["changed", "full"])
@@ -231,14 +231,11 @@ async def test_immutable_field_is_changed_by_force(subject: Subject, how: str) -
 
 
 async def test_force_does_not_delete_for_an_invalid_manifest(subject: Subject) -> None:
-    await subject.apply(deployment(subject.namespace, "web"))
-    broken = deployment(subject.namespace, "web", app="other")
-    broken["spec"]["replicas"] = -1
-    path = f"/apis/apps/v1/namespaces/{subject.namespace}/deployments/web"
-    before = (await subject.cluster.request("GET", path)).body["metadata"]["uid"]
-    with pytest.raises(ApplyFailed, match=r"Deployment/\S+/web dry-run failed \(Invalid\)"):
-        await subject.apply(broken, force=True)
-    assert (await subject.cluster.request("GET", path)).body["metadata"]["uid"] == before
+    await subject.apply(subject.map("one", {"a": "1"}) | {"immutable": True})
+    before = await subject.live("one")
+    with pytest.raises(ApplyFailed, match=r"ConfigMap/\S+/one dry-run failed \(Invalid\)"):
+        await subject.apply(subject.map("one", {"a": "2"}, labels={"bad": "no label!"}) | {"immutable": True}, force=True)
+    assert await subject.live("one") == before
 
 
 async def test_dry_run_tells_and_writes_nothing(subject: Subject, namespace_name: str) -> None:

@@ -122,7 +122,8 @@ async def test_crashing_pod_fails_its_deployment(cluster: Cluster, namespace: st
     pods = f"/api/v1/namespaces/{namespace}/pods"
     async with waiting(cluster, ids) as (task, _):
         spec = {"containers": [{"name": "web", "image": "nginx:1"}], "schedulingGates": [{"name": "example.org/never"}]}
-        await cluster.request("POST", pods, body={"metadata": {"name": "p", "labels": {"app": "two"}}, "spec": spec})
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"app": "two"}}, "spec": spec}
+        await cluster.request("POST", pods, body=pod)
         state = {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "image": "", "imageID": "", "ready": False}
         status = {"phase": "Running", "containerStatuses": [{**state, "restartCount": 3}]}
         await cluster.request("PATCH", f"{pods}/p/status", body={"status": status}, content_type=MERGE_PATCH)

@@ -106,6 +106,8 @@ async def test_same_identity_goes_on_at_once(cluster: Cluster, namespace: str) -
         "POST",
         f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
         body={
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
             "metadata": {"name": "kustomize-controller-leader-election"},
             "spec": {"holderIdentity": "one", "leaseDurationSeconds": 60, "leaseTransitions": 4},
         },
