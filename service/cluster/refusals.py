@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from service.cluster.changes import ChangeSet
 from service.cluster.client import ApiAway, ApiError, ClusterError
-from service.cluster.discovery import NoSuchKind
 from service.cluster.inventory import ObjectId
 
 SHOWN = 10
@@ -78,8 +77,3 @@ def masked(object: ObjectId, message: str) -> str:
     if (object.group, object.kind) != ("", "Secret"):
         return message
     return _VALUES.sub(lambda found: f"{found[1] or found[3]}***", message)
-
-
-def kind_of(error: ClusterError) -> str:
-    """One word for logs."""
-    return "away" if isinstance(error, ApiAway) else "no such kind" if isinstance(error, NoSuchKind) else "refused"
