@@ -1,7 +1,8 @@
 """A fetch in a process of its own: the one place where a private CA is trusted, and gone when the fetch has ended.
 
 libgit2 knows one set of trusted certificates per process and its certificate callback does not show the chain through pygit2, so trust that
-is meant for one remote needs a process. Costs about 20 ms a fetch (forkserver); killing it ends the work at once.
+is meant for one remote needs a process. Costs about 20 ms a fetch (forkserver) while the program's main module
+imports little, since each child imports that again; killing it ends the work at once.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from multiprocessing.connection import Connection
 
 from service.sources.fetcherror import FetchError, RemoteFailed
 from service.sources.transfer import Fetched, Request, prepare, transfer, trust
+from service.workers import PRELOAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,11 @@ class Limits:
 
 async def in_process(request: Request, limits: Limits) -> Fetched:
     """Run the fetch in a fresh process that trusts the request's CA. Cancelling kills it. Raises a FetchError."""
-    ours, theirs = multiprocessing.get_context("forkserver").Pipe(duplex=False)
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["__main__", *PRELOAD, __name__]
+    )  # without effect where the workers have started the fork server already
+    ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_fetch, args=(theirs, request, limits), daemon=True, name="git-fetch")
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
