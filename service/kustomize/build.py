@@ -43,6 +43,6 @@ class Build:
     reads: Mapping[str, str]
 
 
-def build(tree: Tree, path: str, *, options: BuildOptions = BuildOptions(), cache: ParseCache | None = None) -> Build:  # noqa: B008 frozen
+def build(tree: Tree, path: str, *, options: BuildOptions = BuildOptions(), cache: ParseCache | None = None) -> Build:
     """Build the folder `path` ("" is the root) of the tree. Deterministic and pure. Raises BuildError."""
     raise BuildError("not built yet")
