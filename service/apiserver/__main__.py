@@ -26,7 +26,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m service.apiserver", description="A small part of the Kubernetes API on 127.0.0.1.")
     parser.add_argument("folder", metavar="DIR", type=Path, nargs="?", help="state, token and kubeconfig live here")
     parser.add_argument("--port", type=int, default=0, help="0 = any free port (default)")
-    parser.add_argument("--simulate-workloads", action="store_true", help="make Deployments and the like ready; their status says 'simulated'")
+    parser.add_argument(
+        "--simulate-workloads", action="store_true", help="make Deployments and the like ready; their status says 'simulated'"
+    )
     parser.add_argument("--unsupported", action="store_true", help="print what is not emulated and end")
     given = parser.parse_args()
     if given.unsupported:

@@ -5,6 +5,7 @@ Left out (see unsupported.py): cross-field validation of Pod specs, quotas, limi
 """
 
 import base64
+import copy
 import json
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from service.apiserver.refusal import Cause
 
 Object = dict[str, Any]
 
+_DNS_REGEX = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 _DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
 _LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
@@ -22,13 +24,69 @@ _DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]+$")
 _LABEL_KINDS = frozenset(("Namespace", "Service"))
 _PATH_KINDS = frozenset(("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"))
 _IMMUTABLE: Mapping[str, tuple[str, ...]] = {
-    "Deployment": ("spec.selector",), "ReplicaSet": ("spec.selector",), "DaemonSet": ("spec.selector",),
+    "Deployment": ("spec.selector",),
+    "ReplicaSet": ("spec.selector",),
+    "DaemonSet": ("spec.selector",),
     "StatefulSet": ("spec.selector", "spec.serviceName", "spec.volumeClaimTemplates", "spec.podManagementPolicy"),
-    "Job": ("spec.selector", "spec.template", "spec.completionMode"), "StorageClass": ("provisioner", "parameters", "reclaimPolicy"),
-    "RoleBinding": ("roleRef",), "ClusterRoleBinding": ("roleRef",), "PriorityClass": ("value",), "IngressClass": ("spec.controller",),
-    "PersistentVolumeClaim": ("spec.accessModes", "spec.storageClassName", "spec.volumeMode", "spec.selector"), "Secret": ("type",),
+    "Job": ("spec.selector", "spec.template", "spec.completionMode"),
+    "StorageClass": ("provisioner", "parameters", "reclaimPolicy"),
+    "RoleBinding": ("roleRef",),
+    "ClusterRoleBinding": ("roleRef",),
+    "PriorityClass": ("value",),
+    "IngressClass": ("spec.controller",),
+    "PersistentVolumeClaim": ("spec.accessModes", "spec.storageClassName", "spec.volumeMode", "spec.selector"),
+    "Secret": ("type",),
 }
 _TEMPLATED = frozenset(("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController", "Job", "PodTemplate"))
+
+
+_POD: Object = {"containers": None}
+_TEMPLATE: Object = {"metadata": {}, "spec": _POD}
+# What an empty Go struct of the kind already has: these parts are nobody's when an object is created.
+_EMPTY: Mapping[str, Object] = {
+    "Deployment": {"spec": {"template": _TEMPLATE, "strategy": {}}, "status": {}},
+    "StatefulSet": {"spec": {"template": _TEMPLATE, "updateStrategy": {}}, "status": {}},
+    "DaemonSet": {"spec": {"template": _TEMPLATE, "updateStrategy": {}}, "status": {}},
+    "ReplicaSet": {"spec": {"template": _TEMPLATE}, "status": {}},
+    "Job": {"spec": {"template": _TEMPLATE}, "status": {}},
+    "CronJob": {"spec": {"jobTemplate": {"metadata": {}, "spec": {"template": _TEMPLATE}}}, "status": {}},
+    "Pod": {"spec": _POD, "status": {}},
+    "Service": {"spec": {}, "status": {"loadBalancer": {}}},
+    "Ingress": {"spec": {}, "status": {"loadBalancer": {}}},
+    "PersistentVolumeClaim": {"spec": {"resources": {}}, "status": {}},
+    "HorizontalPodAutoscaler": {"spec": {"scaleTargetRef": {}}, "status": {}},
+    "Event": {"involvedObject": {}, "source": {}},
+    "RoleBinding": {"roleRef": {}},
+    "ClusterRoleBinding": {"roleRef": {}},
+}
+_BARE: Object = {"spec": {}, "status": {}}
+_FIRST_STATUS: Mapping[str, Object] = {
+    "Deployment": {},
+    "StatefulSet": {"availableReplicas": 0, "replicas": 0},
+    "ReplicaSet": {"replicas": 0},
+    "ReplicationController": {"replicas": 0},
+    "DaemonSet": {"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0},
+    "Job": {},
+    "CronJob": {},
+    "Service": {"loadBalancer": {}},
+    "Ingress": {"loadBalancer": {}},
+    "Pod": {"phase": "Pending"},
+    "PersistentVolumeClaim": {"phase": "Pending"},
+    "PersistentVolume": {"phase": "Pending"},
+    "PodDisruptionBudget": {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0},
+    "ResourceQuota": {},
+}
+
+
+def empty(kind: str) -> Object:
+    """Return what a new object of a builtin kind is compared with to find what its creator owns; not to be changed."""
+    return {"metadata": {}, **_EMPTY.get(kind, _BARE)}
+
+
+def first_status(kind: str) -> Object | None:
+    """Return the status that a builtin kind is created with, None when it has none."""
+    status = _FIRST_STATUS.get(kind)
+    return None if status is None else copy.deepcopy(status)
 
 
 def check_metadata(kind: str, meta: Mapping[str, Any], *, builtin: bool) -> list[Cause]:
@@ -39,32 +97,64 @@ def check_metadata(kind: str, meta: Mapping[str, Any], *, builtin: bool) -> list
             causes.append(_wrong("metadata.name", name, "may not contain '/' or '%' or be '.' or '..'"))
     elif builtin and kind in _LABEL_KINDS:
         if not _DNS_LABEL.match(name):
-            causes.append(_wrong("metadata.name", name, "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
-                                 "and must start and end with an alphanumeric character (e.g. 'my-name')"))
+            causes.append(
+                _wrong(
+                    "metadata.name",
+                    name,
+                    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
+                    "and must start and end with an alphanumeric character (e.g. 'my-name', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+                )
+            )
     elif len(name) > 253 or not _DNS_NAME.match(name):
-        causes.append(_wrong("metadata.name", name, "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
-                             "'.', and must start and end with an alphanumeric character (e.g. 'example.com')"))
+        causes.append(
+            _wrong(
+                "metadata.name",
+                name,
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+                "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '"
+                + _DNS_REGEX
+                + "')",
+            )
+        )
     for key, value in (meta.get("labels") or {}).items():
         causes += _check_key("metadata.labels", key)
         if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.match(value):
-            causes.append(_wrong("metadata.labels", value, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
-                                 "or '.', and must start and end with an alphanumeric character, at most 63 of them"))
+            causes.append(
+                _wrong(
+                    "metadata.labels",
+                    value,
+                    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
+                    "or '.', and must start and end with an alphanumeric character, at most 63 of them",
+                )
+            )
     for key in meta.get("annotations") or {}:
         causes += _check_key("metadata.annotations", key.lower())
     if sum(len(key) + len(str(value)) for key, value in (meta.get("annotations") or {}).items()) > 262_144:
-        causes.append(Cause(reason="FieldValueTooLong", field="metadata.annotations", message="Too long: may not be more than 262144 bytes"))
+        causes.append(
+            Cause(reason="FieldValueTooLong", field="metadata.annotations", message="Too long: may not be more than 262144 bytes")
+        )
     return causes
 
 
 def _check_key(field: str, key: str) -> list[Cause]:
     if _LABEL_KEY.match(key) and len(key.rsplit("/", 1)[-1]) <= 63:
         return []
-    return [_wrong(field, key, "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-                   "alphanumeric character, at most 63 of them, with an optional DNS subdomain prefix and '/'")]
+    return [
+        _wrong(
+            field,
+            key,
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+            "alphanumeric character, at most 63 of them, with an optional DNS subdomain prefix and '/'",
+        )
+    ]
 
 
 def _wrong(field: str, value: Any, why: str) -> Cause:
-    return Cause(reason="FieldValueInvalid", field=field, message=f"Invalid value: {json.dumps(value, ensure_ascii=False)[:300]}: {why}")
+    return Cause(
+        reason="FieldValueInvalid",
+        field=field,
+        message=f"Invalid value: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))[:300]}: {why}",
+    )
 
 
 def _at(obj: Any, path: str) -> Any:
@@ -129,8 +219,12 @@ def _complete_service(spec: Object, old: Object | None) -> None:
 
 
 def _complete_pod(spec: Object) -> None:
-    for key, value in (("restartPolicy", "Always"), ("dnsPolicy", "ClusterFirst"), ("schedulerName", "default-scheduler"),
-                       ("terminationGracePeriodSeconds", 30)):
+    for key, value in (
+        ("restartPolicy", "Always"),
+        ("dnsPolicy", "ClusterFirst"),
+        ("schedulerName", "default-scheduler"),
+        ("terminationGracePeriodSeconds", 30),
+    ):
         spec.setdefault(key, value)
     spec.setdefault("securityContext", {})
     if "serviceAccountName" in spec:
@@ -198,8 +292,13 @@ def _complete_workload(kind: str, obj: Object, spec: Object) -> None:
 
 
 def _complete_job(obj: Object, spec: Object) -> None:
-    for key, value in (("backoffLimit", 6), ("completionMode", "NonIndexed"), ("suspend", False), ("podReplacementPolicy", "TerminatingOrFailed"),
-                       ("manualSelector", False)):
+    for key, value in (
+        ("backoffLimit", 6),
+        ("completionMode", "NonIndexed"),
+        ("suspend", False),
+        ("podReplacementPolicy", "TerminatingOrFailed"),
+        ("manualSelector", False),
+    ):
         spec.setdefault(key, value)
     if "completions" not in spec and "parallelism" not in spec:
         spec["completions"] = 1
@@ -214,7 +313,12 @@ def _complete_job(obj: Object, spec: Object) -> None:
 
 
 def _complete_cronjob(spec: Object) -> None:
-    for key, value in (("concurrencyPolicy", "Allow"), ("suspend", False), ("successfulJobsHistoryLimit", 3), ("failedJobsHistoryLimit", 1)):
+    for key, value in (
+        ("concurrencyPolicy", "Allow"),
+        ("suspend", False),
+        ("successfulJobsHistoryLimit", 3),
+        ("failedJobsHistoryLimit", 1),
+    ):
         spec.setdefault(key, value)
     pod = _at(spec, "jobTemplate.spec.template.spec")
     if isinstance(pod, dict):
@@ -223,29 +327,46 @@ def _complete_cronjob(spec: Object) -> None:
 
 def check(kind: str, obj: Object, old: Object | None) -> list[Cause]:
     """Return what the real server refuses beyond the schema, as far as this server checks it."""
-    causes = _check_immutable(kind, obj, old) if old is not None else []
+    causes: list[Cause] = []
     if kind in ("ConfigMap", "Secret"):
         for key in [*(obj.get("data") or {}), *(obj.get("binaryData") or {})]:
             if not _DATA_KEY.match(key) or len(key) > 253:
                 causes.append(_wrong(f"data[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"))
-        if sum(len(key) + len(str(value)) for key, value in (obj.get("data") or {}).items()) > 1_048_576 * (4 if kind == "Secret" else 3) // 3:
+        if (
+            sum(len(key) + len(str(value)) for key, value in (obj.get("data") or {}).items())
+            > 1_048_576 * (4 if kind == "Secret" else 3) // 3
+        ):
             causes.append(Cause(reason="FieldValueTooLong", field="data", message="Too long: may not be more than 1048576 bytes"))
     if kind in _TEMPLATED - {"Job", "PodTemplate"}:
         causes += _check_selector(kind, obj)
-    if kind == "Service" and _at(obj, "spec.type") != "ExternalName" and _at(obj, "spec.clusterIP") != "None" and not _at(obj, "spec.ports"):
+    if (
+        kind == "Service"
+        and _at(obj, "spec.type") != "ExternalName"
+        and _at(obj, "spec.clusterIP") != "None"
+        and not _at(obj, "spec.ports")
+    ):
         causes.append(Cause(reason="FieldValueRequired", field="spec.ports", message="Required value"))
     prefix = {"Pod": "spec", "CronJob": "spec.jobTemplate.spec.template.spec"}.get(kind, "spec.template.spec" if kind in _TEMPLATED else "")
     if prefix:
         causes += _check_containers(_at(obj, prefix), prefix)
-    return causes
+    return causes + (_check_immutable(kind, obj, old) if old is not None else [])
 
 
 def _check_selector(kind: str, obj: Object) -> list[Cause]:
     selector, labels = _at(obj, "spec.selector"), _at(obj, "spec.template.metadata.labels") or {}
     matches = selector if kind == "ReplicationController" else _at(obj, "spec.selector.matchLabels")
     if not selector:
-        return [Cause(reason="FieldValueRequired", field="spec.selector", message="Required value")] if selector is None else [
-            _wrong("spec.selector", selector, "empty selector is invalid for deployment" if kind == "Deployment" else "empty selector is invalid")]
+        return (
+            [Cause(reason="FieldValueRequired", field="spec.selector", message="Required value")]
+            if selector is None
+            else [
+                _wrong(
+                    "spec.selector",
+                    selector,
+                    "empty selector is invalid for deployment" if kind == "Deployment" else "empty selector is invalid",
+                )
+            ]
+        )
     if any(labels.get(key) != value for key, value in (matches or {}).items()):
         return [_wrong("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")]
     return []
@@ -273,7 +394,8 @@ def _check_immutable(kind: str, obj: Object, old: Object) -> list[Cause]:
     if kind in ("ConfigMap", "Secret") and old.get("immutable"):
         causes += [
             Cause(reason="FieldValueForbidden", field=field, message="Forbidden: field is immutable when `immutable` is set")
-            for field in ("data", "binaryData") if (old.get(field) or {}) != (obj.get(field) or {})
+            for field in ("data", "binaryData")
+            if (old.get(field) or {}) != (obj.get(field) or {})
         ]
         if not obj.get("immutable"):
             message = "Forbidden: field is immutable when `immutable` is set"

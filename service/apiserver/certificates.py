@@ -61,16 +61,30 @@ def _make() -> tuple[bytes, bytes]:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "embedded-apiserver")])
     now = datetime.now(UTC)
     usage = x509.KeyUsage(
-        digital_signature=True, key_cert_sign=True, crl_sign=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, encipher_only=False, decipher_only=False,
+        digital_signature=True,
+        key_cert_sign=True,
+        crl_sign=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
     )
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + VALID)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).add_extension(usage, critical=True)
-        .add_extension(names, critical=False).add_extension(identifier, critical=False)
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + VALID)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(names, critical=False)
+        .add_extension(identifier, critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -81,7 +95,9 @@ def kubeconfig(url: str, bearer: str, certificate: bytes) -> bytes:
     """Return a kubeconfig (JSON, which is YAML) for the server."""
     trusted = base64.b64encode(certificate).decode()
     config = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "embedded",
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "embedded",
         "clusters": [{"name": "embedded", "cluster": {"server": url, "certificate-authority-data": trusted}}],
         "users": [{"name": "embedded", "user": {"token": bearer}}],
         "contexts": [{"name": "embedded", "context": {"cluster": "embedded", "user": "embedded"}}],

@@ -44,7 +44,9 @@ class Cleanup:
                 try:
                     await self._follow(row)
                 except Refused as refused:
-                    _log.warning("an object could not be cleaned up", extra={"object": f"{row.namespace}/{row.name}", "reason": refused.message})
+                    _log.warning(
+                        "an object could not be cleaned up", extra={"object": f"{row.namespace}/{row.name}", "reason": refused.message}
+                    )
             self._news.clear()
             await self._news.wait()
 
@@ -119,7 +121,9 @@ class Cleanup:
             return
         target = Target(resource=resource, namespace=row.namespace, name=row.name)
         try:
-            await self._objects.delete(target, Options(manager=_OPTIONS_MANAGER), {"propagationPolicy": policy} if policy == "Foreground" else {})
+            await self._objects.delete(
+                target, Options(manager=_OPTIONS_MANAGER), {"propagationPolicy": policy} if policy == "Foreground" else {}
+            )
         except Refused as refused:
             if refused.code != 404:
                 raise

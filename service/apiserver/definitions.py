@@ -77,10 +77,22 @@ def serve(crd: Object, registry: Registry, now: str) -> tuple[Resource, ...]:
     clash = registry.taken(spec["group"], wanted, names["plural"])
     accepted = not clash
     conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
-    _condition(conditions, now, "NamesAccepted", accepted, "NoConflicts" if accepted else "NameConflict",
-               "no conflicts found" if accepted else f"already in use: {', '.join(sorted(clash))}")
-    _condition(conditions, now, "Established", accepted, "InitialNamesAccepted" if accepted else "NotAccepted",
-               "the initial names have been accepted" if accepted else "not all names are accepted")
+    _condition(
+        conditions,
+        now,
+        "NamesAccepted",
+        accepted,
+        "NoConflicts" if accepted else "NameConflict",
+        "no conflicts found" if accepted else f"already in use: {', '.join(sorted(clash))}",
+    )
+    _condition(
+        conditions,
+        now,
+        "Established",
+        accepted,
+        "InitialNamesAccepted" if accepted else "NotAccepted",
+        "the initial names have been accepted" if accepted else "not all names are accepted",
+    )
     status["conditions"] = list(conditions.values())
     if accepted:
         status["acceptedNames"] = copy.deepcopy(names)
@@ -106,12 +118,26 @@ def compiled(crd: Mapping[str, Any], builtin: Builtin) -> tuple[Resource, ...]:
             continue
         subresources = version.get("subresources") or {}
         schema = version["schema"]["openAPIV3Schema"]
-        out.append(Resource(
-            group=spec["group"], version=version["name"], plural=names["plural"], singular=names["singular"], kind=names["kind"],
-            list_kind=names["listKind"], namespaced=spec["scope"] == "Namespaced", short_names=tuple(names.get("shortNames", ())),
-            categories=tuple(names.get("categories", ())), status="status" in subresources, scale=False, node=object_node(schema, builtin),
-            stored_version=storage, builtin=False, columns=tuple(version.get("additionalPrinterColumns", ())), raw=schema,
-        ))
+        out.append(
+            Resource(
+                group=spec["group"],
+                version=version["name"],
+                plural=names["plural"],
+                singular=names["singular"],
+                kind=names["kind"],
+                list_kind=names["listKind"],
+                namespaced=spec["scope"] == "Namespaced",
+                short_names=tuple(names.get("shortNames", ())),
+                categories=tuple(names.get("categories", ())),
+                status="status" in subresources,
+                scale=False,
+                node=object_node(schema, builtin),
+                stored_version=storage,
+                builtin=False,
+                columns=tuple(version.get("additionalPrinterColumns", ())),
+                raw=schema,
+            )
+        )
     return tuple(out)
 
 

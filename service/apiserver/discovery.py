@@ -11,8 +11,15 @@ Object = dict[str, Any]
 EMULATES = "v1.36.3"
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 VERSION = {
-    "major": "1", "minor": "36", "gitVersion": f"{EMULATES}+embedded", "gitCommit": "", "gitTreeState": "clean",
-    "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "none", "platform": "embedded/python",
+    "major": "1",
+    "minor": "36",
+    "gitVersion": f"{EMULATES}+embedded",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "none",
+    "compiler": "none",
+    "platform": "embedded/python",
 }
 REVIEWS: tuple[tuple[str, str, str, bool], ...] = (
     ("authentication.k8s.io", "tokenreviews", "TokenReview", False),
@@ -59,12 +66,20 @@ def resources(registry: Registry, group_name: str, version: str) -> Object | Non
                 entries.append({"name": plural, "singularName": kind.lower(), "namespaced": namespaced, "kind": kind, "verbs": ["create"]})
     if not entries:
         return None
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{group_name}/{version}" if group_name else version, "resources": entries}
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{group_name}/{version}" if group_name else version,
+        "resources": entries,
+    }
 
 
 def _entries(resource: Resource) -> list[Object]:
     entry: Object = {
-        "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced, "kind": resource.kind,
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
         "verbs": [verb for verb in VERBS if verb != "deletecollection" or resource.key != "/namespaces"],
     }
     if resource.short_names:
@@ -73,11 +88,27 @@ def _entries(resource: Resource) -> list[Object]:
         entry["categories"] = list(resource.categories)
     entries = [entry]
     if resource.status:
-        entries.append({"name": f"{resource.plural}/status", "singularName": "", "namespaced": resource.namespaced, "kind": resource.kind,
-                        "verbs": ["get", "patch", "update"]})
+        entries.append(
+            {
+                "name": f"{resource.plural}/status",
+                "singularName": "",
+                "namespaced": resource.namespaced,
+                "kind": resource.kind,
+                "verbs": ["get", "patch", "update"],
+            }
+        )
     if resource.scale:
-        entries.append({"name": f"{resource.plural}/scale", "singularName": "", "namespaced": True, "group": "autoscaling", "version": "v1",
-                        "kind": "Scale", "verbs": ["get", "patch", "update"]})
+        entries.append(
+            {
+                "name": f"{resource.plural}/scale",
+                "singularName": "",
+                "namespaced": True,
+                "group": "autoscaling",
+                "version": "v1",
+                "kind": "Scale",
+                "verbs": ["get", "patch", "update"],
+            }
+        )
     return entries
 
 
@@ -111,12 +142,20 @@ def openapi_v3(registry: Registry, group_name: str, version: str) -> Object | No
         else:
             schemas[name] = {**resource.raw, "x-kubernetes-group-version-kind": [gvk]}
         within = f"{base}/namespaces/{{namespace}}" if resource.namespaced else base
-        operation = {"operationId": f"patch{resource.kind}", "parameters": _QUERY, "responses": {"200": {"description": "OK"}},
-                     "x-kubernetes-group-version-kind": gvk}
+        operation = {
+            "operationId": f"patch{resource.kind}",
+            "parameters": _QUERY,
+            "responses": {"200": {"description": "OK"}},
+            "x-kubernetes-group-version-kind": gvk,
+        }
         paths[f"{within}/{resource.plural}/{{name}}"] = {
             "patch": {**operation, "x-kubernetes-action": "patch"},
-            "get": {"operationId": f"read{resource.kind}", "responses": operation["responses"], "x-kubernetes-action": "get",
-                    "x-kubernetes-group-version-kind": gvk},
+            "get": {
+                "operationId": f"read{resource.kind}",
+                "responses": operation["responses"],
+                "x-kubernetes-action": "get",
+                "x-kubernetes-group-version-kind": gvk,
+            },
         }
     info = {"title": "Kubernetes (embedded part)", "version": EMULATES}
     return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
@@ -141,6 +180,7 @@ def _rewritten(schema: Any) -> Any:
     """Return a schema with its references as a document's own."""
     if isinstance(schema, dict):
         return {
-            key: f"#/components/schemas/{value}" if key == "$ref" and isinstance(value, str) else _rewritten(value) for key, value in schema.items()
+            key: f"#/components/schemas/{value}" if key == "$ref" and isinstance(value, str) else _rewritten(value)
+            for key, value in schema.items()
         }
     return schema

@@ -105,7 +105,10 @@ class Front:
         return None
 
     def _metrics(self) -> str:
-        lines = ["# HELP apiserver_request_total Requests by verb, group, resource and HTTP code.", "# TYPE apiserver_request_total counter"]
+        lines = [
+            "# HELP apiserver_request_total Requests by verb, group, resource and HTTP code.",
+            "# TYPE apiserver_request_total counter",
+        ]
         for (verb, group, resource, code), count in sorted(self._counts.items()):
             lines.append(f'apiserver_request_total{{verb="{verb}",group="{group}",resource="{resource}",code="{code}"}} {count}')
         lines += ["# TYPE apiserver_longrunning_requests gauge", f'apiserver_longrunning_requests{{verb="WATCH"}} {self._watches.count()}']
@@ -140,7 +143,9 @@ class Front:
                 if asked.watch:
                     return await self._watch(request, resource, namespace, asked)
                 page = lists.Page(self._objects.store, resource, namespace, asked)
-                return _bytes(page.body(resource, requests.form(request.headers.get("Accept", "")), request.query.get("includeObject", "Metadata")))
+                return _bytes(
+                    page.body(resource, requests.form(request.headers.get("Accept", "")), request.query.get("includeObject", "Metadata"))
+                )
             case "POST":
                 if resource.namespaced and namespace is None:
                     raise not_served(request.method)
@@ -169,7 +174,11 @@ class Front:
                 asked_body = await _delete_body(request)
                 options.dry_run = options.dry_run or asked_body.get("dryRun") == ["All"]
                 body, gone = await self._objects.delete(target, options, asked_body)
-                return _bytes(_deleted(body, resource)) if gone and resource.key not in ("/pods", "/namespaces") else self._one(request, resource, body, options)
+                return (
+                    _bytes(_deleted(body, resource))
+                    if gone and resource.key not in ("/pods", "/namespaces")
+                    else self._one(request, resource, body, options)
+                )
         raise not_served(request.method)
 
     async def _patch(self, request: web.Request, target: Target, options: Options) -> tuple[bytes, int]:
@@ -182,7 +191,9 @@ class Front:
                 raise bad_request("force may only be set for server-side apply")
             return await self._objects.patch(target, patch, media, options), 200
         if not request.query.get("fieldManager"):
-            raise Refused(422, "Invalid", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch')
+            raise Refused(
+                422, "Invalid", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+            )
         body, created = await self._objects.apply(target, patch, options)
         return body, 201 if created else 200
 
@@ -207,7 +218,9 @@ class Front:
                 return _json(scale.read(live))
             case "PUT" | "PATCH":
                 replicas = scale.wanted(live, await _body(request), request.content_type)
-                body = await self._objects.patch(target, {"spec": {"replicas": replicas}}, "application/merge-patch+json", _options(request, found))
+                body = await self._objects.patch(
+                    target, {"spec": {"replicas": replicas}}, "application/merge-patch+json", _options(request, found)
+                )
                 return _json(scale.read(json.loads(body)))
         raise not_served(request.method)
 
@@ -221,8 +234,11 @@ class Front:
     async def _watch(self, request: web.Request, resource: Resource, namespace: str | None, asked: ListAsked) -> web.StreamResponse:
         store, matches = self._objects.store, lists.matcher(resource, asked)
         form, include = requests.form(request.headers.get("Accept", "")), request.query.get("includeObject", "Metadata")
-        render = None if form == "object" and resource.api_version == resource.stored_api_version else lambda body: lists.one(
-            lists.body_in(body, resource), resource, form, include)
+        render = (
+            None
+            if form == "object" and resource.api_version == resource.stored_api_version
+            else lambda body: lists.one(lists.body_in(body, resource), resource, form, include)
+        )
         start, first = _start(asked.version), b""
         if start == 0:
             start = store.version
@@ -232,7 +248,11 @@ class Front:
         await response.prepare(request)
         if first:
             await response.write(first)
-        limit = timedelta(seconds=asked.timeout_seconds) if asked.timeout_seconds else random.uniform(*(t.total_seconds() for t in WATCH_FOR)) * timedelta(seconds=1)  # noqa: S311, E501 - spreads clients
+        limit = (
+            timedelta(seconds=asked.timeout_seconds)
+            if asked.timeout_seconds
+            else random.uniform(*(t.total_seconds() for t in WATCH_FOR)) * timedelta(seconds=1)
+        )  # noqa: S311, E501 - spreads clients
         watcher = Watcher(namespace, matches, start)
         try:
             async for chunk in self._watches.follow(resource, watcher, limit=limit, bookmarks=asked.bookmarks, render=render):
@@ -285,7 +305,12 @@ async def _delete_body(request: web.Request) -> Object:
 
 def _deleted(body: bytes, resource: Resource) -> bytes:
     meta = json.loads(body)["metadata"]
-    details = {"name": meta["name"], **({"group": resource.group} if resource.group else {}), "kind": resource.plural, "uid": meta.get("uid", "")}
+    details = {
+        "name": meta["name"],
+        **({"group": resource.group} if resource.group else {}),
+        "kind": resource.plural,
+        "uid": meta.get("uid", ""),
+    }
     return json.dumps({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}).encode()
 
 
@@ -299,5 +324,3 @@ def _bytes(body: bytes, *, status: int = 200) -> web.Response:
 
 def _json(body: Object, *, status: int = 200) -> web.Response:
     return _bytes(json.dumps(body, separators=(",", ":")).encode(), status=status)
-
-

@@ -54,7 +54,9 @@ class Page:
         if asked.token:
             version, after = _read_token(asked.token)
             if version < store.floor:
-                raise expired("The provided continue parameter is too old to display a consistent list result. Start a new list without it.")
+                raise expired(
+                    "The provided continue parameter is too old to display a consistent list result. Start a new list without it."
+                )
         matches = matcher(resource, asked)
         self.rows: list[Stored] = []
         self.meta: Object = {"resourceVersion": str(version)}
@@ -85,7 +87,9 @@ class Page:
         if form == "table":
             return json.dumps(table(resource, objects, self.meta, include=include), separators=(",", ":")).encode()
         items_ = [partial(obj) for obj in objects]
-        return json.dumps({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": self.meta, "items": items_}).encode()
+        return json.dumps(
+            {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": self.meta, "items": items_}
+        ).encode()
 
 
 def partial(obj: Object) -> Object:

@@ -5,6 +5,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
 import copy
+import json
 import random
 import uuid
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class Options:
     strict: bool = False
     ignore_unknown: bool = False
     subresource: str = ""
+    applied: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -96,8 +98,13 @@ class Objects:
             raise already_exists(resource.plural, resource.group, target.name)
         new = self._begin(resource, obj)
         new = self._admit(resource, new, None, options)
-        new_owners = ownership.record_update(resource.node, {}, _bare(new), ownership.read_owners(obj), self._write(resource, options))
+        new_owners = ownership.record_update(
+            resource.node, self._nothing(resource), _bare(new), ownership.read_owners(obj), self._write(resource, options)
+        )
         return await self._finish(resource, new, None, owners=new_owners, options=options)
+
+    def _nothing(self, resource: Resource) -> Object:
+        return admission.empty(resource.kind) if resource.builtin else {"metadata": {}}
 
     def _place(self, target: Target, meta: Object) -> Target:
         resource = target.resource
@@ -138,35 +145,41 @@ class Objects:
             meta["generation"] = 1
         if resource.status:
             new.pop("status", None)
+            if resource.builtin and (status := admission.first_status(resource.kind)) is not None:
+                new["status"] = status
         return new
 
     def _admit(self, resource: Resource, new: Object, old: Object | None, options: Options) -> Object:
         """Prune, default and validate. Raises Refused 400 (strict) and 422."""
         unknown: list[str] = []
-        new["metadata"] = structural.drop_nulls(self.registry.builtin.metadata, new["metadata"])
+        new["metadata"] = structural.drop_nulls(self.registry.builtin.metadata, new["metadata"], builtin=True)
         pruned: Object = structural.prune(resource.node, new, unknown)
         if unknown and options.strict:
             lines = ", ".join(f'unknown field "{path}"' for path in unknown)
-            raise bad_request(f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: strict decoding error: {lines}')
+            raise bad_request(
+                f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: strict decoding error: {lines}'
+            )
         if not options.ignore_unknown:
             options.warnings += [f'unknown field "{path}"' for path in unknown]
-        new = structural.fill(resource.node, structural.drop_nulls(resource.node, pruned))
+        new = structural.fill(resource.node, structural.drop_nulls(resource.node, pruned, builtin=resource.builtin))
         causes = admission.check_metadata(resource.kind, new["metadata"], builtin=resource.builtin)
         if resource.builtin:
             new = copy.deepcopy(new)
             if resource.key == CRD_KEY:
                 definitions.fill_names(new)
-            causes += self._fit_builtin(resource, new, old)
+            causes += self._fit_builtin(resource, new, old, options)
         else:
             causes += structural.validate(resource.node, new)
+        if options.applied and (mistyped := [cause for cause in causes if cause.reason == "FieldValueTypeInvalid"]):
+            raise ownership.untyped_patch(new, ", ".join(f".{cause.field}: {cause.message}" for cause in mistyped))
         if causes:
             raise invalid(resource.kind, resource.group, new["metadata"].get("name", ""), causes)
         return new
 
-    def _fit_builtin(self, resource: Resource, new: Object, old: Object | None) -> list[Cause]:
+    def _fit_builtin(self, resource: Resource, new: Object, old: Object | None, options: Options) -> list[Cause]:
         causes = structural.validate(resource.node, new)
         mistyped = [cause for cause in causes if cause.reason == "FieldValueTypeInvalid"]
-        if mistyped:
+        if mistyped and not options.applied:
             what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
             raise bad_request(f"{what}: json: cannot unmarshal: {'; '.join(cause.message for cause in mistyped)}")
         if causes:
@@ -183,7 +196,11 @@ class Objects:
 
     def _write(self, resource: Resource, options: Options) -> ownership.Write:
         return ownership.Write(
-            manager=options.manager, api_version=resource.api_version, subresource=options.subresource, now=now_text(), has_status=resource.status,
+            manager=options.manager,
+            api_version=resource.api_version,
+            subresource=options.subresource,
+            now=now_text(),
+            has_status=resource.status,
         )
 
     async def update(self, target: Target, obj: Object, options: Options) -> bytes:
@@ -193,7 +210,9 @@ class Objects:
         self._place(target, meta)
         row = self.find(target)
         if not meta.get("resourceVersion") and not target.resource.builtin:
-            cause = Cause(reason="FieldValueInvalid", field="metadata.resourceVersion", message="Invalid value: 0: must be specified for an update")
+            cause = Cause(
+                reason="FieldValueInvalid", field="metadata.resourceVersion", message="Invalid value: 0: must be specified for an update"
+            )
             raise invalid(target.resource.kind, target.resource.group, target.name, [cause])
         return await self._replace(target, row, obj, options)
 
@@ -229,8 +248,13 @@ class Objects:
         if before.get("deletionTimestamp"):
             added = set(meta.get("finalizers") or ()) - set(before.get("finalizers") or ())
             if added:
-                cause = Cause(reason="FieldValueForbidden", field="metadata.finalizers", message=(
-                    f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {sorted(added)}"))
+                cause = Cause(
+                    reason="FieldValueForbidden",
+                    field="metadata.finalizers",
+                    message=(
+                        f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{', '.join(json.dumps(one) for one in sorted(added))}}}"
+                    ),
+                )
                 raise invalid(resource.kind, resource.group, meta["name"], [cause])
         if options.subresource != "finalize" and resource.key == NAMESPACES_KEY:
             new["spec"] = old.get("spec", {})
@@ -248,8 +272,12 @@ class Objects:
         elif resource.builtin:
             new = strategic_patch(resource.node, old, patch)
         else:
-            raise Refused(415, "UnsupportedMediaType", "strategic merge patch is not supported for custom resources; send a merge patch "
-                          "(application/merge-patch+json) or server-side apply")
+            raise Refused(
+                415,
+                "UnsupportedMediaType",
+                "strategic merge patch is not supported for custom resources; send a merge patch "
+                "(application/merge-patch+json) or server-side apply",
+            )
         if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
             raise bad_request("the patch does not leave an object with metadata")
         _expect_kind(resource, new)
@@ -265,8 +293,10 @@ class Objects:
         if meta.get("managedFields"):
             raise bad_request("metadata.managedFields must be nil")
         meta.pop("creationTimestamp", None)
+        options.applied = True
+        config = self._known(resource, config)
+        meta = config["metadata"]
         self._place(target, meta)
-        config = self._known(resource, config, options)
         write = self._write(resource, options)
         row = self.store.get(resource.key, target.namespace, target.name)
         if row is None:
@@ -287,8 +317,12 @@ class Objects:
         if options.subresource:
             raise not_found(resource.plural, resource.group, target.name)
         if config["metadata"].get("uid"):
-            raise conflict(resource.plural, resource.group, target.name, "uid mismatch: the provided object specified uid "
-                           f"{config['metadata']['uid']}, and no existing object was found")
+            raise conflict(
+                resource.plural,
+                resource.group,
+                target.name,
+                f"uid mismatch: the provided object specified uid {config['metadata']['uid']}, and no existing object was found",
+            )
         if config["metadata"].pop("resourceVersion", None):
             raise not_found(resource.plural, resource.group, target.name)
         self._check_namespace(target)
@@ -297,13 +331,11 @@ class Objects:
         new = self._admit(resource, self._begin(resource, new), None, options)
         return await self._finish(resource, new, None, owners=owners, options=options)
 
-    def _known(self, resource: Resource, config: Object, options: Options) -> Object:
+    def _known(self, resource: Resource, config: Object) -> Object:
         unknown: list[str] = []
         config = structural.prune(resource.node, structural.drop_nulls(resource.node, config), unknown)
         if unknown:
-            told = ", ".join(f".{path}: field not declared in schema" for path in unknown)
-            raise Refused(500, "InternalError", f"failed to create typed patch object ({config['metadata'].get('namespace', '')}/"
-                          f"{config['metadata']['name']}; {resource.api_version}, Kind={resource.kind}): {told}")
+            raise ownership.untyped_patch(config, ", ".join(f".{path}: field not declared in schema" for path in unknown))
         return config
 
     async def _finish(self, resource: Resource, new: Object, old: Object | None, *, owners: ownership.Owners, options: Options) -> bytes:
@@ -338,22 +370,27 @@ class Objects:
         for key, have in (("uid", row.uid), ("resourceVersion", str(row.version))):
             if wanted.get(key) and wanted[key] != have:
                 word = {"uid": "UID"}.get(key, "ResourceVersion")
-                raise conflict(resource.plural, resource.group, target.name, f"the {word} in the precondition ({wanted[key]}) does not match the "
-                               f"{word} in record ({have}). The object might have been deleted and then recreated")
+                raise conflict(
+                    resource.plural,
+                    resource.group,
+                    target.name,
+                    f"the {word} in the precondition ({wanted[key]}) does not match the "
+                    f"{word} in record ({have}). The object might have been deleted and then recreated",
+                )
         if resource.key == NAMESPACES_KEY and target.name in LASTING:
             raise forbidden("namespaces", "", target.name, "this namespace may not be deleted")
         self._hold(resource, obj, body)
         held = _held(resource, obj)
-        if options.dry_run:
-            return serialise(self.in_version(obj, resource)), not held
         if not held:
-            return body_in((await self.store.delete(row)).body, resource), True
+            return (row.body if options.dry_run else body_in((await self.store.delete(row)).body, resource)), True
         if not meta.get("deletionTimestamp"):
             meta["deletionTimestamp"], meta["deletionGracePeriodSeconds"] = now_text(), 0
             if "generation" in meta:
                 meta["generation"] += 1
             if resource.key == NAMESPACES_KEY:
                 obj.setdefault("status", {})["phase"] = "Terminating"
+        if options.dry_run:
+            return serialise(self.in_version(obj, resource)), False
         if obj != row.load():
             row = await self.store.put(resource.key, obj)
         return body_in(row.body, resource), False
@@ -379,7 +416,7 @@ def body_in(body: bytes, resource: Resource) -> bytes:
     head = b'{"apiVersion":"' + resource.stored_api_version.encode() + b'",'
     if resource.stored_api_version == resource.api_version or not body.startswith(head):
         return body
-    return b'{"apiVersion":"' + resource.api_version.encode() + b'",' + body[len(head):]
+    return b'{"apiVersion":"' + resource.api_version.encode() + b'",' + body[len(head) :]
 
 
 def _held(resource: Resource, obj: Object) -> bool:
@@ -394,7 +431,9 @@ def _expect_kind(resource: Resource, obj: Any) -> None:
         raise bad_request("Object 'Kind' is missing")
     if obj["kind"] != resource.kind or obj.get("apiVersion") != resource.api_version:
         have = f"{obj.get('apiVersion')}, Kind={obj['kind']}"
-        raise bad_request(f"the object in the body ({have}) does not match the resource of the path ({resource.api_version}, Kind={resource.kind})")
+        raise bad_request(
+            f"the object in the body ({have}) does not match the resource of the path ({resource.api_version}, Kind={resource.kind})"
+        )
     if not isinstance(obj.get("metadata", {}), dict):
         raise bad_request("metadata is not an object")
 
@@ -423,5 +462,3 @@ def _timeless(obj: Object) -> Object:
     """Return the object with the times of managedFields left out: they alone are no change."""
     fields = [{key: value for key, value in entry.items() if key != "time"} for entry in obj["metadata"].get("managedFields", ())]
     return {**obj, "metadata": {**obj["metadata"], "managedFields": fields}}
-
-

@@ -11,18 +11,26 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from service.apiserver.fieldset import FieldSet, decode, readable
-from service.apiserver.refusal import bad_request, field_conflicts
+from service.apiserver.refusal import Cause, Refused, field_conflicts, invalid
 from service.apiserver.schema import Node
 from service.apiserver.typed import Untyped, difference, field_set, merge, remove, with_named
 
 Object = dict[str, Any]
 
 MOST_UPDATERS = 10  # fieldmanager's cap: older update entries are merged into one called ancient-changes
-_UNOWNED = decode({
-    "f:apiVersion": {}, "f:kind": {},
-    "f:metadata": {".": {}, **{f"f:{name}": {} for name in (
-        "name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion")}},
-})
+_UNOWNED = decode(
+    {
+        "f:apiVersion": {},
+        "f:kind": {},
+        "f:metadata": {
+            ".": {},
+            **{
+                f"f:{name}": {}
+                for name in ("name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion")
+            },
+        },
+    }
+)
 _STATUS_ONLY = FieldSet({"f:status"})
 
 
@@ -69,7 +77,9 @@ def _decoded(text: str) -> FieldSet:
 
 def write_owners(owners: Owners) -> list[dict[str, Any]]:
     """Return the managedFields entries, in the order of the real server: operation, time, manager."""
-    order = sorted(owners.items(), key=lambda item: (item[0].operation, item[1].time or "", item[0].manager, item[1].api_version, item[0][3]))
+    order = sorted(
+        owners.items(), key=lambda item: (item[0].operation, item[1].time or "", item[0].manager, item[1].api_version, item[0][3])
+    )
     out = []
     for writer, owned in order:
         entry: dict[str, Any] = {"apiVersion": owned.api_version, "fieldsType": "FieldsV1", "fieldsV1": owned.fields.encode()}
@@ -169,21 +179,35 @@ def apply(node: Node, live: Object, config: Object, owners: Owners, *, write: Wr
     writer = Writer(write.manager, "Apply", "", write.subresource)
     last = owners.get(writer)
     try:
-        mine = write.counts(field_set(node, config))
+        twins: list[str] = []
+        mine = write.counts(field_set(node, config, twins))
+        if twins:
+            raise Untyped(twins[0])
         owners[writer] = Owned(fields=mine, api_version=write.api_version, time=write.now)
         new: Object = merge(node, live, config)
         if last is not None and (last.fields - mine):
             new = _prune(node, new, owners, last.fields)
         conflicts = _settle(node, live, new, owners, writer)
     except Untyped as error:
-        raise bad_request(f"failed to create typed patch object ({config['kind']}, {write.api_version}): {error}") from error
+        if error.missing:
+            cause = Cause(reason="FieldValueRequired", field=error.missing, message="Required value")
+            raise invalid(config["kind"], write.api_version.rpartition("/")[0], config["metadata"].get("name", ""), [cause]) from error
+        raise untyped_patch(config, str(error)) from error
     if conflicts and not force:
         raise field_conflicts([(_who(other, version), readable(path)) for other, version, path in _flat(conflicts)])
     if not mine:
         del owners[writer]
-    elif last is not None and last.fields == mine and last.api_version == write.api_version and new == live:
-        owners[writer] = last
+    elif new == live:  # upstream stamps an applier only when the object changes: who joins as an owner has no time
+        owners[writer] = replace(owners[writer], time=last.time if last else None)
     return new, owners
+
+
+def untyped_patch(config: Object, why: str) -> Refused:
+    """Return the refusal of a configuration that does not fit the schema's merge topology: 500 without a reason, as upstream."""
+    meta, version = config.get("metadata", {}), config["apiVersion"]
+    version = version if "/" in version else f"/{version}"
+    where = f"{meta.get('namespace', '')}/{meta.get('name', '')}; {version}, Kind={config['kind']}"
+    return Refused(500, "", f"failed to create typed patch object ({where}): {why}")
 
 
 def _flat(conflicts: Sequence[tuple[Writer, FieldSet]]) -> list[tuple[Writer, str, tuple[str, ...]]]:

@@ -31,7 +31,8 @@ class Refused(Exception):
     def body(self) -> dict[str, Any]:
         """Return the Status object."""
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message}
-        return {**status, "reason": self.reason, **({"details": self.details} if self.details else {}), "code": self.code}
+        reason = {"reason": self.reason} if self.reason else {}
+        return {**status, **reason, **({"details": self.details} if self.details else {}), "code": self.code}
 
 
 def _details(name: str, group: str, kind: str) -> dict[str, Any]:
@@ -100,12 +101,11 @@ def expired(message: str) -> Refused:
 def field_conflicts(conflicts: Sequence[tuple[str, str]]) -> Refused:
     """409 of a server-side apply; `conflicts` are (who, path) pairs in the order of the answer."""
     causes = [{"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path} for who, path in conflicts]
-    owners = list(dict.fromkeys(who for who, _ in conflicts))
-    if len(owners) == 1:
-        paths = [path for _, path in conflicts]
-        what = f" with {owners[0]}: {paths[0]}" if len(paths) == 1 else f"s with {owners[0]}:\n" + "\n".join(f"- {path}" for path in paths)
-        message = f"Apply failed with {len(paths)} conflict{what}"
-    else:
-        blocks = [f"conflicts with {owner}:\n" + "\n".join(f"- {path}" for who, path in conflicts if who == owner) for owner in owners]
-        message = f"Apply failed with {len(conflicts)} conflicts: " + "\n".join(blocks)
+    blocks = []
+    for owner in dict.fromkeys(who for who, _ in conflicts):
+        paths = [path for who, path in conflicts if who == owner]
+        block = f": {paths[0]}" if len(paths) == 1 else ":\n" + "\n".join(f"- {path}" for path in paths)
+        blocks.append(f"conflict{'s' if len(paths) > 1 else ''} with {owner}{block}")
+    many = "1 conflict" if len(conflicts) == 1 else f"{len(conflicts)} conflicts"
+    message = f"Apply failed with {many}: " + "\n".join(blocks)
     return Refused(409, "Conflict", message, details={"causes": causes})

@@ -11,7 +11,10 @@ from service.apiserver.objects import Options
 from service.apiserver.refusal import Refused, bad_request
 
 PATCHES = (
-    "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 )
 Form = Literal["object", "table", "metadata"]
 
@@ -82,8 +85,12 @@ def options(query: Mapping[str, str], user_agent: str, subresource: str) -> Opti
     if len(manager) > 128:
         raise bad_request("fieldManager may not be more than 128 bytes")
     return Options(
-        manager=manager, dry_run=bool(dry_run), force=_flag(query, "force"), strict=validation == "Strict",
-        ignore_unknown=validation == "Ignore", subresource=subresource,
+        manager=manager,
+        dry_run=bool(dry_run),
+        force=_flag(query, "force"),
+        strict=validation == "Strict",
+        ignore_unknown=validation == "Ignore",
+        subresource=subresource,
     )
 
 
@@ -106,12 +113,19 @@ def list_asked(query: Mapping[str, str]) -> ListAsked:
     if _flag(query, "sendInitialEvents"):
         why = "sendInitialEvents is not emulated: list first, then watch from the list's resourceVersion"
         causes: list[dict[str, Any]] = [{"reason": "FieldValueForbidden", "message": why, "field": "sendInitialEvents"}]
-        raise Refused(422, "Invalid", f"ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: {why}", details={"causes": causes})
+        raise Refused(
+            422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: {why}', details={"causes": causes}
+        )
     try:
         return ListAsked(
-            labels=query.get("labelSelector", ""), fields=query.get("fieldSelector", ""), limit=int(query.get("limit") or 0),
-            token=query.get("continue", ""), watch=_flag(query, "watch"), version=query.get("resourceVersion", ""),
-            bookmarks=_flag(query, "allowWatchBookmarks"), timeout_seconds=int(query.get("timeoutSeconds") or 0),
+            labels=query.get("labelSelector", ""),
+            fields=query.get("fieldSelector", ""),
+            limit=int(query.get("limit") or 0),
+            token=query.get("continue", ""),
+            watch=_flag(query, "watch"),
+            version=query.get("resourceVersion", ""),
+            bookmarks=_flag(query, "allowWatchBookmarks"),
+            timeout_seconds=int(query.get("timeoutSeconds") or 0),
         )
     except ValueError as error:
         raise bad_request(f"limit and timeoutSeconds are whole numbers: {error}") from error

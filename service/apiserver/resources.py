@@ -14,11 +14,31 @@ from service.apiserver.schema import Definitions, Node
 
 CRD_KEY = "apiextensions.k8s.io/customresourcedefinitions"
 NAMESPACES_KEY = "/namespaces"
-GENERATIONLESS = frozenset((
-    "ConfigMap", "Secret", "Namespace", "Service", "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim", "Event", "Endpoints",
-    "Node", "ResourceQuota", "LimitRange", "ControllerRevision", "HorizontalPodAutoscaler", "Lease", "Role", "RoleBinding", "ClusterRole",
-    "ClusterRoleBinding", "StorageClass", "PodTemplate",
-))
+GENERATIONLESS = frozenset(
+    (
+        "ConfigMap",
+        "Secret",
+        "Namespace",
+        "Service",
+        "ServiceAccount",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "Event",
+        "Endpoints",
+        "Node",
+        "ResourceQuota",
+        "LimitRange",
+        "ControllerRevision",
+        "HorizontalPodAutoscaler",
+        "Lease",
+        "Role",
+        "RoleBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "StorageClass",
+        "PodTemplate",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +99,21 @@ def load_builtin() -> Builtin:
     definitions = Definitions(table["definitions"])
     found = tuple(
         Resource(
-            group=kind["group"], version=kind["version"], plural=kind["plural"], singular=kind["singular"], kind=kind["kind"],
-            list_kind=kind["kind"] + "List", namespaced=kind["namespaced"], short_names=tuple(kind["short"]),
-            categories=tuple(kind["categories"]), status=kind["status"], scale=kind["scale"], node=definitions.node(kind["schema"]),
-            stored_version=kind["version"], builtin=True, raw={"$ref": kind["schema"]},
+            group=kind["group"],
+            version=kind["version"],
+            plural=kind["plural"],
+            singular=kind["singular"],
+            kind=kind["kind"],
+            list_kind=kind["kind"] + "List",
+            namespaced=kind["namespaced"],
+            short_names=tuple(kind["short"]),
+            categories=tuple(kind["categories"]),
+            status=kind["status"],
+            scale=kind["scale"],
+            node=definitions.node(kind["schema"]),
+            stored_version=kind["version"],
+            builtin=True,
+            raw={"$ref": kind["schema"]},
         )
         for kind in table["kinds"]
     )

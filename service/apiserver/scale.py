@@ -14,7 +14,13 @@ def read(live: Object) -> Object:
     labels = live["spec"].get("selector", {})
     pairs = labels.get("matchLabels", labels if live["kind"] == "ReplicationController" else {})
     status = {"replicas": live.get("status", {}).get("replicas", 0), "selector": ",".join(f"{key}={pairs[key]}" for key in sorted(pairs))}
-    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {"replicas": live["spec"].get("replicas", 0)}, "status": status}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": meta,
+        "spec": {"replicas": live["spec"].get("replicas", 0)},
+        "status": status,
+    }
 
 
 def wanted(live: Object, body: Any, media: str) -> int:

@@ -15,13 +15,26 @@ _SET = re.compile(r"^\s*(?P<key>[^\s!=(),]+)\s+(?P<op>in|notin)\s*\((?P<values>[
 _PAIR = re.compile(r"^\s*(?P<key>[^\s!=(),<>]+)\s*(?P<op>==|=|!=)\s*(?P<value>[^\s!=(),]*)\s*$")
 _HAS = re.compile(r"^\s*(?P<no>!?)\s*(?P<key>[^\s!=(),]+)\s*$")
 _SPLIT = re.compile(r",(?![^(]*\))")
-EVENT_FIELDS = frozenset((
-    "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion",
-    "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type",
-))
+EVENT_FIELDS = frozenset(
+    (
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    )
+)
 KIND_FIELDS: Mapping[str, frozenset[str]] = {
     "/events": EVENT_FIELDS,
-    "/pods": frozenset(("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "status.phase", "status.podIP")),
+    "/pods": frozenset(
+        ("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "status.phase", "status.podIP")
+    ),
     "/secrets": frozenset(("type",)),
     "/namespaces": frozenset(("status.phase",)),
     "/nodes": frozenset(("spec.unschedulable",)),

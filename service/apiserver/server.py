@@ -107,4 +107,10 @@ def _namespace(name: str) -> dict[str, object]:
     import uuid
 
     meta = {"name": name, "uid": str(uuid.uuid4()), "creationTimestamp": now_text(), "labels": {"kubernetes.io/metadata.name": name}}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": meta,
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    }

@@ -33,15 +33,21 @@ def _deployment(obj: Object, now: str) -> Object:
 
 def _statefulset(obj: Object, now: str) -> Object:
     count = obj["spec"].get("replicas", 1)
-    status = _counted(obj, ("replicas", "currentReplicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count, [
-        _condition("Simulated", "Simulated", now)])
+    status = _counted(
+        obj,
+        ("replicas", "currentReplicas", "updatedReplicas", "readyReplicas", "availableReplicas"),
+        count,
+        [_condition("Simulated", "Simulated", now)],
+    )
     revision = f"{obj['metadata']['name']}-simulated-{obj['metadata'].get('generation', 1)}"
     return {**status, "currentRevision": revision, "updateRevision": revision, "collisionCount": 0}
 
 
 def _replicaset(obj: Object, now: str) -> Object:
     count = obj["spec"].get("replicas", 1)
-    return _counted(obj, ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"), count, [_condition("Simulated", "Simulated", now)])
+    return _counted(
+        obj, ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"), count, [_condition("Simulated", "Simulated", now)]
+    )
 
 
 def _daemonset(obj: Object, now: str) -> Object:
@@ -61,16 +67,31 @@ def _job(obj: Object, now: str) -> Object:
     for condition in conditions:
         condition["lastProbeTime"] = now
     done = obj["spec"].get("completions") or 1
-    return {"conditions": conditions, "startTime": now, "completionTime": now, "succeeded": done, "ready": 0, "terminating": 0,
-            "uncountedTerminatedPods": {}}
+    return {
+        "conditions": conditions,
+        "startTime": now,
+        "completionTime": now,
+        "succeeded": done,
+        "ready": 0,
+        "terminating": 0,
+        "uncountedTerminatedPods": {},
+    }
 
 
 def _pod(obj: Object, now: str) -> Object:
     kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     conditions = [{**_condition(kind, "Simulated", now), "observedGeneration": obj["metadata"].get("generation", 1)} for kind in kinds]
     containers = [
-        {"name": one["name"], "image": one.get("image", ""), "imageID": "", "ready": True, "started": True, "restartCount": 0,
-         "state": {"running": {"startedAt": now}}, "lastState": {}}
+        {
+            "name": one["name"],
+            "image": one.get("image", ""),
+            "imageID": "",
+            "ready": True,
+            "started": True,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": now}},
+            "lastState": {},
+        }
         for one in obj["spec"].get("containers", ())
     ]
     return {"phase": "Running", "conditions": conditions, "containerStatuses": containers, "startTime": now, "message": SIMULATED}
@@ -78,12 +99,22 @@ def _pod(obj: Object, now: str) -> Object:
 
 def _claim(obj: Object, now: str) -> Object:
     capacity = obj["spec"].get("resources", {}).get("requests", {})
-    return {"phase": "Bound", "accessModes": obj["spec"].get("accessModes", []), "capacity": capacity, "conditions": [_condition("Simulated", "Simulated", now)]}
+    return {
+        "phase": "Bound",
+        "accessModes": obj["spec"].get("accessModes", []),
+        "capacity": capacity,
+        "conditions": [_condition("Simulated", "Simulated", now)],
+    }
 
 
 STATUSES: Mapping[str, Callable[[Object, str], Object]] = {
-    "apps/deployments": _deployment, "apps/statefulsets": _statefulset, "apps/replicasets": _replicaset, "apps/daemonsets": _daemonset,
-    "batch/jobs": _job, "/pods": _pod, "/persistentvolumeclaims": _claim,
+    "apps/deployments": _deployment,
+    "apps/statefulsets": _statefulset,
+    "apps/replicasets": _replicaset,
+    "apps/daemonsets": _daemonset,
+    "batch/jobs": _job,
+    "/pods": _pod,
+    "/persistentvolumeclaims": _claim,
 }
 
 
@@ -110,7 +141,9 @@ class Simulation:
                     await self._simulate(row)
                 except Refused as refused:
                     if refused.code not in (404, 409):
-                        _log.warning("a status could not be simulated", extra={"object": f"{row.namespace}/{row.name}", "reason": refused.message})
+                        _log.warning(
+                            "a status could not be simulated", extra={"object": f"{row.namespace}/{row.name}", "reason": refused.message}
+                        )
             self._news.clear()
             await self._news.wait()
 

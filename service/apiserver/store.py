@@ -78,7 +78,13 @@ def stored(resource: str, version: int, obj: Object) -> Stored:
     meta = obj["metadata"]
     meta["resourceVersion"] = str(version)
     return Stored(
-        resource, meta.get("namespace", ""), meta["name"], version, serialise(obj), meta.get("labels") or {}, meta.get("uid", ""),
+        resource,
+        meta.get("namespace", ""),
+        meta["name"],
+        version,
+        serialise(obj),
+        meta.get("labels") or {},
+        meta.get("uid", ""),
         tuple(owner["uid"] for owner in meta.get("ownerReferences") or ()),
     )
 
@@ -222,7 +228,9 @@ class Store:
 
     def _check(self) -> None:
         if self._failed:
-            raise Refused(500, "InternalError", f"the state cannot be written: {self._failed}; free space in {self._path.parent} and restart")
+            raise Refused(
+                500, "InternalError", f"the state cannot be written: {self._failed}; free space in {self._path.parent} and restart"
+            )
 
     async def _commit(self, event: Event) -> None:
         job = _Job(event, self._loop.create_future())

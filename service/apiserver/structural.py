@@ -20,7 +20,12 @@ from service.apiserver.schema import ANY, Node
 
 MOST_CAUSES = 32
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,), "object": (dict,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
 }
 _EMBEDDED = frozenset(("apiVersion", "kind", "metadata"))
 
@@ -69,16 +74,29 @@ def fill(node: Node, value: Any) -> Any:
     return value
 
 
-def drop_nulls(node: Node, value: Any) -> Any:
-    """Return `value` without null fields, except where the schema says nullable or does not say anything."""
+def drop_nulls(node: Node, value: Any, *, builtin: bool = False) -> Any:
+    """Return `value` without null fields, except where the schema says nullable or does not say anything.
+
+    Builtin kinds also lose empty lists and maps of free keys, as Go's `omitempty` does; required ones stay.
+    """
     if isinstance(value, dict) and node.shape == "map":
-        return {
-            key: drop_nulls(node.field(key), inner) for key, inner in value.items()
-            if inner is not None or node.field(key).raw.get("nullable") or node.field(key).shape == "any"
-        }
+        out = {}
+        for key, inner in value.items():
+            child = node.field(key)
+            if inner is None and not child.raw.get("nullable") and child.shape != "any":
+                continue
+            kept = drop_nulls(child, inner, builtin=builtin)
+            if builtin and kept in ({}, []) and key not in node.required and _omitted(child, key):
+                continue
+            out[key] = kept
+        return out
     if isinstance(value, list) and node.element is not None:
-        return [drop_nulls(node.element, item) for item in value]
+        return [drop_nulls(node.element, item, builtin=builtin) for item in value]
     return value
+
+
+def _omitted(node: Node, key: str) -> bool:
+    return (node.shape == "list" or (node.element is not None and not node.fields)) and key != "rules"
 
 
 def validate(node: Node, value: Any) -> list[Cause]:
@@ -180,7 +198,9 @@ def _check_enum(node: Node, value: Any, where: str, causes: list[Cause]) -> None
     allowed = node.raw.get("enum")
     if allowed is not None and value not in allowed and value != "":
         words = ", ".join(json.dumps(word) for word in allowed)
-        causes.append(Cause(reason="FieldValueNotSupported", field=where, message=f"Unsupported value: {_shown(value)}: supported values: {words}"))
+        causes.append(
+            Cause(reason="FieldValueNotSupported", field=where, message=f"Unsupported value: {_shown(value)}: supported values: {words}")
+        )
     elif allowed is not None and value == "" and "" not in allowed and not node.raw.get("x-empty-is-unset"):
         words = ", ".join(json.dumps(word) for word in allowed)
         causes.append(Cause(reason="FieldValueNotSupported", field=where, message=f'Unsupported value: "": supported values: {words}'))
@@ -215,7 +235,7 @@ def _check_list(node: Node, value: Sequence[Any], where: str, causes: list[Cause
     element = node.element or ANY
     for at, item in enumerate(value):
         _check(element, item, f"{where}[{at}]", causes)
-    if node.set or node.keys:
+    if (node.set or node.keys) and not node.merge_key:  # builtin lists may hold twins: only apply refuses them
         _check_twins(node, value, where, causes)
 
 
@@ -280,4 +300,6 @@ def _check_number(raw: Mapping[str, Any], value: float, where: str, causes: list
         causes.append(Cause(reason="FieldValueInvalid", field=where, message=message))
     step = raw.get("multipleOf")
     if step and value % step:
-        causes.append(Cause(reason="FieldValueInvalid", field=where, message=f"Invalid value: {_shown(value)}: should be a multiple of {step}"))
+        causes.append(
+            Cause(reason="FieldValueInvalid", field=where, message=f"Invalid value: {_shown(value)}: should be a multiple of {step}")
+        )

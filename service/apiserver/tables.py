@@ -35,6 +35,7 @@ def _get(path: str, missing: Any = "") -> Cell:
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
         return missing if value is None else value
+
     return read
 
 
@@ -55,6 +56,7 @@ def _ports(obj: Mapping[str, Any]) -> str:
 def _true(kind: str) -> Cell:
     def read(obj: Mapping[str, Any]) -> str:
         return next((c.get("status", "") for c in obj.get("status", {}).get("conditions") or () if c.get("type") == kind), "Unknown")
+
     return read
 
 
@@ -80,8 +82,11 @@ _BUILTIN: Mapping[str, tuple[tuple[str, Cell], ...]] = {
     "/pods": (("Status", _get("status.phase")),),
     "/nodes": (("Ready", _true("Ready")),),
     "/persistentvolumeclaims": (("Status", _get("status.phase")),),
-    "apps/deployments": (("Ready", _ready("status.readyReplicas", "spec.replicas")), ("Up-to-date", _get("status.updatedReplicas", 0)),
-                         ("Available", _get("status.availableReplicas", 0))),
+    "apps/deployments": (
+        ("Ready", _ready("status.readyReplicas", "spec.replicas")),
+        ("Up-to-date", _get("status.updatedReplicas", 0)),
+        ("Available", _get("status.availableReplicas", 0)),
+    ),
     "apps/statefulsets": (("Ready", _ready("status.readyReplicas", "spec.replicas")),),
     "apps/replicasets": (("Desired", _get("spec.replicas", 0)), ("Ready", _get("status.readyReplicas", 0))),
     "apps/daemonsets": (("Desired", _get("status.desiredNumberScheduled", 0)), ("Ready", _get("status.numberReady", 0))),
@@ -93,7 +98,10 @@ _BUILTIN: Mapping[str, tuple[tuple[str, Cell], ...]] = {
 }
 _EVENT: tuple[tuple[str, Cell], ...] = (
     ("Last Seen", lambda obj: age(obj.get("lastTimestamp") or obj.get("eventTime") or obj["metadata"].get("creationTimestamp"))),
-    ("Type", _get("type")), ("Reason", _get("reason")), ("Object", _object), ("Message", _get("message")),
+    ("Type", _get("type")),
+    ("Reason", _get("reason")),
+    ("Object", _object),
+    ("Message", _get("message")),
 )
 
 
@@ -126,10 +134,13 @@ def _json_path(path: str, kind: str) -> Cell:
             found = [inner for value in found for inner in _step(value, quoted or plain.replace("\\", ""), index, (test, wanted))]
         value = found[0] if found else None
         if kind == "date":
-            return age(value) if value is not None else "<unknown>" if value is None and not steps else ("" if value is None else age(value))
+            return (
+                age(value) if value is not None else "<unknown>" if value is None and not steps else ("" if value is None else age(value))
+            )
         if isinstance(value, (dict, list)):
             return json.dumps(value, separators=(",", ":"))
         return value
+
     return read
 
 
@@ -139,7 +150,7 @@ def _step(value: Any, name: str, index: str, test: tuple[str, str]) -> list[Any]
         return [item for item in items if str(_get(test[0], None)(item)) == test[1]]
     if index:
         items = value if isinstance(value, list) else []
-        return list(items) if index == "*" else items[int(index):int(index) + 1]
+        return list(items) if index == "*" else items[int(index) : int(index) + 1]
     return [value[name]] if isinstance(value, Mapping) and name in value else []
 
 
@@ -154,4 +165,10 @@ def table(resource: Resource, objects: Sequence[Object], meta: Object, *, includ
         elif include != "None":
             row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
         rows.append(row)
-    return {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": [column for column, _ in columns], "rows": rows}
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": meta,
+        "columnDefinitions": [column for column, _ in columns],
+        "rows": rows,
+    }

@@ -8,14 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.apiserver.fieldset import FieldSet
+from service.apiserver.fieldset import FieldSet, readable
 from service.apiserver.schema import ANY, Node
 
 Path = tuple[str, ...]
 
 
 class Untyped(ValueError):
-    """A value that does not fit the schema's merge topology; the message names the path."""
+    """A value that does not fit the schema's merge topology; `missing` is the path of a list item's key that is not there."""
+
+    def __init__(self, message: str, missing: str = "") -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 @dataclass(slots=True)
@@ -39,7 +43,10 @@ def element_of(node: Node, item: Any, where: str = "") -> str:
         if value is not None:
             keys[key] = value
     if not keys:
-        raise Untyped(f"{where}: associative list with keys has an element that omits key field {json.dumps(node.keys[0])}")
+        raise Untyped(
+            f"{where}: associative list with keys has an element that omits key field {json.dumps(node.keys[0])}",
+            f"{where}.{node.keys[0]}".lstrip("."),
+        )
     return "k:" + json.dumps(keys, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -51,50 +58,54 @@ def _is_granular_list(node: Node, value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and node.shape == "list" and not node.atomic
 
 
-def field_set(node: Node, value: Any) -> FieldSet:
-    """Return the paths that somebody who states `value` (an object) owns. Raises Untyped."""
+def field_set(node: Node, value: Any, twins: list[str] | None = None) -> FieldSet:
+    """Return the paths that somebody who states `value` (an object) owns. Raises Untyped.
+
+    List items with the same keys are put in words into `twins`, if it is given.
+    """
     out = FieldSet()
     if _is_granular_map(node, value):
-        _map_fields(out, node, value, "")
+        _map_fields(out, node, value, "", [] if twins is None else twins)
     return out
 
 
-def _below(out: FieldSet, element: str, node: Node, value: Any, where: str) -> bool:
+def _below(out: FieldSet, element: str, node: Node, value: Any, where: str, twins: list[str]) -> bool:  # noqa: PLR0913 - one step of a walk
     """Add what `value` owns below `element`; True when the element itself is a leaf of the set."""
     if _is_granular_map(node, value):
         child = FieldSet()
-        _map_fields(child, node, value, where)
+        _map_fields(child, node, value, where, twins)
         if child.members or child.children:
             out.children[element] = child
         return not value
     if _is_granular_list(node, value):
         child = FieldSet()
-        _list_fields(child, node, value, where)
+        _list_fields(child, node, value, where, twins)
         if child.members or child.children:
             out.children[element] = child
         return False
     return True
 
 
-def _map_fields(out: FieldSet, node: Node, value: Mapping[str, Any], where: str) -> None:
+def _map_fields(out: FieldSet, node: Node, value: Mapping[str, Any], where: str, twins: list[str]) -> None:
     fields = node.fields
     for key, inner in value.items():
         element = "f:" + key
-        if _below(out, element, node.field(key), inner, f"{where}.{key}") or key not in fields:
+        if _below(out, element, node.field(key), inner, f"{where}.{key}", twins) or key not in fields:
             out.members.add(element)
 
 
-def _list_fields(out: FieldSet, node: Node, value: Sequence[Any], where: str) -> None:
+def _list_fields(out: FieldSet, node: Node, value: Sequence[Any], where: str, twins: list[str]) -> None:
     inner = node.element or ANY
     seen: set[str] = set()
-    for item in value:
-        element = element_of(node, item, where)
+    for at, item in enumerate(value):
+        element = element_of(node, item, f"{where}[{at}]")
         out.members.add(element)
         if element in seen:
             out.children.pop(element, None)
+            twins.append(f"{where}: duplicate entries for key {readable((element,))}")
             continue
         seen.add(element)
-        _below(out, element, inner, item, where)
+        _below(out, element, inner, item, where + readable((element,)) if node.keys else where, twins)
 
 
 def difference(node: Node, old: Any, new: Any) -> Difference:

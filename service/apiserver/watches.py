@@ -88,7 +88,9 @@ class Watches:
         """Return how many watches are open."""
         return sum(len(watchers) for watchers in self._open.values())
 
-    async def follow(self, resource: Resource, watcher: Watcher, *, limit: timedelta, bookmarks: bool, render: Render | None) -> AsyncIterator[bytes]:
+    async def follow(
+        self, resource: Resource, watcher: Watcher, *, limit: timedelta, bookmarks: bool, render: Render | None
+    ) -> AsyncIterator[bytes]:
         """Yield chunks of lines until the time limit: what happened after `watcher.start`, then what happens. Ends with a bookmark."""
         loop = asyncio.get_running_loop()
         try:
