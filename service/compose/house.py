@@ -1,15 +1,17 @@
 """Every room of the service, constructed and wired for one cluster: news goes up by the callbacks set here, and nowhere else."""
 
 import socket
+from functools import partial
 from dataclasses import dataclass
 
+from service.alerts import dispatch as alerts
 from service.cluster.apply import Applier
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
 from service.cluster.events import Recorder
 from service.cluster.prune import Pruner
 from service.cluster.watch import Change
-from service.compose.access import Secrets
+from service.compose.access import Secrets, labels_of
 from service.compose.leadership import LEASES
 from service.compose.telling import Telling
 from service.compose.watching import Watches
@@ -43,6 +45,7 @@ from service.triggers.intake import Intake
 from service.triggers.listing import Listing
 from service.triggers.receiver import ReceiverReconciler
 from service.triggers.requests import Requests
+from service.triggers.spool import Spool
 from service.workers import Workers
 
 SOURCE, KUSTOMIZE, NOTIFICATION = LEASES
@@ -167,9 +170,9 @@ class House:
             index=self.index,
             inbox=self.inbox,
             workers=ground.workers,
+            spool=Spool(settings.state / "spool"),
             is_ready=ready,
-            is_open=self.deliveries.is_open,
-            on_stored=self.deliveries.stored,
+            carrier=self.deliveries,
         )
         reconciler = ReceiverReconciler(ground.cluster, self.discovery, objects=receivers, index=self.index, shadow=settings.shadow)
         self.receivers = self._worker(NOTIFICATION, Queue(), reconciler)
@@ -177,6 +180,26 @@ class House:
     def _enqueue(self, key: ObjectKey, trigger: Trigger) -> None:
         worker = self.sources if key.kind == "GitRepository" else self.kustomizations
         worker.queue.add(key, trigger=trigger, priority=HOOK)
+
+    def _build_alerts(self) -> None:
+        ground, settings = self.ground, self.ground.settings
+        needs = alerts.Needs(
+            outbox=self.outbox,
+            alerts=self.watches.by_kind["Alert"].objects,
+            providers=self.watches.by_kind["Provider"].objects,
+            is_ready=self._may_send,
+            read_secret=self.secrets.read,
+            read_labels=partial(labels_of, ground.cluster, self.discovery),
+            post_event=self.recorder.post,
+            workers=ground.workers,
+            metrics=ground.metrics,
+        )
+        self.dispatcher = alerts.Dispatcher(needs, shadow=settings.shadow, no_cross_namespace=settings.no_cross_namespace_refs)
+
+    def _may_send(self) -> bool:
+        """Messages are another's business while another holds the Lease."""
+        known = all(self.watches.by_kind[kind].synced.is_set() for kind in ("Alert", "Provider"))
+        return known and self.gates[NOTIFICATION].is_open and "Alert" in self.ground.settings.kinds
 
     def secret_changed(self, change: Change) -> None:
         """A labelled Secret: its Receivers read their tokens again, at once."""
@@ -186,3 +209,4 @@ class House:
     def synced(self) -> None:
         """All caches are complete: what is not in them does not exist."""
         self.deliveries.is_ready.set()
+        self.dispatcher.wake()

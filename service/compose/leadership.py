@@ -5,6 +5,7 @@ A running Flux, or a second sluice, holds them; until they are free this process
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from service.cluster.lease import Lease
 from service.metrics import Metrics
@@ -26,10 +27,11 @@ def leases_for(kinds: frozenset[str]) -> tuple[str, ...]:
 class Leadership:
     """A room around one Lease."""
 
-    def __init__(self, lease: Lease, gate: Gate, metrics: Metrics) -> None:
+    def __init__(self, lease: Lease, gate: Gate, metrics: Metrics, on_held: Callable[[], None]) -> None:
         self._lease = lease
         self._gate = gate
         self._held = metrics.leader.labels(gate.name)
+        self._then = on_held
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -53,6 +55,7 @@ class Leadership:
         log.info("lease held", extra={"lease": self._gate.name})
         self._held.set(1)
         self._gate.open()
+        self._then()
 
     def _on_lost(self) -> None:
         log.warning("lease lost, writing stops", extra={"lease": self._gate.name})

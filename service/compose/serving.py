@@ -98,7 +98,7 @@ def _leaderships(house: House) -> Mapping[str, Leadership]:
         name: Lease(ground.cluster, namespace=settings.runtime_namespace, name=name, identity=identity)
         for name in leases_for(settings.kinds)
     }
-    return {name: Leadership(lease, house.gates[name], ground.metrics) for name, lease in leases.items()}
+    return {name: Leadership(lease, house.gates[name], ground.metrics, house.dispatcher.wake) for name, lease in leases.items()}
 
 
 def _identity(state: Path) -> str:

@@ -43,8 +43,10 @@ class BuildResult:
 
 
 def run_build(order: BuildOrder) -> BuildResult:
-    """Build in this process. Raises BuildError."""
+    """Build in this process. Raises NotADirectoryError where the path is none, BuildError, SnapshotGone."""
     tree = Recording(GitTree.open(order.snapshot))
+    if tree.kind(order.path) != "dir":
+        raise NotADirectoryError(order.path)
     made = build(tree, order.path, options=order.options, cache=_parsed)
     labels = {OWNER_NAME: order.owner_name, OWNER_NAMESPACE: order.owner_namespace}
     return BuildResult(objects=tuple(_ready(object_, labels) for object_ in made.objects), reads=dict(made.reads))

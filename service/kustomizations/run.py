@@ -41,13 +41,14 @@ from service.kustomizations.status import Ended, digest_of
 from service.kustomizations.sweep import Sweep
 from service.kustomizations.waits import HealthWaits
 from service.kustomize.build import BuildError
-from service.reconcile.outcome import Failed, Outcome
+from service.reconcile.outcome import Failed, Outcome, Waiting
 from service.reconcile.queue import CHANGE, RETRY, TIMER, Queue, Trigger
-from service.sources.snapshot import Snapshot
+from service.sources.snapshot import Snapshot, SnapshotGone
 from service.state.journal import Run as JournalRun
 from service.workers import Workers
 
 log = logging.getLogger(__name__)
+SOURCE_RETRY = timedelta(seconds=30)
 
 
 SourceState = Literal["absent", "pending", "known"]
@@ -161,7 +162,9 @@ class Run:
         try:
             return await self.rooms.workers.run(run_build, order, timeout=spec.effective_timeout)
         except NotADirectoryError as error:
-            raise Failed(ARTIFACT_FAILED, f"kustomization path not found: {error}") from error
+            raise Failed(ARTIFACT_FAILED, f"kustomization path not found: stat {error}: no such file or directory") from error
+        except SnapshotGone as error:
+            raise Waiting(ARTIFACT_FAILED, f"{error}; it is fetched again", SOURCE_RETRY) from error
         except BuildError as error:
             raise Failed(BUILD_FAILED, f"kustomize build failed: {error}") from error
         except TimeoutError as error:

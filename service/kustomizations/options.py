@@ -1,0 +1,44 @@
+"""The fields of a Kustomization's spec that shape its build, as the engine's options: fluxcd/pkg/kustomize `generator`."""
+
+from service.kinds.kustomize import Image, KustomizationSpec, Patch
+from service.kustomize.build import BuildOptions
+
+
+def build_options(spec: KustomizationSpec) -> BuildOptions:
+    """Objects in input order, files anywhere in the artifact, a kustomization made where there is none: as Flux builds."""
+    common = spec.common_metadata
+    return BuildOptions(
+        target_namespace=spec.target_namespace or None,
+        name_prefix=spec.name_prefix or None,
+        name_suffix=spec.name_suffix or None,
+        patches=tuple(_patch(each) for each in spec.patches),
+        images=tuple(_image(each) for each in spec.images),
+        components=spec.components,
+        ignore_missing_components=spec.ignore_missing_components,
+        common_labels=common.labels if common else {},
+        common_annotations=common.annotations if common else {},
+        sort="none",
+        load_restrictions="tree",
+        generate=True,
+    )
+
+
+def _patch(patch: Patch) -> dict[str, object]:
+    target = patch.target
+    if target is None:
+        return {"patch": patch.patch, "target": None}
+    selector = {
+        "group": target.group,
+        "version": target.version,
+        "kind": target.kind,
+        "name": target.name,
+        "namespace": target.namespace,
+        "labelSelector": target.label_selector,
+        "annotationSelector": target.annotation_selector,
+    }
+    return {"patch": patch.patch, "target": {key: value for key, value in selector.items() if value}}
+
+
+def _image(image: Image) -> dict[str, str]:
+    named = {"name": image.name, "newName": image.new_name, "newTag": image.new_tag, "digest": image.digest}
+    return {key: value for key, value in named.items() if value}
