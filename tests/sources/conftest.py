@@ -55,6 +55,7 @@ def make_remote(root: Path, name: str, base_url: str) -> Remote:
     remote = Remote(bare=root / f"{name}.git", work=root / f"{name}-work", url=f"{base_url}/{name}.git")
     remote.work.mkdir(parents=True)
     remote.git("init", "-q", "--bare", "-b", "main", str(remote.bare))
+    remote.git("-C", str(remote.bare), "config", "gc.auto", "0")  # no second hand in the packs
     remote.git("init", "-q", "-b", "main")
     remote.git("remote", "add", "origin", str(remote.bare))
     return remote
