@@ -13,7 +13,7 @@ from receivers.signature import hmac_of
 
 MOST_COMMITS = 2048  # GitHub lists no more of one push
 MOST_FILES = 300  # a commit that lists as many may have more of them
-MOST_PATHS = 5000  # more are of no use as a hint
+MOST_PATHS, LONGEST_PATHS = 5000, 256 * 1024  # more, or more characters in all, are of no use as a hint
 _ID = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _URLS = ("clone_url", "ssh_url", "html_url", "git_url", "git_http_url", "git_ssh_url", "svn_url", "url")
 _FORM = "application/x-www-form-urlencoded"
@@ -70,7 +70,7 @@ def _push(push: Json) -> GitPush:
         after=after,
         deleted=deleted,
         forced=forced,
-        paths=_paths(push, after) if tells_all else None,
+        paths=_paths_or_unknown(push, after) if tells_all else None,
         default_branch=text_or(push, "repository", "default_branch") or text_or(push, "repository", "master_branch"),
     )
 
@@ -86,6 +86,15 @@ def _commit_id(push: Json, place: str) -> str:
     if _ID.fullmatch(found) is None:
         raise BadPayload(place, "not a commit id: 40 or 64 hex digits are needed")
     return found if found.strip("0") else ""
+
+
+def _paths_or_unknown(push: Json, after: str) -> tuple[str, ...] | None:
+    """A list of files that cannot be read is one that is not told: the push counts all the same."""
+    try:
+        paths = _paths(push, after)
+    except BadPayload:
+        return None
+    return None if paths is not None and sum(map(len, paths)) > LONGEST_PATHS else paths
 
 
 def _paths(push: Json, after: str) -> tuple[str, ...] | None:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from receivers.contract import BadPayload
 
 DEEPEST = 64
+LONGEST = 4096
 _FORM_FIELDS = 16
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKETS = b"[]{}"
@@ -46,14 +47,14 @@ def form_field(body: bytes, name: str) -> bytes:
 
 
 def text(value: Json, *path: str | int) -> str:
-    """Return the text at `path`. Raises BadPayload where there is none, or something else, or text that UTF-8 cannot hold."""
-    return _text(_at(value, path), path)
+    """Return the text at `path`. Raises BadPayload where there is none, or something else, or it is too long or not clean for UTF-8."""
+    return _short(_text(_at(value, path), path), path)
 
 
 def text_or(value: Json, *path: str | int, default: str = "") -> str:
     """Return the text at `path`, or `default` where it or anything on the way is missing or null. Raises BadPayload otherwise."""
     found = _at(value, path)
-    return default if found is None else _text(found, path)
+    return default if found is None else _short(_text(found, path), path)
 
 
 def texts(value: Json, *path: str | int) -> tuple[str, ...] | None:
@@ -91,6 +92,12 @@ def _text(found: Json, path: tuple[str | int, ...]) -> str:
         raise BadPayload(_dotted(path), f"text is needed, not {_named(found)}")
     if not found.isascii() and not _is_clean(found):
         raise BadPayload(_dotted(path), "the text holds half a surrogate pair")
+    return found
+
+
+def _short(found: str, path: tuple[str | int, ...]) -> str:
+    if len(found) > LONGEST:
+        raise BadPayload(_dotted(path), f"{len(found)} characters are too many, up to {LONGEST} are read")
     return found
 
 

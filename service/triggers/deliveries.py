@@ -100,6 +100,11 @@ class Deliveries:
         self._stopping = asyncio.Event()
         requests.on_outcome = self.outcome
 
+    @property
+    def pending(self) -> int:
+        """How many rows are not done."""
+        return len(self._open)
+
     def is_open(self, row: int) -> bool:
         """Whether a row is known here and not done."""
         return row in self._open
@@ -249,6 +254,8 @@ class Deliveries:
         self._open.pop(each.row, None)
         for key in each.waiting:
             self._by_target[key].discard(each.row)
+            if not self._by_target[key]:
+                del self._by_target[key]
 
     async def _until_stored(self, write: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of a write, tried again while the state folder cannot be written."""

@@ -43,6 +43,11 @@ class Share:
         self._whole = whole
         self._bytes = 0
 
+    @property
+    def limits(self) -> Limits:
+        """What it may take."""
+        return self._whole.limits
+
     def __enter__(self) -> "Share":
         return self
 
@@ -61,14 +66,14 @@ class Share:
 
 
 def check_headers(request: web.Request) -> None:
-    """Raises TooLarge where the body is announced to be too large, BadRequest where the headers are."""
+    """Raises BadRequest where the headers together are too large."""
     if sum(len(name) + len(value) for name, value in request.raw_headers) > HEADER_BYTES:
         raise BadRequest(f"the headers are larger than {HEADER_BYTES} bytes")
 
 
 async def pieces(request: web.Request, share: Share) -> AsyncIterator[bytes]:
     """Yield the body as it arrives, held in `share`. Raises TooLarge, TooSlow, Overloaded."""
-    limits = share._whole.limits
+    limits = share.limits
     if (request.content_length or 0) > limits.body_bytes:
         raise TooLarge(f"the body has {request.content_length} bytes, {limits.body_bytes} are read at most")
     ends = asyncio.get_running_loop().time() + limits.body_timeout.total_seconds()

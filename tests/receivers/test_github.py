@@ -75,6 +75,16 @@ def test_files_are_unknown_when_the_sender_does_not_tell_all(missing: str) -> No
     assert event.paths is None
 
 
+@pytest.mark.parametrize("files", [3, ["\ud800"], [None], ["x" * 300_000], [f"f{n}" for n in range(299)] * 30])
+def test_files_that_cannot_be_read_do_not_hide_the_push(files: object) -> None:
+    push = json.loads((CASES[0].parent / "push__branch/body").read_bytes())
+    push["commits"] = [{**push["commits"][-1], "added": files, "id": push["after"]}]
+    body = json.dumps(push).encode()
+    (event,) = received(signed(body), body)
+    assert isinstance(event, GitPush)
+    assert (event.ref, event.paths) == ("refs/heads/main", None)
+
+
 def test_refuses_another_secret() -> None:
     body = BODIES[0]
     with pytest.raises(BadSignature):
@@ -124,6 +134,7 @@ def test_refuses_a_malformed_signature(value: str) -> None:
         (b'{"repository": {"clone_url": 3}}', "repository.clone_url"),
         (b'{"repository": {"clone_url": "https://h/r"}, "before": "main"}', "before"),
         (b'{"repository": {"clone_url": "https://h/\\ud800"}}', "repository.clone_url"),
+        (b'{"repository": {"clone_url": "https://h/' + b"x" * 5000 + b'"}}', "repository.clone_url"),
     ],
 )
 def test_names_the_place_that_is_bad(body: bytes, place: str) -> None:

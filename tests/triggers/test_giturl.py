@@ -1,7 +1,7 @@
 """Addresses in all their spellings, and which pushes a spec.ref follows."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.kinds.source import GitRef
@@ -55,6 +55,7 @@ def test_addresses_of_version_six() -> None:
     assert normal_url("ssh://git@[::1]:2222/acme/fleet") == normal_url("git@[::1]:acme/fleet.git") == "[::1]/acme/fleet"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_has_a_form_or_none(url: str) -> None:
     host, slash, path = normal_url(url).partition("/")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.kinds.meta import ObjectKey
@@ -20,6 +20,7 @@ changes = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(changes, max_size=12))
 def test_indexes_hold_what_the_objects_say(plays: list[tuple[str, str, str, list[str]]]) -> None:
     graph, left = Graph(), dict[ObjectKey, dict[str, Any]]()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receivers.contract import Event, Ping
@@ -89,6 +89,7 @@ def test_other_namespaces_are_allowed_by_default() -> None:
     assert choice.targets == (key("GitRepository", "x", "else"),)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["fleet", "other", "third"]), st.sampled_from(["main", "stage"])), max_size=6),
     st.lists(st.sampled_from(["https://github.com/acme/fleet", "git@github.com:acme/other.git", "https://else/x"]), min_size=1, max_size=3),
