@@ -20,11 +20,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PRELOAD = (
+    "__main__",  # what a fresh process would import anyway
     "yaml",
     "pygit2",
     "service.kustomize.build",
     "service.sources.tree",
     "service.sources.artifact",
+    "service.sources.fetchprocess",
     "service.kustomizations.building",
 )
 

@@ -10,6 +10,7 @@ import random
 from datetime import timedelta
 
 from service.cluster.client import ApiAway, ApiError
+from service.cluster.discovery import NoSuchKind
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import (
@@ -30,12 +31,14 @@ from service.kustomizations.run import Rooms, Run
 from service.kustomizations.status import Ended
 from service.reconcile.outcome import Failed, Outcome, ReconcileError, Stalled, Waiting
 from service.reconcile.queue import CHANGE, Trigger
-from service.sources.snapshot import Snapshot
+from service.sources.snapshot import Snapshot, SnapshotGone
+from service.state.errors import StateError
 
 log = logging.getLogger(__name__)
 DEPENDENCY_RETRY = timedelta(seconds=30)
 SOURCE_RETRY = timedelta(seconds=30)
 AWAY_RETRY = timedelta(seconds=2)
+STATE_RETRY = timedelta(seconds=10)
 
 
 class KustomizationReconciler:
@@ -71,8 +74,12 @@ class KustomizationReconciler:
             return Outcome(result="failed", requeue_after=AWAY_RETRY * random.uniform(0.8, 1.2), message=str(error))  # noqa: S311 - jitter
         except ReconcileError as error:
             return await self._ended_early(run, error)
-        except ApiError as error:
+        except (ApiError, NoSuchKind) as error:
             return await self._ended_early(run, Failed(RECONCILIATION_FAILED, str(error)))
+        except StateError as error:
+            return await self._ended_early(
+                run, Failed(RECONCILIATION_FAILED, f"{error}; nothing more is applied until it can be recorded", STATE_RETRY)
+            )
 
     async def _decided(self, run: Run) -> Outcome:
         rooms, found = self._rooms, run.found
@@ -174,7 +181,12 @@ class KustomizationReconciler:
         """Whether everything that the record's build read is the same in the snapshot."""
         if record.basis.tree == snapshot.tree:
             return True
-        return await self._rooms.workers.run(read_tokens, snapshot, tuple(record.reads), timeout=COMPARE_LIMIT) == dict(record.reads)
+        try:
+            now = await self._rooms.workers.run(read_tokens, snapshot, tuple(record.reads), timeout=COMPARE_LIMIT)
+        except (SnapshotGone, OSError) as error:  # also a worker that died or took too long: the build will tell
+            log.warning("reads not compared", extra={"object": str(snapshot.key), "error": str(error)})
+            return False
+        return now == dict(record.reads)
 
     def _settle(self, run: Run, snapshot: Snapshot, record: Record) -> None:
         self._rooms.catalog.settle(run.key, Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True))
@@ -193,9 +205,9 @@ class KustomizationReconciler:
         """Put the error where people look: the status, an event, the log. The outcome says when to try again."""
         spec = run.found.spec
         stalled = isinstance(error, Stalled)
-        self._rooms.catalog.settle(run.key, Settled(generation=run.found.metadata.generation, revision="", ready=False))
         if isinstance(error, Waiting) and (run.quiet or self._soon(run)):
             return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)  # no word about a moment's wait
+        self._rooms.catalog.settle(run.key, Settled(generation=run.found.metadata.generation, revision="", ready=False))
         revision = run.snapshot.revision if run.snapshot else ""
         ended = Ended(revision=revision, ready=False, reason=error.reason, message=error.message, stalled=stalled, inventory=run.tracked())
         await run.report(ended)

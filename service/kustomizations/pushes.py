@@ -15,7 +15,7 @@ from service.kustomizations.building import read_tokens
 from service.kustomizations.catalog import Catalog, Settled
 from service.kustomizations.records import ENGINE, Record, Records, path_of
 from service.reconcile.queue import HOOK, SWEEP, Queue, Trigger
-from service.sources.snapshot import Snapshot, touched
+from service.sources.snapshot import Snapshot, SnapshotGone, touched
 from service.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,11 @@ class Pushes:
                 by_tree[record.basis.tree][key] = record
         still: dict[ObjectKey, Record] = {}
         for tree, records in by_tree.items():
-            concerned = await self._concerned(snapshot, tree, records)
+            try:
+                concerned = await self._concerned(snapshot, tree, records)
+            except (SnapshotGone, OSError) as error:  # also a worker that died or took too long: all of them look for themselves
+                log.warning("revisions not compared", extra={"object": str(snapshot.key), "error": str(error)})
+                concerned = set(records)
             run |= concerned
             still |= {key: record for key, record in records.items() if key not in concerned}
         for key in run:

@@ -21,6 +21,7 @@ from service.kustomizations.status import Ended, end_patch, finished_message, in
 from service.kustomizations.writes import Writes
 from service.log import trace
 from service.sources.snapshot import Snapshot
+from service.state.errors import StateError
 from service.state.journal import EventRow, Journal
 from service.state.journal import Run as JournalRun
 
@@ -88,7 +89,13 @@ class Reports:
         if self._shadow:
             return
         if news or rows:
-            await self._close(key, rows, [EventRow(key=_event_key(found, ended, told, rows, before), json=event.to_json())] if news else [])
+            events = [EventRow(key=_event_key(found, ended, told, rows, before), json=event.to_json())] if news else []
+            try:
+                await self._close(key, rows, events)
+            except StateError as error:
+                if ended.ready:  # not ready before it is told: the row stays open and the run is repeated
+                    raise
+                log.error("event not stored", extra={"object": str(key), "error": str(error)})
         self._post_event(event)
         await self._patch(raw, end_patch(found, raw, replace(ended, took=account.took, handled=found.metadata.requested_at)))
         crash.point("status.patched")

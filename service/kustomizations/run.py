@@ -44,6 +44,7 @@ from service.kustomize.build import BuildError
 from service.reconcile.outcome import Failed, Outcome, Waiting
 from service.reconcile.queue import CHANGE, RETRY, TIMER, Queue, Trigger
 from service.sources.snapshot import Snapshot, SnapshotGone
+from service.state.errors import StateError
 from service.state.journal import Run as JournalRun
 from service.workers import Workers
 
@@ -167,8 +168,10 @@ class Run:
             raise Waiting(ARTIFACT_FAILED, f"{error}; it is fetched again", SOURCE_RETRY) from error
         except BuildError as error:
             raise Failed(BUILD_FAILED, f"kustomize build failed: {error}") from error
-        except TimeoutError as error:
-            raise Failed(BUILD_FAILED, f"kustomize build failed: {error}; raise spec.timeout or split the path") from error
+        except (TimeoutError, ChildProcessError) as error:
+            raise Failed(
+                BUILD_FAILED, f"kustomize build failed: {error}; raise spec.timeout, the memory limit, or split the path"
+            ) from error
 
     async def _apply(self, objects: Sequence[Built]) -> None:
         if not objects:
@@ -251,7 +254,7 @@ class Run:
             return
         try:
             await self._succeed(record, inventory, healthy=True)
-        except (ApiAway, ApiError) as error:
+        except (ApiAway, ApiError, StateError) as error:
             log.warning("status not written, tried again", extra={"object": str(self.key), "error": str(error)})
             queue.add(self.key, priority=RETRY, after=timedelta(seconds=5))
             return
