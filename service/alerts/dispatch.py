@@ -1,0 +1,224 @@
+"""The room of the alerts: stored events become messages, each Provider's messages go down their lane.
+
+In: events in the outbox, stored by reconcilers or by `intake`. Out: messages at the Providers. Woken by what happens and by due times,
+never by polling. Until the Alerts and Providers are known, events wait; in shadow mode they are matched and reported, nothing is sent.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from service import crash
+from service.alerts.catalog import Catalog, Objects, Raw
+from service.alerts.lane import Lane, ReadSecret, Way
+from service.alerts.matching import Complaint, Matcher, ReadLabels
+from service.alerts.sending import open_session
+from service.cluster.client import ApiAway
+from service.cluster.events import News
+from service.kinds.event import Event
+from service.kinds.meta import INVALID_CONFIG, NOTIFICATION_FAILED, NOTIFICATION_GROUP, ObjectKey
+from service.kinds.schema import Invalid
+from service.log import trace
+from service.metrics import Metrics
+from service.state.errors import StateError
+from service.state.outbox import EventRow, Outbox, OutMessage, StoredEvent
+from service.workers import Workers
+
+log = logging.getLogger(__name__)
+
+DOUBLE_WINDOW = timedelta(minutes=5)
+RETRY = timedelta(seconds=5)
+DRAIN = timedelta(seconds=5)
+BATCH = 100
+CONTROLLER = "notification-controller"
+_KEYS = ("originRevision", "revision", "token")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What the room is given. `alerts` and `providers` are kept up to date by somebody who calls `wake` after each change and when
+    `is_ready` has become true; `read_labels(object, api_version)`; `post_event` shows a Warning on an Alert or Provider."""
+
+    outbox: Outbox
+    alerts: Objects
+    providers: Objects
+    is_ready: Callable[[], bool]
+    read_secret: ReadSecret
+    read_labels: ReadLabels
+    post_event: Callable[[News], None]
+    workers: Workers
+    metrics: Metrics
+
+
+class Dispatcher:
+    """One for the service. `run` returns after `stop`, when what is due was tried or DRAIN is over; what is left is stored."""
+
+    def __init__(self, needs: Needs, *, shadow: bool = False, no_cross_namespace: bool = False) -> None:
+        self._needs, self._shadow = needs, shadow
+        self._catalog = Catalog(needs.alerts, needs.providers, self._unusable)
+        self._matcher = Matcher(needs.read_labels, needs.workers, no_cross_namespace=no_cross_namespace)
+        self._lanes: dict[ObjectKey, Lane] = {}
+        self._woken, self._stopping = asyncio.Event(), False
+        needs.outbox.listen(self.wake)
+
+    def wake(self) -> None:
+        """There are new events, or Alerts and Providers have changed."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End soon, with what is due sent where that goes at once."""
+        self._stopping = True
+        self._woken.set()
+
+    async def intake(self, event: Event) -> bool:
+        """Store an event of another controller; False if an equal one came within the last five minutes. Raises StateError."""
+        return await self._needs.outbox.add(EventRow(key=_intake_key(event), json=event.to_json(), window=DOUBLE_WINDOW))
+
+    async def run(self) -> None:
+        """Match and send until stopped."""
+        async with open_session() as session:
+            needs = self._needs
+            way = Way(
+                outbox=needs.outbox,
+                catalog=self._catalog,
+                session=session,
+                read_secret=needs.read_secret,
+                warn=self._not_sent,
+                metrics=needs.metrics,
+            )
+            try:
+                async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
+                    await self._match_until_stopped(way, tasks)
+                    limit.reschedule(asyncio.get_running_loop().time() + DRAIN.total_seconds())
+                    for lane in self._lanes.values():
+                        lane.stop()
+            except TimeoutError:
+                log.info("messages are left for the next start", extra={"count": (await needs.outbox.counts())["queued"]})
+
+    async def _match_until_stopped(self, way: Way, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            stopping = self._stopping
+            wait: timedelta | None = None
+            self._woken.clear()
+            if self._needs.is_ready():
+                wait = await self._round(way, tasks)
+            if stopping:
+                return
+            try:
+                async with asyncio.timeout(wait.total_seconds() if wait else None):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+
+    async def _round(self, way: Way, tasks: asyncio.TaskGroup) -> timedelta | None:
+        """Match what is stored, see to it that each Provider with messages has a lane; return when to come back without being woken."""
+        try:
+            all_matched = await self._match_all()
+            if not self._shadow:
+                for provider in await self._needs.outbox.lanes():
+                    self._start_lane(provider, way, tasks)
+            counts = await self._needs.outbox.counts()
+            self._needs.metrics.outbox_pending.set(counts["queued"])
+        except StateError as error:
+            log.error("the outbox cannot be used", extra={"error": str(error)})
+            return RETRY
+        return None if all_matched else RETRY
+
+    def _start_lane(self, provider: ObjectKey, way: Way, tasks: asyncio.TaskGroup) -> None:
+        running = self._lanes.get(provider)
+        if running is not None:
+            running.wake()
+            return
+        lane = self._lanes[provider] = Lane(provider, way)
+        task = tasks.create_task(lane.run(), name=f"alerts to {provider}")
+        task.add_done_callback(lambda _task: self._lane_ended(provider))
+
+    def _lane_ended(self, provider: ObjectKey) -> None:
+        """A message may have come since it looked for the last time: look again."""
+        self._lanes.pop(provider, None)
+        self.wake()
+
+    async def _match_all(self) -> bool:
+        """Match every stored event; False if some have to wait because the API server does not answer."""
+        after = 0
+        waiting = False
+        while events := await self._needs.outbox.unmatched(BATCH, after=after):
+            for stored in events:
+                waiting |= not await self._match(stored)
+            after = events[-1].id
+        return not waiting
+
+    async def _match(self, stored: StoredEvent) -> bool:
+        try:
+            event = Event.from_json(json.loads(stored.json))
+        except (ValueError, Invalid) as error:
+            log.error("a stored event cannot be read and is left out", extra={"event": stored.id, "error": str(error)})
+            await self._needs.outbox.match(stored.id, ())
+            return True
+        trace.set(event.trace)
+        try:
+            matched = await self._matcher.match(event, self._catalog.alerts())
+        except (ApiAway, ChildProcessError) as error:
+            log.warning("event not matched yet", extra={"object": str(event.involved), "error": str(error)})
+            return False
+        for complaint in matched.complaints:
+            self._complain(complaint)
+        await self._needs.outbox.match(stored.id, () if self._shadow else matched.messages)
+        crash.point("outbox.matched")
+        self._log_match(event, matched.messages)
+        return True
+
+    def _log_match(self, event: Event, messages: tuple[OutMessage, ...]) -> None:
+        for each in messages:
+            fields = {"object": str(event.involved), "reason": event.reason, "alert": str(each.alert), "provider": str(each.provider)}
+            log.info("shadow: would send" if self._shadow else "alert matched", extra=fields)
+
+    def _complain(self, complaint: Complaint) -> None:
+        log.warning("an alert needs a look", extra={"alert": str(complaint.alert), "reason": complaint.reason, "error": complaint.message})
+        self._warn(self._catalog.raw_alert(complaint.alert), complaint.reason, complaint.message)
+
+    def _not_sent(self, alert: ObjectKey, text: str) -> None:
+        self._warn(self._catalog.raw_alert(alert), NOTIFICATION_FAILED, text)
+
+    def _unusable(self, raw: Raw, text: str) -> None:
+        metadata = _metadata(raw)
+        fields = {"object": f"{raw.get('kind')}/{metadata.get('namespace')}/{metadata.get('name')}", "error": text}
+        log.warning("an object cannot be carried out", extra=fields)
+        self._warn(raw, INVALID_CONFIG, text)
+
+    def _warn(self, raw: Raw, reason: str, text: str) -> None:
+        """A Kubernetes Warning on an object; nothing where it is gone, and nothing in shadow mode."""
+        metadata = _metadata(raw)
+        if self._shadow or not metadata.get("name"):
+            return
+        news = News(
+            api_version=str(raw.get("apiVersion", f"{NOTIFICATION_GROUP}/v1beta3")),
+            kind=str(raw.get("kind", "Alert")),
+            namespace=str(metadata.get("namespace", "")),
+            name=str(metadata["name"]),
+            uid=str(metadata.get("uid", "")),
+            resource_version=str(metadata.get("resourceVersion", "")),
+            type="Warning",
+            reason=reason,
+            message=text,
+            component=CONTROLLER,
+        )
+        self._needs.post_event(news)
+
+
+def _metadata(raw: Raw) -> Mapping[str, Any]:
+    found = raw.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def _intake_key(event: Event) -> str:
+    """Flux's key of an event: name, namespace, kind, message and, if there, originRevision, revision, token."""
+    involved = event.involved
+    parts = [involved.name, involved.namespace, involved.kind, event.message]
+    parts += [f"{name}={event.metadata[key]}" for name in _KEYS if (key := f"{involved.group}/{name}") in event.metadata]
+    return "intake/" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()

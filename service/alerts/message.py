@@ -1,0 +1,38 @@
+"""A stored message: an event with the Alert's metadata, as JSON in the outbox and as the providers' Event.
+
+In and out: our own JSON, written and read by this module only.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from providers import contract
+from service.kinds.event import MESSAGE_LIMIT, Event
+from service.kinds.notification import Alert
+
+
+def payload_of(event: Event, metadata: Mapping[str, str], alert: Alert) -> str:
+    """The JSON to store."""
+    return json.dumps(
+        {
+            "kind": event.involved.kind,
+            "namespace": event.involved.namespace,
+            "name": event.involved.name,
+            "severity": event.severity,
+            "reason": event.reason,
+            "message": event.message[:MESSAGE_LIMIT],
+            "timestamp": event.timestamp.isoformat(),
+            "metadata": dict(metadata),
+            "alert": f"{alert.metadata.namespace}/{alert.metadata.name}",
+            "controller": event.reporting_controller,
+            "trace": event.trace,
+        }
+    )
+
+
+def event_of(payload: str) -> tuple[contract.Event, str]:
+    """The event for the provider, and the trace id of the delivery that led to it. Raises ValueError, KeyError, TypeError on other JSON."""
+    body = json.loads(payload)
+    trace = body.pop("trace")
+    return contract.Event(**body | {"timestamp": datetime.fromisoformat(body["timestamp"])}), trace

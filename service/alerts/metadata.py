@@ -1,0 +1,44 @@
+"""What an event's metadata is for one Alert: merged from four sources, without the groups in front of the names.
+
+In: an event as its controller made it, and an Alert. Out: plain names, as Flux's providers get them.
+https://github.com/fluxcd/notification-controller/blob/v1.9.3/internal/server/event_handlers.go (combineEventMetadata)
+"""
+
+from collections.abc import Mapping
+
+from service.kinds.event import Event
+from service.kinds.meta import EVENT_PREFIX
+from service.kinds.notification import AlertSpec
+
+COMMIT_STATUS, UPDATE = "commit_status", "update"
+_DROPPED = frozenset(("checksum", "digest", "token"))
+
+
+def merged(event: Event, spec: AlertSpec) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the metadata, and the names that more than one source gives.
+
+    Low to high: annotations of the object (`event.toolkit.fluxcd.io/*`), `eventMetadata`, `summary`, what the controller says
+    (`<group of the object>/*`). Names of other groups, and the controller's checksum, digest and token, are left out.
+    """
+    found: dict[str, str] = {}
+    doubles: list[str] = []
+    own = _without_prefix(event.metadata, f"{event.involved.group}/") if event.involved.group else {}
+    sources: tuple[Mapping[str, str], ...] = (
+        _without_prefix(event.metadata, EVENT_PREFIX),
+        spec.event_metadata,
+        {"summary": spec.summary} if spec.summary else {},
+        {name: value for name, value in own.items() if name not in _DROPPED},
+    )
+    for source in sources:
+        doubles += [name for name, value in source.items() if found.get(name, value) != value]
+        found |= source
+    return found, tuple(sorted(set(doubles)))
+
+
+def only_for_commit_status(event: Event) -> bool:
+    """Whether the controller raised this only to refresh a commit's status: chat providers leave such events out."""
+    return bool(event.involved.group) and event.metadata.get(f"{event.involved.group}/{COMMIT_STATUS}") == UPDATE
+
+
+def _without_prefix(metadata: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {name.removeprefix(prefix): value for name, value in metadata.items() if name.startswith(prefix) and name != prefix}
