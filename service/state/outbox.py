@@ -98,9 +98,10 @@ class Outbox:
             self._store.on_events()
         return added
 
-    async def unmatched(self, limit: int = 100) -> list[StoredEvent]:
-        """The oldest events that were not matched."""
-        rows = await self._store.read(lambda connection: connection.execute(self._sql["unmatched"], {"limit": limit}).fetchall())
+    async def unmatched(self, limit: int = 100, *, after: int = 0) -> list[StoredEvent]:
+        """The oldest events that were not matched, of those with an id above `after`."""
+        values = {"limit": limit, "after": after}
+        rows = await self._store.read(lambda connection: connection.execute(self._sql["unmatched"], values).fetchall())
         return [StoredEvent(id=row[0], key=row[1], json=row[2], stored_at=moments.from_stored(row[3])) for row in rows]
 
     async def match(self, event_id: int, deliveries: Sequence[OutMessage]) -> None:

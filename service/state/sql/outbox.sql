@@ -7,7 +7,7 @@ UPDATE events SET key = key || ' until ' || id WHERE key = :key AND stored_at < 
 INSERT INTO events (stored_at, key, json) VALUES (:stored_at, :key, :json) ON CONFLICT (key) DO NOTHING;
 
 -- name: unmatched
-SELECT id, key, json, stored_at FROM events WHERE matched_at IS NULL ORDER BY id LIMIT :limit;
+SELECT id, key, json, stored_at FROM events WHERE matched_at IS NULL AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: match
 UPDATE events SET matched_at = :now WHERE id = :event AND matched_at IS NULL;
