@@ -1,8 +1,8 @@
 """Every room of the service, constructed and wired for one cluster: news goes up by the callbacks set here, and nowhere else."""
 
 import socket
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 
 from service.alerts import dispatch as alerts
 from service.cluster.apply import Applier

@@ -26,6 +26,7 @@ from service.web.port import Port
 from service.workers import Workers
 
 log = logging.getLogger(__name__)
+TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 async def serve(settings: Settings) -> int:
@@ -167,11 +168,16 @@ async def _cluster(settings: Settings) -> AsyncIterator[Cluster]:
             await server.stop()
 
 
+def in_pod() -> bool:
+    """Whether this is a Pod with a service account."""
+    return TOKEN_FILE.exists()
+
+
 async def _connection(settings: Settings, server: ApiServer | None) -> Cluster:
     try:
         if server is not None:
             return await Cluster.from_kubeconfig(server.kubeconfig)
-        if settings.kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+        if settings.kubeconfig is None and in_pod():
             return await Cluster.in_cluster()
         return await Cluster.from_kubeconfig(settings.kubeconfig)
     except BadKubeconfig as error:

@@ -58,7 +58,7 @@ class Watches:
     def connect(
         self, kind: Kind, *, seen: Iterable[Seen] = (), changed: Iterable[Callable[[Change], None]] = (), queue: Queue | None
     ) -> None:
-        """Tell `seen` and `changed` of every change of a kind; put what asks for a run into `queue` (None: this process does not run it)."""
+        """Tell `seen` and `changed` of every change of a kind; put what asks for a run into `queue` (None: not run here)."""
         seen, changed = tuple(seen), tuple(changed)
 
         def on_change(change: Change) -> None:

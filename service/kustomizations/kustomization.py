@@ -127,7 +127,7 @@ class KustomizationReconciler:
             names = ", ".join(run.refused)
             raise Stalled(
                 VALIDATION_FAILED,
-                f"{names}: not carried out by this version of sluice; nothing was applied or pruned. Remove it, or leave this object to Flux",
+                f"{names}: not carried out by this version of sluice; nothing was applied. Remove it, or leave this object to Flux",
             )
         namespace = run.found.spec.source_ref.namespace
         if self._rooms.no_cross_namespace and namespace not in (None, run.key.namespace):

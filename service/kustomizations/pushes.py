@@ -1,6 +1,7 @@
 """A new revision of a source: which of its consumers run, which merely move.
 
-Work in proportion to the change: the two trees are compared top down, the paths that differ are looked up in the index of reads, and only those reads are compared. Consumers that the change does not concern cost a set lookup now and one status write later, in the sweep.
+Work in proportion to the change: the two trees are compared top down, the paths that differ are looked up in the index of reads, and only
+those reads are compared. Consumers that the change does not concern cost a set lookup now and one status write later, in the sweep.
 """
 
 import asyncio

@@ -169,9 +169,7 @@ class Run:
         except BuildError as error:
             raise Failed(BUILD_FAILED, f"kustomize build failed: {error}") from error
         except (TimeoutError, ChildProcessError) as error:
-            raise Failed(
-                BUILD_FAILED, f"kustomize build failed: {error}; raise spec.timeout, the memory limit, or split the path"
-            ) from error
+            raise Failed(BUILD_FAILED, f"kustomize build failed: {error}; raise spec.timeout or the memory, or split the path") from error
 
     async def _apply(self, objects: Sequence[Built]) -> None:
         if not objects:
