@@ -10,13 +10,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import timedelta
+from functools import partial
+from multiprocessing import forkserver
 from types import FrameType
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 PRELOAD = (
@@ -58,6 +59,11 @@ def _limited(seconds: float, function: Callable[..., T], args: tuple[object, ...
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def _ensure_fork_server() -> None:
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
+    forkserver.ensure_running()
+
+
 class Workers:
     """A bounded pool of lazily spawned processes. Functions and arguments must pickle; keep both small."""
 
@@ -73,15 +79,24 @@ class Workers:
         """
         pool = self._pool or self._new_pool()
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, _limited, timeout.total_seconds(), function, args)
+            return await asyncio.wrap_future(await self._submitted(pool, partial(_limited, timeout.total_seconds(), function, args)))
         except BrokenProcessPool as error:
             if self._pool is pool:
                 self._pool = None
             raise ChildProcessError("a worker process died, probably out of memory; the work will be tried again") from error
 
+    async def start(self) -> None:
+        """Start the fork server, which loads the modules, so that the first work does not wait for it. Workers come when they are needed."""
+        await asyncio.to_thread(_ensure_fork_server)
+
+    async def _submitted(self, pool: ProcessPoolExecutor, work: Callable[[], T]) -> Future[T]:
+        """Hand work over; from a thread while that may start a process, which would hold the loop."""
+        if len(pool._processes or {}) < self._processes:
+            return await asyncio.to_thread(pool.submit, work)
+        return pool.submit(work)
+
     def _new_pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(PRELOAD))
         self._pool = ProcessPoolExecutor(self._processes, mp_context=context, initializer=_start)
         return self._pool
 

@@ -80,6 +80,14 @@ class House:
         self._build_kustomizations()
         self._build_triggers()
         self._build_alerts()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Gauges that are read off where the state is."""
+        metrics = self.ground.metrics
+        metrics.inbox_pending.set_function(lambda: self.deliveries.pending)
+        for kind, worker in (("GitRepository", self.sources), ("Kustomization", self.kustomizations), ("Receiver", self.receivers)):
+            metrics.queue_length.labels(kind).set_function(partial(len, worker.queue))
 
     def _worker(self, lease: str, queue: Queue, *reconcilers: Reconciler) -> Worker:
         settings, metrics = self.ground.settings, self.ground.metrics
@@ -154,7 +162,8 @@ class House:
     def _build_triggers(self) -> None:
         ground, settings = self.ground, self.ground.settings
         receivers = self.watches.by_kind["Receiver"].objects
-        self.graph = Graph(covers=("GitRepository", "Kustomization"))
+        covers = () if settings.watch_label_selector else ("GitRepository", "Kustomization")  # of a shard the caches do not know all
+        self.graph = Graph(covers=covers)
         self.index = ReceiverIndex(ground.cluster, receivers)
         self.requests = Requests(ground.cluster, self.discovery, gate=self.gates[NOTIFICATION], shadow=settings.shadow)
         self.deliveries = Deliveries(

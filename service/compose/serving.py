@@ -39,6 +39,7 @@ async def serve(settings: Settings) -> int:
         raise CannotStart(str(error)) from error
     workers = Workers(settings.processes)
     try:
+        await workers.start()
         async with _cluster(settings) as cluster:
             house = House(Ground(settings=settings, store=store, cluster=cluster, workers=workers, metrics=Metrics()))
             return await _serve(house, stop)

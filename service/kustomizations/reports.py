@@ -28,6 +28,7 @@ from service.state.journal import Run as JournalRun
 log = logging.getLogger(__name__)
 CONTROLLER = "kustomize-controller"
 REVISION, COMMIT_STATUS = f"{KUSTOMIZE_GROUP}/revision", f"{KUSTOMIZE_GROUP}/commit_status"
+COMMIT_URL = f"{KUSTOMIZE_GROUP}/commit_url"
 COMMIT_SUBJECT, COMMIT_AUTHOR, TOOK = f"{KUSTOMIZE_GROUP}/commit_subject", f"{KUSTOMIZE_GROUP}/commit_author", f"{KUSTOMIZE_GROUP}/took"
 
 Raw = Mapping[str, Any]
@@ -190,7 +191,7 @@ def _event(found: Kustomization, raw: Raw, ended: Ended, account: Account) -> Ev
     metadata |= {REVISION: ended.revision} if ended.revision else {}
     metadata |= {COMMIT_STATUS: "update"} if ended.ready and not account.changes and not recovery else {}
     if snapshot is not None and snapshot.revision == ended.revision:
-        metadata |= {COMMIT_SUBJECT: snapshot.subject, COMMIT_AUTHOR: snapshot.author}
+        metadata |= {COMMIT_SUBJECT: snapshot.subject, COMMIT_AUTHOR: snapshot.author, COMMIT_URL: snapshot.commit_url}
     metadata[TOOK] = f"{account.took.total_seconds() * 1000:.0f}ms"
     return Event(
         involved=key_of(raw),

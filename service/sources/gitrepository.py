@@ -198,6 +198,7 @@ class GitRepositoryReconciler:
             ignore_files=files,
             subject=fetched.subject,
             author=fetched.author,
+            url=found.spec.url,
         )
 
     async def _restore(self, found: GitRepository, triggers: tuple[Trigger, ...]) -> None:
@@ -222,6 +223,7 @@ class GitRepositoryReconciler:
             ignore_files=files,
             subject=subject,
             author=author,
+            url=found.spec.url,
         )
         self._publish(snapshot, triggers)
 

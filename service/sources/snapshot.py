@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pygit2
 from pygit2.enums import FileMode
@@ -36,6 +37,15 @@ class Snapshot:
     ignore_files: IgnoreFiles
     subject: str = ""
     author: str = ""
+    url: str = ""
+
+    @property
+    def commit_url(self) -> str:
+        """Where a person can look at the commit, by the form that GitHub, GitLab and Gitea share; "" where the URL cannot be shown."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+            return ""
+        return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('.git')}/commit/{self.commit}"
 
     @property
     def ignore_digest(self) -> str:
