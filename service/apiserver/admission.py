@@ -102,7 +102,8 @@ def check_metadata(kind: str, meta: Mapping[str, Any], *, builtin: bool) -> list
                     "metadata.name",
                     name,
                     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
-                    "and must start and end with an alphanumeric character (e.g. 'my-name', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+                    "and must start and end with an alphanumeric character (e.g. 'my-name', "
+                    "regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
                 )
             )
     elif len(name) > 253 or not _DNS_NAME.match(name):
@@ -268,27 +269,26 @@ def _complete_workload(kind: str, obj: Object, spec: Object) -> None:
         spec.setdefault("replicas", 1)
     if kind in ("Deployment", "StatefulSet", "DaemonSet"):
         spec.setdefault("revisionHistoryLimit", 10)
-    if kind == "Deployment":
-        spec.setdefault("progressDeadlineSeconds", 600)
-        strategy = spec.setdefault("strategy", {})
-        if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-            rolling = strategy.setdefault("rollingUpdate", {})
-            rolling.setdefault("maxSurge", "25%")
-            rolling.setdefault("maxUnavailable", "25%")
-    elif kind == "StatefulSet":
-        spec.setdefault("podManagementPolicy", "OrderedReady")
-        spec.setdefault("persistentVolumeClaimRetentionPolicy", {"whenDeleted": "Retain", "whenScaled": "Retain"})
-        update = spec.setdefault("updateStrategy", {})
-        if update.setdefault("type", "RollingUpdate") == "RollingUpdate":
-            update.setdefault("rollingUpdate", {}).setdefault("partition", 0)
-    elif kind == "DaemonSet":
-        update = spec.setdefault("updateStrategy", {})
-        if update.setdefault("type", "RollingUpdate") == "RollingUpdate":
-            rolling = update.setdefault("rollingUpdate", {})
-            rolling.setdefault("maxSurge", 0)
-            rolling.setdefault("maxUnavailable", 1)
-    elif kind == "Job":
-        _complete_job(obj, spec)
+    match kind:
+        case "Deployment":
+            spec.setdefault("progressDeadlineSeconds", 600)
+            _complete_rollout(spec, "strategy", {"maxSurge": "25%", "maxUnavailable": "25%"})
+        case "StatefulSet":
+            spec.setdefault("podManagementPolicy", "OrderedReady")
+            spec.setdefault("persistentVolumeClaimRetentionPolicy", {"whenDeleted": "Retain", "whenScaled": "Retain"})
+            _complete_rollout(spec, "updateStrategy", {"partition": 0})
+        case "DaemonSet":
+            _complete_rollout(spec, "updateStrategy", {"maxSurge": 0, "maxUnavailable": 1})
+        case "Job":
+            _complete_job(obj, spec)
+
+
+def _complete_rollout(spec: Object, field: str, numbers: Object) -> None:
+    strategy = spec.setdefault(field, {})
+    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        for key, value in numbers.items():
+            rolling.setdefault(key, value)
 
 
 def _complete_job(obj: Object, spec: Object) -> None:
@@ -400,7 +400,8 @@ def _check_immutable(kind: str, obj: Object, old: Object) -> list[Cause]:
         if not obj.get("immutable"):
             message = "Forbidden: field is immutable when `immutable` is set"
             causes.append(Cause(reason="FieldValueForbidden", field="immutable", message=message))
-    if kind == "Service" and _at(old, "spec.clusterIP") and _at(old, "spec.type") == _at(obj, "spec.type") == "ClusterIP":
-        if _at(obj, "spec.clusterIP") != _at(old, "spec.clusterIP"):
-            causes.append(_wrong("spec.clusterIPs[0]", _at(obj, "spec.clusterIP"), "may not change once set"))
+    address = _at(old, "spec.clusterIP")
+    kept = address and _at(old, "spec.type") == "ClusterIP" == _at(obj, "spec.type")
+    if kind == "Service" and kept and _at(obj, "spec.clusterIP") != address:
+        causes.append(_wrong("spec.clusterIPs[0]", _at(obj, "spec.clusterIP"), "may not change once set"))
     return causes

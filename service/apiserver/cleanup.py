@@ -27,12 +27,12 @@ class Cleanup:
         self._news = asyncio.Event()
         for resource in self._objects.store.resources():
             for row in self._objects.store.select(resource):
-                if b'"deletionTimestamp"' in row.body:
+                if row.deleting:
                     self._todo.append(row)
 
     def see(self, event: Event) -> None:
         """Take note of an event that may need work."""
-        if event.type == "DELETED" or b'"deletionTimestamp"' in event.new.body:
+        if event.type == "DELETED" or event.new.deleting:
             self._todo.append(event.new)
             self._news.set()
 
@@ -76,14 +76,14 @@ class Cleanup:
             if not any(self._exists(uid) for uid in dependent.owners if uid != row.uid):
                 await self._delete(dependent)
         namespace = self._store.get(NAMESPACES_KEY, "", row.namespace) if row.namespace else None
-        if namespace is not None and b'"deletionTimestamp"' in namespace.body:
+        if namespace is not None and namespace.deleting and not self._store.holds(row.namespace):
             await self._follow(namespace)
         for crd in list(self._store.select(CRD_KEY)):
-            if b'"deletionTimestamp"' in crd.body and _serves(crd.load(), row.resource):
+            if crd.deleting and _serves(crd.load(), row.resource):
                 await self._follow(crd)
         for owner in row.owners:
             waiting = self._store.by_uid(owner)
-            if waiting is not None and b'"deletionTimestamp"' in waiting.body:
+            if waiting is not None and waiting.deleting:
                 await self._follow(waiting)
 
     def _exists(self, uid: str) -> bool:
@@ -92,7 +92,7 @@ class Cleanup:
     async def _foreground(self, row: Stored) -> None:
         dependents = self._store.dependents(row.uid)
         for dependent in dependents:
-            if b'"deletionTimestamp"' not in dependent.body:
+            if not dependent.deleting:
                 await self._delete(dependent, "Foreground")
         blocking = [one for one in self._store.dependents(row.uid) if _blocks(one.load(), row.uid)]
         if not blocking:
@@ -100,16 +100,16 @@ class Cleanup:
 
     async def _empty_namespace(self, namespace: Stored) -> None:
         for row in self._store.within(namespace.name):
-            if b'"deletionTimestamp"' not in row.body:
+            if not row.deleting:
                 await self._delete(row)
-        if not self._store.within(namespace.name):
+        if not self._store.holds(namespace.name):
             await self._change(namespace, lambda obj: obj["spec"].pop("finalizers", None))
 
     async def _empty_crd(self, crd: Stored) -> None:
         spec = crd.load()["spec"]
         key = f"{spec['group']}/{spec['names']['plural']}"
         for row in list(self._store.select(key)):
-            if b'"deletionTimestamp"' not in row.body:
+            if not row.deleting:
                 await self._delete(row)
         if not self._store.count(key):
             await self._change(crd, lambda obj: _release(obj, "customresourcecleanup.apiextensions.k8s.io"))

@@ -69,8 +69,8 @@ def _check_versions(versions: list[Object]) -> list[Cause]:
     return causes
 
 
-def serve(crd: Object, registry: Registry, now: str) -> tuple[Resource, ...]:
-    """Set a CRD's status (names accepted, Established) and return the resources of its served versions; () when names clash."""
+def fill_status(crd: Object, registry: Registry, now: str) -> None:
+    """Set a CRD's status: whether its names are accepted, Established, its stored versions."""
     spec, names = crd["spec"], crd["spec"]["names"]
     status = crd.setdefault("status", {})
     wanted = frozenset((names["plural"], names["singular"], *names.get("shortNames", ())))
@@ -96,9 +96,9 @@ def serve(crd: Object, registry: Registry, now: str) -> tuple[Resource, ...]:
     status["conditions"] = list(conditions.values())
     if accepted:
         status["acceptedNames"] = copy.deepcopy(names)
+    status.setdefault("acceptedNames", {"plural": "", "kind": ""})
     storage = next(version["name"] for version in spec["versions"] if version["storage"])
     status["storedVersions"] = list(dict.fromkeys([*status.get("storedVersions", []), storage]))
-    return compiled(crd, registry.builtin) if accepted else ()
 
 
 def _condition(conditions: dict[str, Object], now: str, kind: str, true: bool, reason: str, message: str) -> None:

@@ -16,15 +16,15 @@ import yaml
 from aiohttp import web
 
 from service.apiserver import discovery, lists, requests, reviews, scale
-from service.apiserver.objects import Objects, Options, Target
+from service.apiserver.objects import Objects, Options, Target, body_in
 from service.apiserver.refusal import Refused, bad_request, no_such_path, not_served, unsupported_media
 from service.apiserver.requests import ListAsked, Place
-from service.apiserver.resources import Resource
+from service.apiserver.resources import Registry, Resource
 from service.apiserver.watches import Watcher, Watches
 
 Object = dict[str, Any]
 BODY_BYTES = 3 * 1024 * 1024
-WATCH_FOR = (timedelta(minutes=30), timedelta(minutes=60))
+WATCH_FOR = timedelta(minutes=30)
 JSON = "application/json"
 _log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class Front:
         except Refused as refused:
             response = _json(refused.body(), status=refused.code)
         except web.HTTPRequestEntityTooLarge:
-            refused = Refused(413, "RequestEntityTooLarge", f"Request entity is too large: limit is {BODY_BYTES}")
-            response = _json(refused.body(), status=413)
+            large = Refused(413, "RequestEntityTooLarge", f"Request entity is too large: limit is {BODY_BYTES}")
+            response = _json(large.body(), status=413)
         verb = "WATCH" if request.query.get("watch") in ("true", "1") else request.method
         self._counts[(verb, found.group if found else "", found.plural if found else "", response.status)] += 1
         return response
@@ -80,8 +80,10 @@ class Front:
         return _json(body)
 
     def _document(self, path: str) -> Object | None:
-        registry, parts = self._objects.registry, path.strip("/").split("/")
-        match parts:
+        registry = self._objects.registry
+        match path.strip("/").split("/"):
+            case ["openapi", "v3", *rest]:
+                return _openapi(registry, rest)
             case [""]:
                 return {"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]}
             case ["version"]:
@@ -96,12 +98,6 @@ class Front:
                 return discovery.group(registry, group)
             case ["apis", group, version]:
                 return discovery.resources(registry, group, version)
-            case ["openapi", "v3"]:
-                return discovery.openapi_index(registry)
-            case ["openapi", "v3", "api", version]:
-                return discovery.openapi_v3(registry, "", version)
-            case ["openapi", "v3", "apis", group, version]:
-                return discovery.openapi_v3(registry, group, version)
         return None
 
     def _metrics(self) -> str:
@@ -237,7 +233,7 @@ class Front:
         render = (
             None
             if form == "object" and resource.api_version == resource.stored_api_version
-            else lambda body: lists.one(lists.body_in(body, resource), resource, form, include)
+            else lambda body: lists.one(body_in(body, resource), resource, form, include)
         )
         start, first = _start(asked.version), b""
         if start == 0:
@@ -248,19 +244,31 @@ class Front:
         await response.prepare(request)
         if first:
             await response.write(first)
-        limit = (
-            timedelta(seconds=asked.timeout_seconds)
-            if asked.timeout_seconds
-            else random.uniform(*(t.total_seconds() for t in WATCH_FOR)) * timedelta(seconds=1)
-        )  # noqa: S311, E501 - spreads clients
         watcher = Watcher(namespace, matches, start)
         try:
-            async for chunk in self._watches.follow(resource, watcher, limit=limit, bookmarks=asked.bookmarks, render=render):
+            async for chunk in self._watches.follow(resource, watcher, limit=_time_limit(asked), bookmarks=asked.bookmarks, render=render):
                 await response.write(chunk)
         except (ConnectionResetError, asyncio.CancelledError):
             _log.debug("a watch was closed by its client")
             raise
         return response
+
+
+def _openapi(registry: Registry, rest: list[str]) -> Object | None:
+    match rest:
+        case []:
+            return discovery.openapi_index(registry)
+        case ["api", version]:
+            return discovery.openapi_v3(registry, "", version)
+        case ["apis", group, version]:
+            return discovery.openapi_v3(registry, group, version)
+    return None
+
+
+def _time_limit(asked: ListAsked) -> timedelta:
+    if asked.timeout_seconds:
+        return timedelta(seconds=asked.timeout_seconds)
+    return WATCH_FOR + random.random() * WATCH_FOR  # noqa: S311 - spreads clients, keeps no secret
 
 
 def _start(version: str) -> int:

@@ -89,7 +89,8 @@ class Objects:
         _expect_kind(resource, obj)
         meta = obj["metadata"] = dict(obj.get("metadata") or {})
         if not meta.get("name") and meta.get("generateName"):
-            meta["name"] = meta["generateName"][:58] + "".join(random.choices("bcdfghjklmnpqrstvwxz2456789", k=5))  # noqa: S311 - a name, no secret
+            tail = "".join(random.choices("bcdfghjklmnpqrstvwxz2456789", k=5))  # noqa: S311 - a name, no secret
+            meta["name"] = meta["generateName"][:58] + tail
         target = self._place(target, meta)
         if meta.pop("resourceVersion", None):
             raise bad_request("resourceVersion should not be set on objects to be created")
@@ -189,9 +190,7 @@ class Objects:
         if resource.key == CRD_KEY and not causes:
             causes = definitions.check(new, old)
             if not causes:
-                served = definitions.serve(new, self.registry, now_text())
-                if not served:
-                    new["status"].setdefault("acceptedNames", {"plural": "", "kind": ""})
+                definitions.fill_status(new, self.registry, now_text())
         return causes
 
     def _write(self, resource: Resource, options: Options) -> ownership.Write:
@@ -252,7 +251,8 @@ class Objects:
                     reason="FieldValueForbidden",
                     field="metadata.finalizers",
                     message=(
-                        f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{', '.join(json.dumps(one) for one in sorted(added))}}}"
+                        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
+                        f"[]string{{{', '.join(json.dumps(one) for one in sorted(added))}}}"
                     ),
                 )
                 raise invalid(resource.kind, resource.group, meta["name"], [cause])

@@ -34,7 +34,7 @@ def json_patch(value: Any, operations: Any) -> Any:
     for one in operations:
         try:
             out = _operate(out, one)
-        except (KeyError, IndexError, ValueError, TypeError) as error:
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise Refused(422, "Invalid", f"the server rejected our request due to an error in our request: {_told(one, error)}") from error
     return out
 
@@ -64,10 +64,10 @@ def _operate(root: Any, one: Mapping[str, Any]) -> Any:
     raise ValueError(f"unknown operation {op!r}")
 
 
-def _pointer(path: str) -> list[str]:
+def _pointer(path: Any) -> list[str]:
     if path == "":
         return []
-    if not path.startswith("/"):
+    if not isinstance(path, str) or not path.startswith("/"):
         raise ValueError("a path starts with /")
     return [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
 
@@ -113,35 +113,30 @@ def strategic_patch(node: Node, value: Any, patch: Any) -> Any:
         return patch
     patch = dict(patch)
     directive = patch.pop("$patch", None)
-    if directive == "replace":
-        return patch
-    if directive == "delete":
-        return {}
-    if directive not in (None, "merge"):
+    if directive not in (None, "merge", "replace", "delete"):
         raise bad_request(f"unknown patch type: {directive!r}")
-    out = dict(value) if isinstance(value, dict) else {}
+    if directive in ("replace", "delete"):
+        return patch if directive == "replace" else {}
     retain = patch.pop("$retainKeys", None)
-    if retain is not None:
-        out = {key: inner for key, inner in out.items() if key in retain}
-    orders = {key.split("/", 1)[1]: patch.pop(key) for key in list(patch) if key.startswith("$setElementOrder/")}
-    deletes = {key.split("/", 1)[1]: patch.pop(key) for key in list(patch) if key.startswith("$deleteFromPrimitiveList/")}
-    for key, gone in deletes.items():
-        if isinstance(out.get(key), list):
-            out[key] = [item for item in out[key] if item not in gone]
+    out = {key: inner for key, inner in value.items() if retain is None or key in retain} if isinstance(value, dict) else {}
+    orders = _taken(patch, "$setElementOrder/")
+    for key, gone in _taken(patch, "$deleteFromPrimitiveList/").items():
+        out[key] = [item for item in out.get(key) or () if item not in gone]
     for key, inner in patch.items():
-        child = node.field(key)
         if inner is None:
             out.pop(key, None)
-        elif isinstance(inner, list) and isinstance(out.get(key), list):
-            out[key] = _strategic_list(child, out[key], inner)
         elif isinstance(inner, list):
-            out[key] = _strategic_list(child, [], inner)
+            out[key] = _strategic_list(node.field(key), out.get(key) or [], inner)
         else:
-            out[key] = strategic_patch(child, out.get(key), inner)
+            out[key] = strategic_patch(node.field(key), out.get(key), inner)
     for key, order in orders.items():
         if isinstance(out.get(key), list):
             out[key] = _ordered(node.field(key), out[key], order)
     return out
+
+
+def _taken(patch: dict[str, Any], prefix: str) -> dict[str, list[Any]]:
+    return {key.removeprefix(prefix): patch.pop(key) for key in list(patch) if key.startswith(prefix)}
 
 
 def _strategic_list(node: Node, live: list[Any], patch: list[Any]) -> list[Any]:

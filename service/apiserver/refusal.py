@@ -90,6 +90,10 @@ def not_served(method: str) -> Refused:
 def unsupported_media(given: str, accepted: Sequence[str]) -> Refused:
     """415 for a body type that this server does not read."""
     message = f"the body of the request was in an unknown format ({given}) - accepted media types include: {', '.join(accepted)}"
+    if "protobuf" in given:
+        message += (
+            "; for `kubectl create KIND`, write the object with --dry-run=client -o yaml and pipe it to `kubectl apply --server-side -f -`"
+        )
     return Refused(415, "UnsupportedMediaType", message)
 
 

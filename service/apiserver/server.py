@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import uuid
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -36,12 +38,11 @@ class ApiServer:
 
     @classmethod
     async def start(cls, folder: Path, *, port: int = 0, simulate_workloads: bool = False) -> "ApiServer":
-        """Start on 127.0.0.1 (port 0 = the one of the last time if free, else any) with the state in `folder`; write its kubeconfig.
+        """Start on 127.0.0.1 (port 0 = any free one) with the state in `folder`; write its kubeconfig.
 
         Raises OSError when the port is taken or the folder cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        server = cls(folder, Store(folder / "objects.db", asyncio.get_running_loop()))
+        server = cls(folder, _open(folder))
         await server._begin(folder, port, simulate_workloads)
         return server
 
@@ -87,7 +88,7 @@ class ApiServer:
                 self._serve_crd(crd)
         self._cleanup.see(event)
 
-    def _serve_crd(self, crd: dict) -> None:  # type: ignore[type-arg]  # any JSON object
+    def _serve_crd(self, crd: dict[str, Any]) -> None:
         accepted = any(c["type"] == "Established" and c["status"] == "True" for c in crd.get("status", {}).get("conditions", ()))
         key = f"{crd['spec']['group']}/{crd['spec']['names']['plural']}"
         self._registry.replace(key, compiled(crd, self._registry.builtin) if accepted else ())
@@ -103,9 +104,12 @@ class ApiServer:
         await self._store.close()
 
 
-def _namespace(name: str) -> dict[str, object]:
-    import uuid
+def _open(folder: Path) -> Store:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Store(folder / "objects.db", asyncio.get_running_loop())
 
+
+def _namespace(name: str) -> dict[str, object]:
     meta = {"name": name, "uid": str(uuid.uuid4()), "creationTimestamp": now_text(), "labels": {"kubernetes.io/metadata.name": name}}
     return {
         "apiVersion": "v1",

@@ -5,11 +5,12 @@ commits in groups (WAL, synchronous NORMAL: a killed process loses nothing that 
 """
 
 import asyncio
+import bisect
 import json
 import queue
 import sqlite3
 import threading
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -21,7 +22,7 @@ from service.apiserver.refusal import Refused, expired
 Object = dict[str, Any]
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
-EVENTS_KEPT = 20_000  # a resource; older resourceVersions are answered with 410
+EVENTS_KEPT = 5_000  # a resource; older resourceVersions are answered with 410
 BATCH = 512
 SEPARATORS = (",", ":")
 
@@ -38,6 +39,7 @@ class Stored:
     labels: dict[str, str]
     uid: str
     owners: tuple[str, ...]
+    deleting: bool
 
     def load(self) -> Object:
         """Return the object, parsed anew: the caller may change it."""
@@ -86,6 +88,7 @@ def stored(resource: str, version: int, obj: Object) -> Stored:
         meta.get("labels") or {},
         meta.get("uid", ""),
         tuple(owner["uid"] for owner in meta.get("ownerReferences") or ()),
+        "deletionTimestamp" in meta,
     )
 
 
@@ -107,7 +110,8 @@ class Store:
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
         self._path, self._loop, self._sql = path, loop, _statements()
         self._objects: dict[str, dict[tuple[str, str], Stored]] = defaultdict(dict)
-        self._order: dict[str, list[tuple[str, str]]] = {}
+        self._order: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._per_namespace: Counter[str] = Counter()
         self._history: dict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=EVENTS_KEPT))
         self._dependents: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
         self._uids: dict[str, tuple[str, str, str]] = {}
@@ -141,7 +145,8 @@ class Store:
         rows, key = self._objects[row.resource], (row.namespace, row.name)
         old = rows.get(key)
         if old is None:
-            self._order.pop(row.resource, None)
+            bisect.insort(self._order[row.resource], key)
+            self._per_namespace[row.namespace] += 1
         elif old.owners != row.owners:
             self._unlink(old)
         rows[key] = row
@@ -179,13 +184,19 @@ class Store:
 
     def select(self, resource: str, namespace: str | None = None, *, after: tuple[str, str] | None = None) -> Iterable[Stored]:
         """Yield the objects of a resource by namespace and name, of one namespace if given, beyond the key `after`."""
-        rows = self._objects[resource]
-        order = self._order.get(resource)
-        if order is None:
-            order = self._order[resource] = sorted(rows)
-        for key in order:
-            if (namespace is None or key[0] == namespace) and (after is None or key > after):
-                yield rows[key]
+        rows, order = self._objects[resource], self._order[resource]
+        start = bisect.bisect_left(order, (namespace, "")) if namespace is not None else 0
+        if after is not None:
+            start = max(start, bisect.bisect_right(order, after))
+        for at in range(start, len(order)):
+            key = order[at]
+            if namespace is not None and key[0] != namespace:
+                return
+            yield rows[key]
+
+    def holds(self, namespace: str) -> int:
+        """Return how many objects a namespace has."""
+        return self._per_namespace[namespace]
 
     def dependents(self, uid: str) -> list[Stored]:
         """Return the objects that name `uid` in their ownerReferences."""
@@ -220,7 +231,9 @@ class Store:
         self.version += 1
         last = stored(row.resource, self.version, obj or row.load())
         self._objects[row.resource].pop((row.namespace, row.name), None)
-        self._order.pop(row.resource, None)
+        order = self._order[row.resource]
+        del order[bisect.bisect_left(order, (row.namespace, row.name))]
+        self._per_namespace[row.namespace] -= 1
         self._uids.pop(row.uid, None)
         self._unlink(row)
         await self._commit(Event("DELETED", self.version, last, row))

@@ -4,6 +4,7 @@ Values are plain JSON; nothing here changes its arguments. Behaviour of sigs.k8s
 """
 
 import json
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +70,7 @@ def field_set(node: Node, value: Any, twins: list[str] | None = None) -> FieldSe
     return out
 
 
-def _below(out: FieldSet, element: str, node: Node, value: Any, where: str, twins: list[str]) -> bool:  # noqa: PLR0913 - one step of a walk
+def _below(out: FieldSet, element: str, node: Node, value: Any, where: str, twins: list[str]) -> bool:
     """Add what `value` owns below `element`; True when the element itself is a leaf of the set."""
     if _is_granular_map(node, value):
         child = FieldSet()
@@ -176,50 +177,59 @@ def merge(node: Node, live: Any, config: Any) -> Any:
             out[key] = merge(node.field(key), live[key], value) if key in live else value
         return out
     if _is_granular_list(node, live) and _is_granular_list(node, config):
-        return _merge_lists(node, live, config)
+        return _ListMerge(node, live, config).merged()
     return config
 
 
-def _merge_lists(node: Node, live: Sequence[Any], config: Sequence[Any]) -> list[Any]:
-    """Merge by path element; the order is the config's for what both have, and the live one's around it (merge.go, visitListItems)."""
-    inner = node.element or ANY
-    left, right = [element_of(node, item) for item in live], [element_of(node, item) for item in config]
-    if len(set(right)) != len(right):
-        raise Untyped(f"duplicate entries for key {next(e[2:] for e in right if right.count(e) > 1)}")
-    by_left = {element: item for element, item in zip(left, live, strict=True) if left.count(element) == 1}
-    by_right, known = dict(zip(right, config, strict=True)), set(left)
-    shared = [element for element in right if element in known]
-    done: set[str] = set()
-    out: list[Any] = []
+class _ListMerge:
+    """One merge of two lists by path element: the config's order for what both have, the live one's around it.
 
-    def take(element: str) -> None:
-        done.add(element)
-        out.append(merge(inner, by_left[element], by_right[element]) if element in by_left else by_right[element])
-        if shared and shared[0] == element:
-            shared.pop(0)
+    The walk is that of merge.go, visitListItems.
+    """
 
-    at, to = 0, 0
-    while at < len(left) or to < len(right):
-        if at < len(left) and to < len(right):
-            element = left[at]
-            if element == right[to]:
-                take(element)
-                at, to = at + 1, to + 1
-                continue
-            if element in by_right and shared and shared[0] != element:
-                at += 1
-                continue
-        if at < len(left):
-            if left[at] not in by_right:
-                out.append(live[at])
-                at += 1
-                continue
-            if left[at] in done:
-                at += 1
-        if to < len(right):
-            take(right[to])
-            to += 1
-    return out
+    def __init__(self, node: Node, live: Sequence[Any], config: Sequence[Any]) -> None:
+        self._inner, self._live = node.element or ANY, live
+        self._left, self._right = [element_of(node, item) for item in live], [element_of(node, item) for item in config]
+        if len(set(self._right)) != len(self._right):
+            twin = next(element for element in self._right if self._right.count(element) > 1)
+            raise Untyped(f"duplicate entries for key {readable((twin,))}")
+        counts = Counter(self._left)
+        self._by_left = {element: item for element, item in zip(self._left, live, strict=True) if counts[element] == 1}
+        self._by_right = dict(zip(self._right, config, strict=True))
+        self._shared = deque(element for element in self._right if element in counts)
+        self._done: set[str] = set()
+        self._out: list[Any] = []
+
+    def merged(self) -> list[Any]:
+        """Return the merged list."""
+        at, to = 0, 0
+        left, right = self._left, self._right
+        while at < len(left) or to < len(right):
+            if at < len(left) and to < len(right):
+                if left[at] == right[to]:
+                    self._take(right[to])
+                    at, to = at + 1, to + 1
+                    continue
+                if left[at] in self._by_right and self._shared and self._shared[0] != left[at]:
+                    at += 1
+                    continue
+            if at < len(left):
+                if left[at] not in self._by_right:
+                    self._out.append(self._live[at])
+                    at += 1
+                    continue
+                at += left[at] in self._done
+            if to < len(right):
+                self._take(right[to])
+                to += 1
+        return self._out
+
+    def _take(self, element: str) -> None:
+        self._done.add(element)
+        config = self._by_right[element]
+        self._out.append(merge(self._inner, self._by_left[element], config) if element in self._by_left else config)
+        if self._shared and self._shared[0] == element:
+            self._shared.popleft()
 
 
 def remove(node: Node, value: Any, gone: FieldSet) -> Any:

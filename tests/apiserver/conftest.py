@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import os
 import ssl
@@ -13,6 +14,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
+
+from service.apiserver.server import ApiServer
 
 Object = dict[str, Any]
 Play = Callable[["Kube"], Awaitable[Any]]
@@ -43,7 +46,7 @@ class Kube:
     async def call(
         self, method: str, path: str, body: Any = None, *, media: str = "application/json", accept: str = "application/json", **query: str
     ) -> tuple[int, Object]:
-        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        data = body if isinstance(body, (bytes, io.BytesIO, type(None))) else json.dumps(body).encode()
         headers = {"Content-Type": media, "Accept": accept, "User-Agent": "tests/1"}
         async with asyncio.timeout(10), self.session.request(method, path, data=data, params=query, headers=headers) as answer:
             text = await answer.read()
@@ -54,6 +57,14 @@ class Kube:
 
     async def apply(self, path: str, obj: Any, *, manager: str = "one", **query: str) -> tuple[int, Object]:
         return await self.call("PATCH", path, obj, media=APPLY, fieldManager=manager, **query)
+
+    async def until(self, path: str, status: int, *, seconds: float = 20) -> None:
+        """Ask again until a GET has this status: a real server serves and ends kinds a little later than it says."""
+        async with asyncio.timeout(seconds):
+            for pause in [0.05] * 1_000:
+                if (await self.call("GET", path))[0] == status:
+                    return
+                await asyncio.sleep(pause)
 
     async def watch(self, path: str, *, events: int, seconds: float = 5, **query: str) -> list[Object]:
         """Return the first `events` lines of a watch, bookmarks included when they were asked for."""
@@ -77,6 +88,21 @@ async def kube(kubeconfig: Path, namespace_name: str) -> AsyncIterator[Kube]:
         assert status == 201, body
         yield client
         await client.call("DELETE", f"/api/v1/namespaces/{namespace_name}")
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ApiServer]:
+    """An embedded server of the test's own."""
+    running = await ApiServer.start(tmp_path / "server")
+    yield running
+    await running.stop()
+
+
+@pytest_asyncio.fixture
+async def own(server: ApiServer) -> AsyncIterator[Kube]:
+    """A client of it, in the namespace `default`."""
+    async with (client := Kube(server.kubeconfig, "default")).session:
+        yield client
 
 
 def namespace(name: str) -> Object:

@@ -1,6 +1,5 @@
 """CustomResourceDefinitions and their objects over the wire, on the embedded and on a real server."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -61,9 +60,7 @@ async def group(kube) -> AsyncIterator[str]:
     name = f"g{uuid.uuid4().hex[:8]}.example.com"
     status, body = await kube.call("POST", CRDS, crd(name))
     assert status == 201, body
-    async with asyncio.timeout(10):
-        while (await kube.call("GET", kube.path("widgets", api=f"/apis/{name}/v1")))[0] != 200:
-            await asyncio.sleep(0.05)
+    await kube.until(kube.path("widgets", api=f"/apis/{name}/v1"), 200)
     yield name
     await kube.call("DELETE", f"{CRDS}/widgets.{name}")
 
@@ -173,11 +170,8 @@ async def test_goes_with_its_objects(kube, group):
     path = kube.path("widgets", api=f"/apis/{group}/v1")
     await kube.call("POST", path, widget(group))
     await kube.call("DELETE", f"{CRDS}/widgets.{group}")
-    async with asyncio.timeout(20):
-        while (await kube.call("GET", f"{CRDS}/widgets.{group}"))[0] != 404:
-            await asyncio.sleep(0.05)
-        while (await kube.call("GET", path))[0] != 404:
-            await asyncio.sleep(0.05)
+    await kube.until(f"{CRDS}/widgets.{group}", 404)
+    await kube.until(path, 404)
 
 
 async def test_refuses_a_definition_that_cannot_be_served(kube):
