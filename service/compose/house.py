@@ -87,7 +87,7 @@ class House:
         metrics = self.ground.metrics
         metrics.inbox_pending.set_function(lambda: self.deliveries.pending)
         for kind, worker in (("GitRepository", self.sources), ("Kustomization", self.kustomizations), ("Receiver", self.receivers)):
-            metrics.queue_length.labels(kind).set_function(partial(len, worker.queue))
+            metrics.queue_length.labels(kind).set_function(partial(getattr, worker.queue, "due"))
 
     def _worker(self, lease: str, queue: Queue, *reconcilers: Reconciler) -> Worker:
         settings, metrics = self.ground.settings, self.ground.metrics

@@ -14,17 +14,18 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A step of the flow: the log message that ends it and what is shown beside it."""
+    """A step of the flow: the log message that ends it and what is shown beside it. `begins` takes the line's duration off its time."""
 
     name: str
     message: str
-    detail: Callable[[Line], str] = lambda line: ""
+    detail: Callable[[Line], str]
+    begins: bool = False
 
 
 STEPS = (
-    Step(name="received", message="hook received", detail=lambda line: f"{line.get('bytes', '?')} bytes"),
-    Step(name="verified", message="hook stored", detail=lambda line: "signature right, delivery on disk, answered 2xx"),
-    Step(name="fetched", message="fetched", detail=lambda line: str(line.get("revision", ""))),
+    Step(name="received", message="hook accepted", detail=lambda line: "the first byte is here", begins=True),
+    Step(name="verified", message="hook accepted", detail=lambda line: "signature right, delivery on disk, 200 sent"),
+    Step(name="fetched", message="new revision", detail=lambda line: str(line.get("revision", ""))),
     Step(name="compared", message="revision spread", detail=lambda line: f"{line.get('run')} to run, {line.get('still')} not concerned"),
     Step(name="built", message="built", detail=lambda line: f"{line.get('object')}, {line.get('objects')} objects"),
     Step(name="applied", message="applied", detail=lambda line: ", ".join(line.get("changes", ()))),
@@ -70,4 +71,5 @@ class Timeline:
     def rows(self) -> list[tuple[str, float, str]]:
         """(step, milliseconds after the payload was sent, detail) in the order of the flow."""
         found = [(step, *self.seen[step.message]) for step in STEPS if step.message in self.seen]
-        return [(step.name, (moment - self.sent_at) * 1000, step.detail(line)) for step, moment, line in found]
+        began = [moment - (float(line.get("seconds", 0)) if step.begins else 0) for step, moment, line in found]
+        return [(step.name, (at - self.sent_at) * 1000, step.detail(line)) for at, (step, _, line) in zip(began, found, strict=True)]

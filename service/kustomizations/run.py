@@ -50,6 +50,7 @@ from service.workers import Workers
 
 log = logging.getLogger(__name__)
 SOURCE_RETRY = timedelta(seconds=30)
+SHOWN = 20
 
 
 SourceState = Literal["absent", "pending", "known"]
@@ -121,12 +122,15 @@ class Run:
         """Raises Failed, Stalled, ApiAway, ApiError, TimeoutError."""
         assert self.snapshot is not None
         built = await self._build()
+        log.info("built", extra={"object": str(self.key), "objects": len(built.objects), "seconds": round(perf_counter() - self.began, 4)})
         wanted = {each.object.id: each.object for each in built.objects}
         digests = {each.object.id: each.digest for each in built.objects}
         await self._apply([each for each in built.objects if self.before is None or self.before.digests.get(each.object.id) != each.digest])
         gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
         if gone:
             await self._prune(gone)
+        if self.changes and not self.rooms.shadow:
+            log.info("applied", extra={"object": str(self.key), "changes": self.changes[:SHOWN], "count": len(self.changes)})
         if self.rooms.shadow:
             self.rooms.reports.shadowed(self.key, self.snapshot.revision, self.changes)
             return Outcome(result="succeeded", requeue_after=self.found.spec.interval or None)

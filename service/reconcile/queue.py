@@ -53,6 +53,12 @@ class Queue:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def due(self) -> int:
+        """How many objects could run now if there were a worker for each."""
+        now = asyncio.get_running_loop().time()
+        return sum(waiting.due <= now for waiting in self._waiting.values())
+
     def waits(self, key: ObjectKey) -> bool:
         """Whether the object is running or due now (not merely on its timer)."""
         found = self._waiting.get(key)

@@ -48,7 +48,10 @@ class Hooks:
         except Refused as error:
             await self._refused(error, reception, headers, trace)
             response = answer(error, trace)
-        self._metrics.hook_seconds.labels(str(response.status)).observe(time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        if reception is not None and response.status == 200:
+            log.info("hook accepted", extra={"object": str(reception.receiver), "verdict": accepted.verdict, "seconds": round(seconds, 5)})
+        self._metrics.hook_seconds.labels(str(response.status)).observe(seconds)
         return response
 
     async def _received(self, request: web.Request, reception: Reception) -> Accepted:
