@@ -1,4 +1,4 @@
-"""Runs the demo: makes the fleet, starts the service as a process of its own, applies the objects, pushes, prints what happened and when."""
+"""Runs the demo: makes the fleet, starts the service as its own process, applies the objects, pushes, prints what happened and when."""
 
 import asyncio
 import hashlib
