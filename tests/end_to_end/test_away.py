@@ -8,29 +8,37 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.kubernetes import Kubernetes
 from tests.end_to_end.sluice_process import Sluice
 from tests.end_to_end.world import TOKEN, World, world
-from tests.peers.kube import API, ControlPlane
-from tests.peers.process import Running
+from tests.peers.kube import API, FULL, ControlPlane
+from tests.peers.process import Running, free_port
 
 
 class EmbeddedApi:
     """The embedded API server as a process that can be killed and come back on the same port."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._running = folder, None
         folder.mkdir()
-        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig, self._folder = folder / "kubeconfig", folder
+        self._command = [sys.executable, "-m", "service.apiserver", "--port", str(free_port()), str(folder)]
+        self._running: Running | None = None
 
     def start_api(self) -> None:
-        self._running: Running | None = Running(
-            "the embedded API server", [sys.executable, "-m", "service.apiserver", self._folder], log=self._folder / "server.log"
-        )
-        self._running.until(self.kubeconfig.is_file, seconds=20)
+        """Return when it answers."""
+        self._running = Running("the embedded API server", self._command, log=self._folder / "server.log")
+        self._running.until(self._answers, seconds=20)
 
     def kill_api(self) -> None:
+        """It is away from now on."""
         if self._running is not None:
             self._running.kill()
+
+    def _answers(self) -> bool:
+        try:
+            return self.kubeconfig.is_file() and bool(Kubernetes(self.kubeconfig).request("GET", "/version"))
+        except OSError:
+            return False
 
 
 def away_and_back(town: World, api: Any) -> None:
@@ -60,9 +68,9 @@ def test_a_hook_is_kept_while_the_embedded_api_is_away(tmp_path: Path, namespace
 
 @pytest.mark.real
 def test_a_hook_is_kept_while_a_real_kube_apiserver_is_away(tmp_path: Path, peers: Any, namespace_name: str) -> None:
-    peers.need(*API)
+    peers.need(*FULL, *API)  # the controllers fill the ClusterRole `admin`, which the service applies with
     with (
-        ControlPlane(tmp_path / "kube") as plane,
+        ControlPlane(tmp_path / "kube", full=True) as plane,
         world(tmp_path, plane.kubeconfig, namespace_name, with_rbac=True) as town,
     ):
         away_and_back(town, plane)
@@ -95,7 +103,7 @@ def test_damaged_state_is_set_aside_and_said(village: World) -> None:
     database = next(path for path in village.sluice.state.rglob("*.db") if path.name != "cache.db")
     database.write_bytes(b"this is no database" * 1000)
     village.sluice.start()
-    assert any("aside" in str(line) for line in village.sluice.log(level="warning"))
+    assert any("damaged" in str(line) for line in village.sluice.log(level="warning"))
     village.install()
 
 

@@ -242,7 +242,7 @@ def test_slack_that_says_429_then_500_gets_the_message_in_the_end(place: World) 
 
 
 def test_slack_that_never_answers_holds_nothing_up(place: World) -> None:
-    place.slack.order(*[Ordered(status=0, hang=5)] * 3)
+    place.slack.order(*[Ordered(status=0, hang=3)] * 2)
     commit = place.greet("Slack sleeps")
     place.hook(commit)
     assert place.wait_greeting("Slack sleeps") < 5
