@@ -144,7 +144,8 @@ class Reports:
     def shadowed(self, key: ObjectKey, revision: str, changes: Sequence[str]) -> None:
         """What would have been done."""
         self.shadow_reports[key] = {"object": str(key), "revision": revision, "changes": list(changes)}
-        log.info("shadow: would apply", extra={"object": str(key), "revision": revision, "changes": list(changes)})
+        said = "shadow: would apply" if changes else "shadow: nothing to apply"
+        log.info(said, extra={"object": str(key), "revision": revision, "changes": list(changes)})
 
     async def _patch(self, raw: Raw, patch: Raw) -> None:
         if self._shadow:
