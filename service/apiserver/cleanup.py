@@ -8,7 +8,8 @@ import logging
 from collections import deque
 from typing import Any
 
-from service.apiserver.objects import FOREGROUND, ORPHAN, Objects, Options, Target
+from service.apiserver.intake import Options, Target
+from service.apiserver.objects import FOREGROUND, ORPHAN, Objects
 from service.apiserver.refusal import Refused
 from service.apiserver.resources import CRD_KEY, NAMESPACES_KEY
 from service.apiserver.store import Event, Stored

@@ -135,6 +135,7 @@ def compiled(crd: Mapping[str, Any], builtin: Builtin) -> tuple[Resource, ...]:
                 stored_version=storage,
                 builtin=False,
                 columns=tuple(version.get("additionalPrinterColumns", ())),
+                selectable=frozenset(one["jsonPath"].lstrip(".") for one in version.get("selectableFields", ())),
                 raw=schema,
             )
         )

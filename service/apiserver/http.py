@@ -16,7 +16,8 @@ import yaml
 from aiohttp import web
 
 from service.apiserver import discovery, lists, requests, reviews, scale
-from service.apiserver.objects import Objects, Options, Target, body_in
+from service.apiserver.intake import Options, Target
+from service.apiserver.objects import Objects, body_in
 from service.apiserver.refusal import Refused, bad_request, no_such_path, not_served, unsupported_media
 from service.apiserver.requests import ListAsked, Place
 from service.apiserver.resources import Registry, Resource
@@ -140,7 +141,9 @@ class Front:
                     return await self._watch(request, resource, namespace, asked)
                 page = lists.Page(self._objects.store, resource, namespace, asked)
                 return _bytes(
-                    page.body(resource, requests.form(request.headers.get("Accept", "")), request.query.get("includeObject", "Metadata"))
+                    await page.body(
+                        resource, requests.form(request.headers.get("Accept", "")), request.query.get("includeObject", "Metadata")
+                    )
                 )
             case "POST":
                 if resource.namespaced and namespace is None:
@@ -204,7 +207,7 @@ class Front:
             except Refused as refused:
                 if refused.code != 404:
                     raise
-        return _bytes(page.body(resource, "object", "None"))
+        return _bytes(await page.body(resource, "object", "None"))
 
     async def _scale(self, request: web.Request, found: Place, resource: Resource) -> web.Response:
         target = Target(resource=resource, namespace=found.namespace, name=found.name)

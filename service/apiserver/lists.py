@@ -1,5 +1,6 @@
 """Lists: stored rows in, one JSON document out, page by page. Rows are joined as stored, not parsed, unless a client wants another form."""
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -10,24 +11,20 @@ from service.apiserver.requests import Form, ListAsked
 from service.apiserver.resources import Resource
 from service.apiserver.selectors import field_selector, label_selector
 from service.apiserver.store import Store, Stored
-from service.apiserver.tables import table
+from service.apiserver.tables import TableForm
 from service.apiserver.watches import Matches
 
 Object = dict[str, Any]
-
-
-def selectable(resource: Resource) -> frozenset[str]:
-    """Return the fields of custom resources that their CRD lets one select on. None are emulated."""
-    return frozenset()
+ROWS_AT_ONCE = 50
 
 
 def matcher(resource: Resource, asked: ListAsked) -> Matches | None:
     """Return the predicate of a request's selectors, None when it has none. Raises Refused 400."""
     labels = label_selector(asked.labels) if asked.labels else None
-    fields = field_selector(asked.fields, resource.key, selectable(resource)) if asked.fields else None
+    fields = field_selector(asked.fields, resource.key, resource.selectable) if asked.fields else None
     if labels is None and fields is None:
         return None
-    return lambda row: (labels is None or labels(row.labels)) and (fields is None or fields(row))
+    return lambda stored: (labels is None or labels(stored.labels)) and (fields is None or fields(stored))
 
 
 def _token(version: int, row: Stored) -> str:
@@ -61,35 +58,42 @@ class Page:
         self.rows: list[Stored] = []
         self.meta: Object = {"resourceVersion": str(version)}
         rows = iter(store.select(resource.key, namespace, after=after))
-        for row in rows:
-            if matches is None or matches(row):
-                self.rows.append(row)
+        for found in rows:
+            if matches is None or matches(found):
+                self.rows.append(found)
                 if asked.limit and len(self.rows) == asked.limit:
                     break
         if asked.limit and len(self.rows) == asked.limit:
             left = sum(1 for row in rows if matches is None)
-            more = left if matches is None else any(matches(row) for row in store.select(resource.key, namespace, after=self._last()))
+            more = left if matches is None else any(matches(found) for found in rows)
             if more:
                 self.meta["continue"] = _token(version, self.rows[-1])
                 if matches is None:
                     self.meta["remainingItemCount"] = left
 
-    def _last(self) -> tuple[str, str]:
-        return self.rows[-1].namespace, self.rows[-1].name
-
-    def body(self, resource: Resource, form: Form, include: str) -> bytes:
-        """Return the list as JSON in the asked form."""
+    async def body(self, resource: Resource, form: Form, include: str) -> bytes:
+        """Return the list as JSON in the asked form; forms that need parsing let the loop run after every few rows."""
         if form == "object":
             head = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": self.meta}
-            items = b",".join([body_in(row.body, resource) for row in self.rows])
-            return json.dumps(head, separators=(",", ":")).encode()[:-1] + b',"items":[' + items + b"]}"
-        objects = [row.load() for row in self.rows]
-        if form == "table":
-            return json.dumps(table(resource, objects, self.meta, include=include), separators=(",", ":")).encode()
-        items_ = [partial(obj) for obj in objects]
-        return json.dumps(
-            {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": self.meta, "items": items_}
-        ).encode()
+            same = resource.stored_api_version == resource.api_version
+            return _closed(head, "items", [row.body if same else body_in(row.body, resource) for row in self.rows])
+        table = TableForm(resource, include) if form == "table" else None
+        head = (
+            table.head(self.meta) if table else {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": self.meta}
+        )
+        parts = []
+        for at in range(0, len(self.rows), ROWS_AT_ONCE):
+            for stored in self.rows[at : at + ROWS_AT_ONCE]:
+                obj = json.loads(body_in(stored.body, resource))
+                part = table.row(obj) if table else partial(obj)
+                parts.append(json.dumps(part, separators=(",", ":")).encode())
+            await asyncio.sleep(0)
+        return _closed(head, "rows" if table else "items", parts)
+
+
+def _closed(head: Object, name: str, parts: list[bytes]) -> bytes:
+    """Return `head` as JSON with one more field: the list of `parts`."""
+    return json.dumps(head, separators=(",", ":")).encode()[:-1] + b',"' + name.encode() + b'":[' + b",".join(parts) + b"]}"
 
 
 def partial(obj: Object) -> Object:
@@ -105,4 +109,5 @@ def one(body: bytes, resource: Resource, form: Form, include: str) -> bytes:
     if form == "metadata":
         return json.dumps(partial(obj), separators=(",", ":")).encode()
     meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-    return json.dumps(table(resource, [obj], meta, include=include), separators=(",", ":")).encode()
+    table = TableForm(resource, include)
+    return _closed(table.head(meta), "rows", [json.dumps(table.row(obj), separators=(",", ":")).encode()])

@@ -4,15 +4,11 @@ Semantics of k8s.io/apiserver/pkg/registry/generic/registry/store.go and
 https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
-import copy
-import json
 import random
-import uuid
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from service.apiserver import admission, definitions, ownership, structural
+from service.apiserver import ownership
+from service.apiserver.intake import Intake, Options, Target, check_version, expect_kind, now_text
 from service.apiserver.patches import json_patch, merge_patch, strategic_patch
 from service.apiserver.refusal import (
     Cause,
@@ -28,44 +24,15 @@ from service.apiserver.resources import CRD_KEY, NAMESPACES_KEY, Registry, Resou
 from service.apiserver.store import Store, Stored, serialise
 
 Object = dict[str, Any]
-FIXED_META = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 LASTING = frozenset(("default", "kube-system", "kube-public", "kube-node-lease"))
-
-
-def now_text() -> str:
-    """Return the time as metadata has it: RFC 3339 in whole seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(slots=True, kw_only=True)
-class Options:
-    """What a write was asked with. `warnings` collects what the answer's Warning headers say."""
-
-    manager: str = "unknown"
-    dry_run: bool = False
-    force: bool = False
-    strict: bool = False
-    ignore_unknown: bool = False
-    subresource: str = ""
-    applied: bool = False
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Which object of which resource a request names."""
-
-    resource: Resource
-    namespace: str
-    name: str
 
 
 class Objects:
     """All writes. Between reading the stored object and queueing its successor nothing is awaited, so no two writes interleave."""
 
     def __init__(self, store: Store, registry: Registry) -> None:
-        self.store, self.registry = store, registry
+        self.store, self.registry, self._intake = store, registry, Intake(registry)
 
     def find(self, target: Target) -> Stored:
         """Return the stored row. Raises Refused 404."""
@@ -86,7 +53,7 @@ class Objects:
     async def create(self, target: Target, obj: Object, options: Options) -> bytes:
         """Store a new object. Raises Refused 400, 403, 404, 409, 422."""
         resource = target.resource
-        _expect_kind(resource, obj)
+        expect_kind(resource, obj)
         meta = obj["metadata"] = dict(obj.get("metadata") or {})
         if not meta.get("name") and meta.get("generateName"):
             tail = "".join(random.choices("bcdfghjklmnpqrstvwxz2456789", k=5))  # noqa: S311 - a name, no secret
@@ -97,15 +64,12 @@ class Objects:
         self._check_namespace(target)
         if self.store.get(resource.key, target.namespace, target.name) is not None:
             raise already_exists(resource.plural, resource.group, target.name)
-        new = self._begin(resource, obj)
-        new = self._admit(resource, new, None, options)
+        new = self._intake.begin(resource, obj)
+        new = self._intake.admit(resource, new, None, options)
         new_owners = ownership.record_update(
-            resource.node, self._nothing(resource), _bare(new), ownership.read_owners(obj), self._write(resource, options)
+            resource.node, self._intake.nothing(resource), _bare(new), ownership.read_owners(obj), self._write(resource, options)
         )
         return await self._finish(resource, new, None, owners=new_owners, options=options)
-
-    def _nothing(self, resource: Resource) -> Object:
-        return admission.empty(resource.kind) if resource.builtin else {"metadata": {}}
 
     def _place(self, target: Target, meta: Object) -> Target:
         resource = target.resource
@@ -135,64 +99,6 @@ class Objects:
             refused.details["causes"] = [{"reason": "NamespaceTerminating", "message": why, "field": "metadata.namespace"}]
             raise refused
 
-    def _begin(self, resource: Resource, obj: Object) -> Object:
-        """Return a new object's copy with a fresh identity and without what only the server sets."""
-        new = copy.deepcopy(obj)
-        meta = new["metadata"]
-        for key in ("managedFields", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
-            meta.pop(key, None)
-        meta["uid"], meta["creationTimestamp"] = str(uuid.uuid4()), now_text()
-        if resource.counts_generations:
-            meta["generation"] = 1
-        if resource.status:
-            new.pop("status", None)
-            if resource.builtin and (status := admission.first_status(resource.kind)) is not None:
-                new["status"] = status
-        return new
-
-    def _admit(self, resource: Resource, new: Object, old: Object | None, options: Options) -> Object:
-        """Prune, default and validate. Raises Refused 400 (strict) and 422."""
-        unknown: list[str] = []
-        new["metadata"] = structural.drop_nulls(self.registry.builtin.metadata, new["metadata"], builtin=True)
-        pruned: Object = structural.prune(resource.node, new, unknown)
-        if unknown and options.strict:
-            lines = ", ".join(f'unknown field "{path}"' for path in unknown)
-            raise bad_request(
-                f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: strict decoding error: {lines}'
-            )
-        if not options.ignore_unknown:
-            options.warnings += [f'unknown field "{path}"' for path in unknown]
-        new = structural.fill(resource.node, structural.drop_nulls(resource.node, pruned, builtin=resource.builtin))
-        causes = admission.check_metadata(resource.kind, new["metadata"], builtin=resource.builtin)
-        if resource.builtin:
-            new = copy.deepcopy(new)
-            if resource.key == CRD_KEY:
-                definitions.fill_names(new)
-            causes += self._fit_builtin(resource, new, old, options)
-        else:
-            causes += structural.validate(resource.node, new)
-        if options.applied and (mistyped := [cause for cause in causes if cause.reason == "FieldValueTypeInvalid"]):
-            raise ownership.untyped_patch(new, ", ".join(f".{cause.field}: {cause.message}" for cause in mistyped))
-        if causes:
-            raise invalid(resource.kind, resource.group, new["metadata"].get("name", ""), causes)
-        return new
-
-    def _fit_builtin(self, resource: Resource, new: Object, old: Object | None, options: Options) -> list[Cause]:
-        causes = structural.validate(resource.node, new)
-        mistyped = [cause for cause in causes if cause.reason == "FieldValueTypeInvalid"]
-        if mistyped and not options.applied:
-            what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-            raise bad_request(f"{what}: json: cannot unmarshal: {'; '.join(cause.message for cause in mistyped)}")
-        if causes:
-            return causes
-        admission.complete(resource.kind, new, old)
-        causes = admission.check(resource.kind, new, old)
-        if resource.key == CRD_KEY and not causes:
-            causes = definitions.check(new, old)
-            if not causes:
-                definitions.fill_status(new, self.registry, now_text())
-        return causes
-
     def _write(self, resource: Resource, options: Options) -> ownership.Write:
         return ownership.Write(
             manager=options.manager,
@@ -204,7 +110,7 @@ class Objects:
 
     async def update(self, target: Target, obj: Object, options: Options) -> bytes:
         """Replace an object. Raises Refused 404, 409, 422."""
-        _expect_kind(target.resource, obj)
+        expect_kind(target.resource, obj)
         meta = obj["metadata"] = dict(obj.get("metadata") or {})
         self._place(target, meta)
         row = self.find(target)
@@ -218,47 +124,13 @@ class Objects:
     async def _replace(self, target: Target, row: Stored, obj: Object, options: Options) -> bytes:
         resource = target.resource
         old = self.in_version(row.load(), resource)
-        _check_version(resource, row, obj["metadata"])
-        new = self._carry(resource, old, obj, options)
-        new = self._admit(resource, new, old, options)
+        check_version(resource, row, obj["metadata"])
+        new = self._intake.carry(resource, old, obj, options)
+        new = self._intake.admit(resource, new, old, options)
         given = obj["metadata"].get("managedFields")
         owners = {} if given == [{}] or given == [] else ownership.read_owners(obj if given else old)
         owners = ownership.record_update(resource.node, _bare(old), _bare(new), owners, self._write(resource, options))
         return await self._finish(resource, new, old, owners=owners, options=options)
-
-    def _carry(self, resource: Resource, old: Object, obj: Object, options: Options) -> Object:
-        """Return the next object: what this endpoint may change from `obj`, the rest from `old`."""
-        if options.subresource == "status":
-            new = copy.deepcopy(old)
-            new.pop("status", None)
-            if "status" in obj:
-                new["status"] = obj["status"]
-        else:
-            new = copy.deepcopy(obj)
-            if resource.status:
-                new.pop("status", None)
-                if "status" in old:
-                    new["status"] = old["status"]
-        meta, before = new["metadata"], old["metadata"]
-        for key in FIXED_META:
-            meta.pop(key, None)
-            if key in before:
-                meta[key] = before[key]
-        if before.get("deletionTimestamp"):
-            added = set(meta.get("finalizers") or ()) - set(before.get("finalizers") or ())
-            if added:
-                cause = Cause(
-                    reason="FieldValueForbidden",
-                    field="metadata.finalizers",
-                    message=(
-                        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-                        f"[]string{{{', '.join(json.dumps(one) for one in sorted(added))}}}"
-                    ),
-                )
-                raise invalid(resource.kind, resource.group, meta["name"], [cause])
-        if options.subresource != "finalize" and resource.key == NAMESPACES_KEY:
-            new["spec"] = old.get("spec", {})
-        return new
 
     async def patch(self, target: Target, patch: Any, media: str, options: Options) -> bytes:
         """Patch an object; `media` is the patch's content type. Raises Refused 400, 404, 409, 415, 422."""
@@ -280,7 +152,7 @@ class Objects:
             )
         if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
             raise bad_request("the patch does not leave an object with metadata")
-        _expect_kind(resource, new)
+        expect_kind(resource, new)
         if new["metadata"].get("name") != target.name or new["metadata"].get("uid", row.uid) != row.uid:
             raise bad_request("metadata.name and metadata.uid may not be changed by a patch")
         return await self._replace(target, row, new, options)
@@ -288,13 +160,13 @@ class Objects:
     async def apply(self, target: Target, config: Object, options: Options) -> tuple[bytes, bool]:
         """Server-side apply; returns the object and whether it is new. Raises Refused 400, 403, 404, 409, 422."""
         resource = target.resource
-        _expect_kind(resource, config)
+        expect_kind(resource, config)
         meta = config["metadata"] = dict(config.get("metadata") or {})
         if meta.get("managedFields"):
             raise bad_request("metadata.managedFields must be nil")
         meta.pop("creationTimestamp", None)
         options.applied = True
-        config = self._known(resource, config)
+        config = self._intake.known(resource, config)
         meta = config["metadata"]
         self._place(target, meta)
         write = self._write(resource, options)
@@ -302,14 +174,14 @@ class Objects:
         if row is None:
             return await self._apply_new(target, config, write, options), True
         old = self.in_version(row.load(), resource)
-        _check_version(resource, row, meta)
+        check_version(resource, row, meta)
         bare, owners = _bare(old), ownership.read_owners(old)
         wanted = {**config, "metadata": {key: value for key, value in meta.items() if key not in ("uid", "resourceVersion")}}
         new, after = ownership.apply(resource.node, bare, wanted, owners, write=write, force=options.force)
         if new == bare and after == owners:
             return body_in(row.body, resource), False
-        new = self._carry(resource, old, new, options)
-        new = self._admit(resource, new, old, options)
+        new = self._intake.carry(resource, old, new, options)
+        new = self._intake.admit(resource, new, old, options)
         return await self._finish(resource, new, old, owners=after, options=options), False
 
     async def _apply_new(self, target: Target, config: Object, write: ownership.Write, options: Options) -> bytes:
@@ -328,15 +200,8 @@ class Objects:
         self._check_namespace(target)
         empty: Object = {"apiVersion": config["apiVersion"], "kind": config["kind"], "metadata": {"name": target.name}}
         new, owners = ownership.apply(resource.node, empty, config, {}, write=write, force=options.force)
-        new = self._admit(resource, self._begin(resource, new), None, options)
+        new = self._intake.admit(resource, self._intake.begin(resource, new), None, options)
         return await self._finish(resource, new, None, owners=owners, options=options)
-
-    def _known(self, resource: Resource, config: Object) -> Object:
-        unknown: list[str] = []
-        config = structural.prune(resource.node, structural.drop_nulls(resource.node, config), unknown)
-        if unknown:
-            raise ownership.untyped_patch(config, ", ".join(f".{path}: field not declared in schema" for path in unknown))
-        return config
 
     async def _finish(self, resource: Resource, new: Object, old: Object | None, *, owners: ownership.Owners, options: Options) -> bytes:
         """Count the generation, write the owners and store; a write that changes nothing is not stored."""
@@ -422,30 +287,6 @@ def body_in(body: bytes, resource: Resource) -> bytes:
 def _held(resource: Resource, obj: Object) -> bool:
     """Return whether finalizers keep a deleted object."""
     return bool(obj["metadata"].get("finalizers")) or (resource.key == NAMESPACES_KEY and bool(obj.get("spec", {}).get("finalizers")))
-
-
-def _expect_kind(resource: Resource, obj: Any) -> None:
-    if not isinstance(obj, dict):
-        raise bad_request("the body of the request is not an object")
-    if obj.get("kind") in (None, ""):
-        raise bad_request("Object 'Kind' is missing")
-    if obj["kind"] != resource.kind or obj.get("apiVersion") != resource.api_version:
-        have = f"{obj.get('apiVersion')}, Kind={obj['kind']}"
-        raise bad_request(
-            f"the object in the body ({have}) does not match the resource of the path ({resource.api_version}, Kind={resource.kind})"
-        )
-    if not isinstance(obj.get("metadata", {}), dict):
-        raise bad_request("metadata is not an object")
-
-
-def _check_version(resource: Resource, row: Stored, meta: Object) -> None:
-    given = meta.get("resourceVersion")
-    if given and given != str(row.version):
-        why = "the object has been modified; please apply your changes to the latest version and try again"
-        raise conflict(resource.plural, resource.group, row.name, why)
-    if meta.get("uid") and meta["uid"] != row.uid:
-        why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {row.uid}"
-        raise conflict(resource.plural, resource.group, row.name, why)
 
 
 def _bare(obj: Object) -> Object:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from service.apiserver.objects import Options
+from service.apiserver.intake import Options
 from service.apiserver.refusal import Refused, bad_request
 
 PATCHES = (

@@ -60,6 +60,7 @@ class Resource:
     stored_version: str
     builtin: bool
     columns: tuple[Mapping[str, Any], ...] = ()
+    selectable: frozenset[str] = frozenset()
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property

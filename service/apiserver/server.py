@@ -12,7 +12,8 @@ from service.apiserver import certificates
 from service.apiserver.cleanup import Cleanup
 from service.apiserver.definitions import compiled
 from service.apiserver.http import BODY_BYTES, Front
-from service.apiserver.objects import LASTING, Objects, now_text
+from service.apiserver.intake import now_text
+from service.apiserver.objects import LASTING, Objects
 from service.apiserver.resources import CRD_KEY, NAMESPACES_KEY, Registry, load_builtin
 from service.apiserver.simulate import Simulation
 from service.apiserver.store import Event, Store

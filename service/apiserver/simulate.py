@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from service.apiserver.objects import Objects, Options, Target, now_text
+from service.apiserver.intake import Options, Target, now_text
+from service.apiserver.objects import Objects
 from service.apiserver.refusal import Refused
 from service.apiserver.store import Event, Stored
 

@@ -5,7 +5,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -154,21 +154,24 @@ def _step(value: Any, name: str, index: str, test: tuple[str, str]) -> list[Any]
     return [value[name]] if isinstance(value, Mapping) and name in value else []
 
 
-def table(resource: Resource, objects: Sequence[Object], meta: Object, *, include: str) -> Object:
-    """Return a Table; `include` is None, Metadata or Object: what each row carries besides its cells."""
-    columns = _columns(resource)
-    rows = []
-    for obj in objects:
-        row: Object = {"cells": [cell(obj) for _, cell in columns]}
-        if include == "Object":
-            row["object"] = obj
-        elif include != "None":
-            row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
-        rows.append(row)
-    return {
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": meta,
-        "columnDefinitions": [column for column, _ in columns],
-        "rows": rows,
-    }
+class TableForm:
+    """The table of one kind: its columnDefinitions, and a row for each object."""
+
+    def __init__(self, resource: Resource, include: str) -> None:
+        """`include` is None, Metadata or Object: what a row carries besides its cells."""
+        columns = _columns(resource)
+        self.columns = [column for column, _ in columns]
+        self._cells, self._include = [cell for _, cell in columns], include
+
+    def head(self, meta: Object) -> Object:
+        """Return the Table without its rows."""
+        return {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": self.columns}
+
+    def row(self, obj: Object) -> Object:
+        """Return an object's row."""
+        out: Object = {"cells": [cell(obj) for cell in self._cells]}
+        if self._include == "Object":
+            out["object"] = obj
+        elif self._include != "None":
+            out["object"] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+        return out
