@@ -1,0 +1,79 @@
+"""Flags and variables: each flag has its SLUICE_ form, and what cannot be used is named."""
+
+import argparse
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from service.settings import Address, BadSettings, Settings, add_arguments, read
+
+
+def settings(*flags: str, environment: Mapping[str, str] | None = None) -> Settings:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, environment or {})
+    return read(parser.parse_args(flags))
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    found = settings()
+    assert [str(port) for port in (found.listen, found.probes, found.cluster, found.admin)] == [
+        "127.0.0.1:9292",
+        "127.0.0.1:8080",
+        "127.0.0.1:9090",
+        "127.0.0.1:9440",
+    ]
+    assert found.kinds == {"GitRepository", "Kustomization", "Receiver", "Alert", "Provider"}
+    assert (found.runtime_namespace, found.shadow, found.grace) == ("flux-system", False, timedelta(seconds=20))
+
+
+def test_every_flag_is_also_a_variable() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, {})
+    flags = {action.dest for action in parser._actions if action.dest != "help"}
+    values = {
+        "state": "/s", "kubeconfig": "/k", "embedded": "", "listen": ":1", "probes": ":2", "cluster": ":3", "admin": "[::1]:4",
+        "artifact_host": "sluice.example", "kinds": "Receiver", "watch_label_selector": "a=b", "runtime_namespace": "ns",
+        "log_format": "text", "log_level": "debug", "concurrency": "3", "processes": "1", "grace": "7",
+        "simulate_workloads": "true", "shadow": "1", "no_cross_namespace_refs": "yes",
+    }  # fmt: skip
+    assert set(values) == flags
+    found = settings(environment={f"SLUICE_{name.upper()}": value for name, value in values.items()})
+    assert found.state == Path("/s")
+    assert found.kubeconfig == Path("/k")
+    assert str(found.listen) == "0.0.0.0:1"
+    assert found.admin == Address(host="::1", port=4)
+    assert (found.shadow, found.simulate_workloads, found.no_cross_namespace_refs) == (True, True, True)
+    assert (found.kinds, found.concurrency, found.processes, found.grace) == (frozenset({"Receiver"}), 3, 1, timedelta(seconds=7))
+    assert (found.log_format, found.log_level, found.watch_label_selector, found.artifact_host) == (
+        "text",
+        "debug",
+        "a=b",
+        "sluice.example",
+    )
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    assert settings("--concurrency", "5", environment={"SLUICE_CONCURRENCY": "3"}).concurrency == 5
+    assert not settings("--no-shadow", environment={"SLUICE_SHADOW": "true"}).shadow
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (["--admin", "0.0.0.0:9440"], "loopback"),
+        (["--listen", "9292"], "--listen"),
+        (["--probes", "localhost:99999"], "--probes"),
+        (["--kinds", "HelmRelease"], "HelmRelease"),
+        (["--kinds", ""], "--kinds"),
+        (["--kinds", "Kustomization"], "GitRepository"),
+        (["--kinds", "Alert"], "Provider"),
+        (["--kubeconfig", "a", "--embedded", "b"], "exclude each other"),
+        (["--concurrency", "0"], "--concurrency"),
+        (["--grace", "soon"], "--grace"),
+    ],
+)
+def test_what_cannot_be_used_is_named(flags: list[str], word: str) -> None:
+    with pytest.raises(BadSettings, match=word):
+        settings(*flags)
