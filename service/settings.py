@@ -77,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     def switch(flag: str, words: str) -> None:
         variable = "SLUICE_" + flag.replace("-", "_").upper()
         on = environment.get(variable, "").lower() in ("1", "true", "yes", "on")
-        parser.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, default=on, help=f"{words} [{variable}]")
+        action = "store_true" if flag.startswith("no-") else argparse.BooleanOptionalAction
+        parser.add_argument(f"--{flag}", action=action, default=on, help=f"{words} [{variable}]")
 
     option("state", "sluice-state", "folder for everything durable: inbox, alerts, Git stores, artifacts")
     option("kubeconfig", None, "the cluster; without it $KUBECONFIG, or the Pod's service account")
