@@ -127,17 +127,26 @@ def check(kind: str, obj: Object, old: Object | None) -> list[Cause]:
             causes.append(Cause(reason="FieldValueTooLong", field="data", message="Too long: may not be more than 1048576 bytes"))
     if kind in _TEMPLATED - {"Job", "PodTemplate"}:
         causes += _check_selector(kind, obj)
-    if (
-        kind == "Service"
-        and _at(obj, "spec.type") != "ExternalName"
-        and _at(obj, "spec.clusterIP") != "None"
-        and not _at(obj, "spec.ports")
-    ):
-        causes.append(Cause(reason="FieldValueRequired", field="spec.ports", message="Required value"))
+    if kind == "Service":
+        causes += _check_ports(obj)
+    elif kind == "PersistentVolumeClaim":
+        needed = ("spec.accessModes", "spec.resources.requests.storage")
+        causes += [Cause(reason="FieldValueRequired", field=path, message="Required value") for path in needed if not _at(obj, path)]
     prefix = {"Pod": "spec", "CronJob": "spec.jobTemplate.spec.template.spec"}.get(kind, "spec.template.spec" if kind in _TEMPLATED else "")
     if prefix:
         causes += _check_containers(_at(obj, prefix), prefix)
     return causes + (_check_immutable(kind, obj, old) if old is not None else [])
+
+
+def _check_ports(obj: Object) -> list[Cause]:
+    ports = _at(obj, "spec.ports") or []
+    if not ports and _at(obj, "spec.type") != "ExternalName" and _at(obj, "spec.clusterIP") != "None":
+        return [Cause(reason="FieldValueRequired", field="spec.ports", message="Required value")]
+    return [
+        Cause(reason="FieldValueRequired", field=f"spec.ports[{at}].name", message="Required value")
+        for at, port in enumerate(ports)
+        if len(ports) > 1 and not port.get("name")
+    ]
 
 
 def _check_selector(kind: str, obj: Object) -> list[Cause]:

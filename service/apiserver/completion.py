@@ -5,7 +5,7 @@ Objects in, changed objects out. The numbers are those of k8s.io/kubernetes/pkg/
 
 import base64
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Object = dict[str, Any]
@@ -63,7 +63,9 @@ def first_status(kind: str) -> Object | None:
 def complete(kind: str, obj: Object, old: Object | None) -> None:
     """Fill what the real server fills for a builtin kind; changes `obj`, whose parts must not be shared."""
     spec = obj.get("spec")
-    if kind == "Secret":
+    if kind in _SMALL:
+        _SMALL[kind](obj)
+    elif kind == "Secret":
         _complete_secret(obj)
     elif kind == "Namespace":
         obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
@@ -85,8 +87,39 @@ def complete(kind: str, obj: Object, old: Object | None) -> None:
         _complete_workload(kind, obj, spec)
 
 
+def _complete_autoscaler(obj: Object) -> None:
+    obj["spec"].setdefault("minReplicas", 1)
+
+
+def _complete_policy(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("policyTypes", ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
+
+
+def _complete_binding(obj: Object) -> None:
+    for subject in obj.get("subjects") or ():
+        if subject.get("kind") in ("User", "Group"):
+            subject.setdefault("apiGroup", "rbac.authorization.k8s.io")
+
+
+def _complete_priority(obj: Object) -> None:
+    obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    obj.setdefault("value", 0)
+
+
+_SMALL: Mapping[str, Callable[[Object], None]] = {
+    "HorizontalPodAutoscaler": _complete_autoscaler,
+    "NetworkPolicy": _complete_policy,
+    "RoleBinding": _complete_binding,
+    "ClusterRoleBinding": _complete_binding,
+    "PriorityClass": _complete_priority,
+}
+
+
 def _complete_secret(obj: Object) -> None:
     obj.setdefault("type", "Opaque")
+    if isinstance(obj.get("data"), dict):
+        obj["data"] = {key: "".join(value.split()) for key, value in obj["data"].items()}
     plain = obj.pop("stringData", None)
     if isinstance(plain, dict):
         data = dict(obj.get("data") or {})

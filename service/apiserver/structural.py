@@ -282,7 +282,7 @@ def _is_time(value: str) -> bool:
 
 def _is_base64(value: str) -> bool:
     try:
-        base64.b64decode(value, validate=True)
+        base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True)  # Go skips line ends
     except (binascii.Error, ValueError):
         return False
     return True

@@ -149,6 +149,21 @@ async def test_secret_takes_plain_text(kube):
     assert base64.b64decode(body["data"]["k"]).decode() == "väl"
 
 
+async def test_secret_data_may_be_wrapped(kube):
+    path = kube.path("secrets", "s")
+    obj = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"k": "aGVs\nbG8=\n"}}
+    status, body = await kube.apply(path, obj)
+    assert (status, body["data"]) == (201, {"k": "aGVsbG8="})
+    assert (await kube.apply(path, obj))[1] == body
+
+
+async def test_service_ports_need_names(kube):
+    spec = {"selector": {"a": "b"}, "ports": [{"port": 80}, {"port": 81, "name": "b"}]}
+    obj = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec}
+    status, body = await kube.call("POST", kube.path("services"), obj)
+    assert (status, [cause["field"] for cause in body["details"]["causes"]]) == (422, ["spec.ports[0].name"])
+
+
 async def test_immutable_things_stay(kube):
     obj = {**config_map(x="1"), "immutable": True}
     await kube.call("POST", kube.path("configmaps"), obj)
