@@ -15,6 +15,7 @@ from service.kinds.meta import ObjectKey
 from service.kustomizations.building import read_tokens
 from service.kustomizations.catalog import Catalog, Settled
 from service.kustomizations.records import ENGINE, Record, Records, path_of
+from service.log import trace
 from service.reconcile.queue import HOOK, SWEEP, Queue, Trigger
 from service.sources.snapshot import Snapshot, SnapshotGone, touched
 from service.workers import Workers
@@ -69,6 +70,7 @@ class Pushes:
 
     async def _spread(self, push: Push) -> None:
         snapshot = push.snapshot
+        trace.set(next(iter(push.traces), ""))
         by_tree: dict[str, dict[ObjectKey, Record]] = defaultdict(dict)
         run: set[ObjectKey] = set()
         for key in self._catalog.of_source(snapshot.key):
@@ -87,8 +89,8 @@ class Pushes:
             run |= concerned
             still |= {key: record for key, record in records.items() if key not in concerned}
         for key in run:
-            for trace in push.traces or ("",):
-                self._queue.add(key, trigger=Trigger(reason="source", trace=trace), priority=HOOK)
+            for one in push.traces or ("",):
+                self._queue.add(key, trigger=Trigger(reason="source", trace=one), priority=HOOK)
         self._move(snapshot, still)
         log.info(
             "revision spread", extra={"object": str(snapshot.key), "revision": snapshot.revision, "run": len(run), "still": len(still)}
