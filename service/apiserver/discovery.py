@@ -122,6 +122,23 @@ def openapi_index(registry: Registry) -> Object:
     return {"paths": paths}
 
 
+OPENAPI_V2_TYPE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+
+def openapi_v2() -> bytes:
+    """Answer /openapi/v2 with a document of no schemas, in protobuf: kubectl asks for it before it applies a List, and checks nothing then.
+
+    `swagger = 1; info = 2 {title = 1; version = 2}`: https://github.com/google/gnostic-models/blob/main/openapiv2/OpenAPIv2.proto
+    """
+    info = _text(1, "sluice") + _text(2, VERSION["gitVersion"])
+    return _text(1, "2.0") + bytes((2 << 3 | 2, len(info))) + info
+
+
+def _text(field: int, text: str) -> bytes:
+    """A length-delimited protobuf field of less than 128 bytes."""
+    return bytes((field << 3 | 2, len(text))) + text.encode()
+
+
 _QUERY = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in ("dryRun", "fieldManager", "fieldValidation", "force")]
 
 

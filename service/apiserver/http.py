@@ -73,6 +73,8 @@ class Front:
             return web.Response(text="ok")
         if path == "/metrics":
             return web.Response(text=self._metrics())
+        if path == "/openapi/v2":
+            return web.Response(body=discovery.openapi_v2(), content_type=discovery.OPENAPI_V2_TYPE)
         body = self._document(path)
         if body is None:
             raise no_such_path()
@@ -86,7 +88,7 @@ class Front:
             case ["openapi", "v3", *rest]:
                 return _openapi(registry, rest)
             case [""]:
-                return {"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]}
+                return {"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}
             case ["version"]:
                 return discovery.VERSION
             case ["api"]:

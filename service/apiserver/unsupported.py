@@ -18,7 +18,7 @@ UNSUPPORTED: tuple[str, ...] = (
     "quantities are kept as written (1000m stays 1000m)",
     "validation of builtin kinds is their OpenAPI schema plus names, selectors, containers and immutable "
     "fields; cross-field rules are not checked",
-    "aggregated discovery (plain discovery is answered), /openapi/v2 is empty, /openapi/v3 has no descriptions",
+    "aggregated discovery (plain discovery is answered), /openapi/v2 has no schemas, /openapi/v3 has no descriptions",
     "Pods are deleted at once: no grace period",
     "TTLs: Events stay until they are deleted",
 )
