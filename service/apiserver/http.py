@@ -88,7 +88,7 @@ class Front:
             case ["openapi", "v3", *rest]:
                 return _openapi(registry, rest)
             case [""]:
-                return {"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}
+                return {"paths": list(discovery.PATHS)}
             case ["version"]:
                 return discovery.VERSION
             case ["api"]:

@@ -1,6 +1,7 @@
 """kubectl on the embedded and on a real server, as people use it."""
 
 import asyncio
+import json
 import shutil
 
 import pytest
@@ -49,6 +50,11 @@ async def test_apply_get_describe_annotate_patch_delete(kubectl):
     assert "patched" in await kubectl("patch", "cm", "a", "-p", '{"data":{"x":"2"}}')
     assert await kubectl("get", "cm", "a", "-o", "jsonpath={.data.x} {.metadata.annotations.note}") == "2 hi"
     assert "deleted" in await kubectl("delete", "cm", "a")
+
+
+async def test_a_list_of_objects_applies(kubectl):
+    listed = {"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "listed"}}]}
+    assert "configmap/listed" in await kubectl("apply", "--server-side", "-f", "-", text=json.dumps(listed))
 
 
 async def test_wait_and_watch(kubectl, kube):
