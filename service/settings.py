@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
+LogFormat = Literal["json", "text"]
+LOG_FORMATS: tuple[LogFormat, ...] = ("json", "text")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+SWITCHED = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
 KINDS = ("GitRepository", "Kustomization", "Receiver", "Alert", "Provider")
+T = TypeVar("T", bound=str)
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -57,7 +62,7 @@ class Settings:
     runtime_namespace: str
     shadow: bool
     no_cross_namespace_refs: bool
-    log_format: Literal["json", "text"]
+    log_format: LogFormat
     log_level: str
     concurrency: int
     processes: int
@@ -70,15 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     def option(flag: str, default: str | None, words: str, *, choices: Sequence[str] | None = None) -> None:
         variable = "SLUICE_" + flag.replace("-", "_").upper()
         shown = f"{words} [{variable}]" + (f" (default {default})" if default else "")
-        parser.add_argument(
-            f"--{flag}", default=environment.get(variable, default), help=shown, choices=choices, metavar=None if choices else "X"
-        )
+        given = environment.get(variable) or default  # a variable that is set to nothing is not set
+        parser.add_argument(f"--{flag}", default=given, help=shown.replace("%", "%%"), choices=choices, metavar=None if choices else "X")
 
     def switch(flag: str, words: str) -> None:
         variable = "SLUICE_" + flag.replace("-", "_").upper()
-        on = environment.get(variable, "").lower() in ("1", "true", "yes", "on")
+        given = environment.get(variable) or False  # as text until `read`, which says what is wrong with it
         action = "store_true" if flag.startswith("no-") else argparse.BooleanOptionalAction
-        parser.add_argument(f"--{flag}", action=action, default=on, help=f"{words} [{variable}]")
+        parser.add_argument(f"--{flag}", action=action, default=given, help=f"{words} [{variable}]")
 
     option("state", "sluice-state", "folder for everything durable: inbox, alerts, Git stores, artifacts")
     option("kubeconfig", None, "the cluster; without it $KUBECONFIG, or the Pod's service account")
@@ -94,8 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("runtime-namespace", _namespace(environment), "namespace of the Leases")
     switch("shadow", "compute and report everything, write nothing to the cluster, send nothing")
     switch("no-cross-namespace-refs", "refuse references to other namespaces")
-    option("log-format", "json", "how logs look", choices=("json", "text"))
-    option("log-level", "info", "how much is logged", choices=("debug", "info", "warning", "error"))
+    option("log-format", "json", "how logs look", choices=LOG_FORMATS)
+    option("log-level", "info", "how much is logged", choices=LOG_LEVELS)
     option("concurrency", "8", "reconciles at once, for each controller")
     option("processes", str(max(1, min(4, os.cpu_count() or 1))), "worker processes for building and parsing")
     option("grace", "20", "seconds for what is under way to finish at SIGTERM")
@@ -114,10 +118,10 @@ def read(arguments: argparse.Namespace) -> Settings:
         )
     cluster = _address("cluster", arguments.cluster)
     return Settings(
-        state=Path(arguments.state),
+        state=Path(_text("state", arguments.state)),
         kubeconfig=Path(arguments.kubeconfig) if arguments.kubeconfig else None,
         embedded=Path(arguments.embedded) if arguments.embedded else None,
-        simulate_workloads=arguments.simulate_workloads,
+        simulate_workloads=_switch("simulate-workloads", arguments.simulate_workloads),
         listen=_address("listen", arguments.listen),
         probes=_address("probes", arguments.probes),
         cluster=cluster,
@@ -125,11 +129,11 @@ def read(arguments: argparse.Namespace) -> Settings:
         artifact_host=arguments.artifact_host or str(cluster),
         kinds=kinds,
         watch_label_selector=arguments.watch_label_selector,
-        runtime_namespace=arguments.runtime_namespace,
-        shadow=arguments.shadow,
-        no_cross_namespace_refs=arguments.no_cross_namespace_refs,
-        log_format=arguments.log_format,
-        log_level=arguments.log_level,
+        runtime_namespace=_text("runtime-namespace", arguments.runtime_namespace),
+        shadow=_switch("shadow", arguments.shadow),
+        no_cross_namespace_refs=_switch("no-cross-namespace-refs", arguments.no_cross_namespace_refs),
+        log_format=_one_of("log-format", arguments.log_format, LOG_FORMATS),
+        log_level=_one_of("log-level", arguments.log_level, LOG_LEVELS),
         concurrency=_number("concurrency", arguments.concurrency, 1, 64),
         processes=_number("processes", arguments.processes, 1, 64),
         grace=timedelta(seconds=_number("grace", arguments.grace, 0, 3600)),
@@ -153,6 +157,29 @@ def _address(flag: str, text: str) -> Address:
         return Address.parse(text)
     except ValueError as error:
         raise BadSettings(f"--{flag}: {error}") from error
+
+
+def _text(flag: str, text: str) -> str:
+    if not text:
+        raise BadSettings(f"--{flag} is empty: name one, or leave the flag out")
+    return text
+
+
+def _one_of(flag: str, text: str, choices: tuple[T, ...]) -> T:
+    """argparse does not check what comes from the environment."""
+    for choice in choices:
+        if choice == text:
+            return choice
+    raise BadSettings(f"--{flag} {text}: choose from {', '.join(map(str, choices))}")
+
+
+def _switch(flag: str, given: bool | str) -> bool:
+    """A word that is none of ours must not count as "off": the flag may be what keeps the service from writing."""
+    if isinstance(given, bool):
+        return given
+    if given.lower() not in SWITCHED:
+        raise BadSettings(f"--{flag} {given}: as a variable it is true or false")
+    return SWITCHED[given.lower()]
 
 
 def _number(flag: str, text: str, least: int, most: int) -> int:

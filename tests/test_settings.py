@@ -77,3 +77,33 @@ def test_a_flag_wins_over_its_variable() -> None:
 def test_what_cannot_be_used_is_named(flags: list[str], word: str) -> None:
     with pytest.raises(BadSettings, match=word):
         settings(*flags)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SHADOW", "maybe"),
+        ("NO_CROSS_NAMESPACE_REFS", "2"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "loud"),
+        ("KINDS", "Foo"),
+        ("GRACE", "-1"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(BadSettings, match=f"--{name.lower().replace('_', '-')}"):
+        settings(environment={f"SLUICE_{name}": value})
+
+
+def test_an_empty_variable_is_not_set_and_an_empty_flag_is_refused() -> None:
+    found = settings(environment={"SLUICE_STATE": "", "SLUICE_LISTEN": "", "SLUICE_SHADOW": "", "SLUICE_KINDS": ""})
+    assert (str(found.state), str(found.listen), found.shadow, len(found.kinds)) == ("sluice-state", "127.0.0.1:9292", False, 5)
+    for flag in ("--state", "--runtime-namespace"):
+        with pytest.raises(BadSettings, match=flag):
+            settings(flag, "")
+
+
+def test_help_shows_a_default_with_a_percent_sign() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, {"RUNTIME_NAMESPACE": "a%b"})
+    assert "a%b" in parser.format_help()

@@ -34,6 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     except CannotStart as error:
         print(f"sluice serve: {error}", file=sys.stderr)
         code = 2
+    except OSError as error:  # a folder or file that the start needs
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"sluice serve: {named}{error.strerror or error}; look at the rights and the disk space there", file=sys.stderr)
+        code = 2
     logging.shutdown()
     sys.stderr.flush()
     os._exit(code)  # a thread that a dead Git host holds must not hold the exit

@@ -53,7 +53,9 @@ class _Kubeconfig:
                     await self._loader.load_and_set(configuration)
         except TimeoutError as error:
             raise BadKubeconfig(f"{self._path}: the credential plugin did not answer within {PLUGIN_TIMEOUT.seconds} s") from error
-        except (ConfigException, OSError, yaml.YAMLError, TypeError, KeyError, AssertionError, ValueError) as error:
+        except (TypeError, AttributeError, KeyError, AssertionError) as error:  # the loader's own words would be Python's
+            raise BadKubeconfig(f"{self._path} is not a usable kubeconfig: it has another form than `kubectl config view` shows") from error
+        except (ConfigException, OSError, yaml.YAMLError, ValueError) as error:
             raise BadKubeconfig(f"{self._path} is not a usable kubeconfig: {error}") from error
 
     def expired(self) -> bool:
