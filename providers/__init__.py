@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from providers import slack
+from providers import generic, generic_hmac, slack
 from providers.contract import Provider
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
         "slack": Provider(render=slack.render, settle=slack.settle),
+        "generic": Provider(render=generic.render, settle=generic.settle, wants="all", headers=True),
+        "generic-hmac": Provider(render=generic_hmac.render, settle=generic_hmac.settle, wants="all", headers=True),
     }
 )

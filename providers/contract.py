@@ -1,12 +1,13 @@
-"""What every provider takes and gives: an event, the target, one HTTP request, and the two ways in which a target says no.
+"""What every provider takes and gives: an event, the target, HTTP requests, and the ways in which a target says no.
 
-In: an event with the Alert's metadata merged in, and where to send it. Out: a request that somebody else sends. Nothing here does I/O.
+In: an event with the Alert's metadata merged in, and where to send it. Out: requests that somebody else sends. Nothing here does I/O.
 """
 
 import hmac
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -41,6 +42,10 @@ class Rejected(Exception):
     """The target will never take this as things stand. The message says what to do; it holds no address and no credentials."""
 
 
+class Misconfigured(Rejected):
+    """The Provider or its Secret lacks something: messages wait until it is corrected. The message says what to set."""
+
+
 class Busy(Exception):
     """The target may take this later; `retry_after` is its own wish, None where it has none."""
 
@@ -51,7 +56,10 @@ class Busy(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event, ready to be told. `metadata` keys have no group; all texts are foreign and may hold anything."""
+    """One event, ready to be told. `metadata` keys have no group; all texts are foreign and may hold anything.
+
+    `recovery_only`: the Alert asks for failures only, and this one is told just to end an alarm that such a failure raised.
+    """
 
     kind: str
     namespace: str
@@ -63,23 +71,37 @@ class Event:
     metadata: Mapping[str, str] = field(default_factory=dict)
     alert: str = ""
     controller: str = ""
+    instance: str = ""
+    api_version: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    alert_uid: str = ""
+    recovery_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to send, out of the Provider and its Secret; what is not given is empty."""
+    """Where to send, out of the Provider and its Secret; what is not given is empty.
+
+    `uid` is the Provider's; `keys` holds what else of the Secret the type uses; `now` is the time of the attempt.
+    """
 
     address: Secret = field(default_factory=Secret)
     token: Secret = field(default_factory=Secret)
     username: str = ""
+    password: Secret = field(default_factory=Secret)
     channel: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    uid: str = ""
+    keys: Mapping[str, Secret] = field(default_factory=dict)
+    now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One HTTP request. The address may be a secret itself."""
 
-    method: Literal["POST", "PUT"]
+    method: Literal["GET", "POST", "PUT", "PATCH"]
     url: Secret
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
@@ -94,12 +116,47 @@ class Response:
     body: bytes = field(repr=False)
 
 
+Dialogue = Generator[Request, Response, None]
+Wants = Literal["news", "all", "commit_status", "change_request"]
+Address = Literal["url", "git", "dsn", "nats", "free", "unused"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One line of the table: `render` makes the request (raises Rejected), `settle` judges the response (raises Rejected, Busy)."""
+    """One line of the table. A module has one of three forms.
 
-    render: Callable[[Event, Target], Request]
-    settle: Callable[[Response], None]
+    `render` makes the one request (raises Rejected) and `settle` judges the response (raises Rejected, Busy). `converse` is a generator
+    that yields requests and is sent their responses. `publish` talks to the target itself, where that is not HTTP.
+
+    `wants`: which events: news; all, with those that only refresh a commit's status; those of a commit; those of a change request.
+    `alarms`: a failure raises an alarm there that the recovery ends. `address`: what form the address has. `secret_keys`: keys of the
+    Secret beside address, token, username and password that the type uses. `headers`: whether it sends the Secret's headers.
+    """
+
+    render: Callable[[Event, Target], Request] | None = None
+    settle: Callable[[Response], None] | None = None
+    converse: Callable[[Event, Target], Dialogue] | None = None
+    publish: Callable[[Event, Target, ssl.SSLContext | None], Awaitable[None]] | None = None
+    wants: Wants = "news"
+    alarms: bool = False
+    address: Address = "url"
+    secret_keys: tuple[str, ...] = ()
+    headers: bool = False
+
+    def dialogue(self, event: Event, target: Target) -> Dialogue:
+        """The requests of one event, whichever of the first two forms the module has. Raises Rejected, Busy."""
+        if self.converse is not None:
+            yield from self.converse(event, target)
+        elif self.render is not None and self.settle is not None:
+            self.settle((yield self.render(event, target)))
+
+
+_RECOVERIES = frozenset(("NewArtifact", "DriftCorrected"))
+
+
+def recovers(severity: str, reason: str) -> bool:
+    """Whether an event says that its object is well again: `Progressing` or `DependencyNotReady` is info too, and does not say so."""
+    return severity == "info" and (reason.endswith("Succeeded") or reason in _RECOVERIES)
 
 
 LONGEST_WAIT = timedelta(hours=1)

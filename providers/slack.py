@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from slack_sdk.models.attachments import BlockAttachment
 from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 
-from providers.contract import Busy, Event, Rejected, Request, Response, Secret, Target, retry_after
+from providers.contract import Busy, Event, Misconfigured, Rejected, Request, Response, Secret, Target, retry_after
 from providers.mrkdwn import clean, escape, fit, fit_lines
 
 POST_MESSAGE = "https://slack.com/api/chat.postMessage"
@@ -53,7 +53,7 @@ LATER = frozenset(("ratelimited", "rate_limited", "message_limit_exceeded", "int
 
 
 def render(event: Event, target: Target) -> Request:
-    """Return the request that posts the event. Raises Rejected where neither a token nor an address is given, or a token has no channel."""
+    """Return the request that posts the event. Raises Misconfigured without a token and an address, or without a channel."""
     url, headers = _destination(target)
     title = _title(event)
     body: dict[str, object] = {
@@ -85,14 +85,14 @@ def _destination(target: Target) -> tuple[Secret, dict[str, str]]:
     headers = {"Content-Type": "application/json; charset=utf-8"}
     url = target.address or Secret(POST_MESSAGE if target.token else "")
     if not url:
-        raise Rejected("no address and no token: put a webhook's URL into the Secret's key address, or a bot token into its key token")
+        raise Misconfigured("no address and no token: put a webhook's URL into the Secret's key address, or a bot token into its key token")
     if target.token:
         headers["Authorization"] = f"Bearer {target.token.reveal()}"
     if urlsplit(url.reveal()).path.rstrip("/").endswith("/chat.postMessage"):
         if not target.token:
-            raise Rejected("chat.postMessage needs a bot token: put it into the Secret's key token")
+            raise Misconfigured("chat.postMessage needs a bot token: put it into the Secret's key token")
         if not target.channel:
-            raise Rejected("a bot token needs a channel: set spec.channel")
+            raise Misconfigured("a bot token needs a channel: set spec.channel")
     return url, headers
 
 

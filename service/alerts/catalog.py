@@ -71,6 +71,11 @@ class Catalog:
             raise Unusable(f"{key}: {found}")
         return found
 
+    def type_of(self, key: ObjectKey) -> str:
+        """The type of a Provider, usable or not, "" where there is no such Provider."""
+        spec = self._raw_providers.get((key.namespace, key.name), {}).get("spec")
+        return str(spec.get("type", "")) if isinstance(spec, dict) else ""
+
     def version(self, key: ObjectKey) -> object:
         """Something that is another thing as soon as the Provider has changed."""
         return self._raw_providers.get((key.namespace, key.name))

@@ -15,8 +15,9 @@ from typing import Any
 
 from service import crash
 from service.alerts.catalog import Catalog, Objects, Raw
-from service.alerts.lane import Lane, ReadSecret, Way
+from service.alerts.lane import Lane, Way
 from service.alerts.matching import Complaint, Matcher, ReadLabels
+from service.alerts.route import ReadSecret
 from service.alerts.sending import open_session
 from service.cluster.client import ApiAway
 from service.cluster.events import News
@@ -61,7 +62,7 @@ class Dispatcher:
     def __init__(self, needs: Needs, *, shadow: bool = False, no_cross_namespace: bool = False) -> None:
         self._needs, self._shadow = needs, shadow
         self._catalog = Catalog(needs.alerts, needs.providers, self._unusable)
-        self._matcher = Matcher(needs.read_labels, needs.workers, no_cross_namespace=no_cross_namespace)
+        self._matcher = Matcher(needs.read_labels, needs.workers, no_cross_namespace=no_cross_namespace, type_of=self._catalog.type_of)
         self._lanes: dict[ObjectKey, Lane] = {}
         self._woken, self._stopping = asyncio.Event(), False
         needs.outbox.listen(self.wake)

@@ -8,19 +8,20 @@ was not taken for a day, is set aside and blocks nothing.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import aiohttp
 
 from providers import PROVIDERS, contract
-from providers.contract import Busy, Rejected, Target
+from providers.contract import Busy, Misconfigured, Rejected
 from service import crash
 from service.alerts.catalog import Catalog, Unusable
-from service.alerts.credentials import BadCredentials, target_of
+from service.alerts.credentials import BadCredentials
 from service.alerts.message import event_of
-from service.alerts.sending import masked, send
+from service.alerts.route import ReadSecret, Route, route_of
+from service.alerts.sending import send
 from service.cluster.client import ClusterError
 from service.kinds.meta import ObjectKey
 from service.kinds.notification import Provider
@@ -37,7 +38,6 @@ FIRST_WAIT, LONGEST_WAIT, LONGEST_PAUSE = timedelta(seconds=2), timedelta(minute
 SHORTEST_WAIT, STATE_WAIT = timedelta(seconds=1), timedelta(seconds=5)
 BATCH = 20
 
-ReadSecret = Callable[[str, str], Awaitable[Mapping[str, bytes] | None]]
 Warn = Callable[[ObjectKey, str], None]
 
 
@@ -154,26 +154,23 @@ class Lane:
         return provider
 
     async def _send(self, provider: Provider, event: contract.Event) -> None:
-        target = await self._target(provider)
-        by_type = PROVIDERS[provider.spec.type]
+        route = await self._route(provider)
         try:
-            request = by_type.render(event, target)
-            await send(self._way.session, by_type, request, timeout=provider.spec.timeout)
+            await send(self._way.session, PROVIDERS[provider.spec.type], event, route=route, timeout=provider.spec.timeout)
+        except Misconfigured as error:  # a person corrects it, and the message goes
+            raise Busy(route.masked(str(error))) from None
         except Rejected as error:
-            raise Rejected(masked(str(error), target)) from None
+            raise Rejected(route.masked(str(error))) from None
         except Busy as error:
-            raise Busy(masked(str(error), target), error.retry_after) from None
+            raise Busy(route.masked(str(error)), error.retry_after) from None
 
-    async def _target(self, provider: Provider) -> Target:
-        secret: Mapping[str, bytes] | None = None
+    async def _route(self, provider: Provider) -> Route:
         try:
-            if provider.spec.secret_ref:
-                secret = await self._way.read_secret(provider.metadata.namespace, provider.spec.secret_ref)
-            return target_of(provider, secret)
+            return await route_of(provider, self._way.read_secret, now=moments.now())
         except BadCredentials as error:
             raise Busy(str(error)) from error
         except ClusterError as error:
-            raise Busy(f"Secret/{provider.metadata.namespace}/{provider.spec.secret_ref} cannot be read: {error}") from error
+            raise Busy(f"the Provider's Secret cannot be read: {error}") from error
 
     async def _put_off(self, message: StoredMessage, error: Busy) -> None:
         """The message is tried again later, and so is the Provider as a whole."""

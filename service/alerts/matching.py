@@ -7,6 +7,7 @@ https://github.com/fluxcd/notification-controller/blob/v1.9.3/internal/server/ev
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from providers import PROVIDERS, contract
 from service.alerts import metadata
 from service.alerts.message import payload_of
 from service.alerts.searching import Search
@@ -18,7 +19,9 @@ from service.state.outbox import OutMessage
 from service.workers import Workers
 
 ReadLabels = Callable[[ObjectKey, str], Awaitable[Mapping[str, str]]]
+TypeOf = Callable[[ObjectKey], str]
 ANY = "*"
+NEWS = contract.Provider()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +42,16 @@ class Matched:
 
 
 class Matcher:
-    """`read_labels(object, api_version)` gives the labels of any object; it is asked only where an Alert selects by labels."""
+    """`read_labels(object, api_version)` gives the labels of any object; it is asked only where an Alert selects by labels.
 
-    def __init__(self, read_labels: ReadLabels, workers: Workers, *, no_cross_namespace: bool = False) -> None:
+    `type_of` gives the type of a Provider, "" where it is not known: then it is taken for one that gets news.
+    """
+
+    def __init__(
+        self, read_labels: ReadLabels, workers: Workers, *, no_cross_namespace: bool = False, type_of: TypeOf = lambda _: ""
+    ) -> None:
         self._read_labels, self._search, self._no_cross_namespace = read_labels, Search(workers), no_cross_namespace
+        self._type_of = type_of
 
     async def match(self, event: Event, alerts: Iterable[Alert]) -> Matched:
         """Return the messages of an event.
@@ -53,16 +62,18 @@ class Matcher:
         messages: list[OutMessage] = []
         complaints: list[Complaint] = []
         for alert in alerts:
-            if alert.spec.suspend or (alert.spec.event_severity == "error" and event.severity != "error"):
+            by_type = PROVIDERS.get(self._type_of(alert.provider_key), NEWS)
+            low = alert.spec.event_severity == "error" and event.severity != "error"
+            if alert.spec.suspend or (low and not (by_type.alarms and contract.recovers(event.severity, event.reason))):
                 continue
             named = [source for source in alert.spec.event_sources if self._names(alert, source, event.involved)]
             if named and all(source.match_labels for source in named):
                 labels = await self._labels(event) if labels is None else labels
                 named = [source for source in named if source.match_labels.items() <= labels.items()]
-            if not named or metadata.only_for_commit_status(event):
+            if not named or not metadata.wanted(event, by_type.wants):
                 continue
-            if await self._lists_pass(alert, event.message, complaints):
-                messages.append(_message(alert, event, complaints))
+            if low or await self._lists_pass(alert, event.message, complaints):  # the lists select failures, not what ends them
+                messages.append(_message(alert, event, complaints, recovery_only=low))
         return Matched(messages=tuple(messages), complaints=tuple(complaints))
 
     def _names(self, alert: Alert, source: ResourceRef, involved: ObjectKey) -> bool:
@@ -93,9 +104,9 @@ class Matcher:
         return not including or True in verdicts[len(excluding) :]
 
 
-def _message(alert: Alert, event: Event, complaints: list[Complaint]) -> OutMessage:
+def _message(alert: Alert, event: Event, complaints: list[Complaint], *, recovery_only: bool) -> OutMessage:
     merged, doubles = metadata.merged(event, alert.spec)
     if doubles:
         text = f"{alert.key}: more than one source gives the metadata {', '.join(doubles)}; the controller's counts before the Alert's"
         complaints.append(Complaint(alert=alert.key, reason=METADATA_APPEND_FAILED, message=text))
-    return OutMessage(alert=alert.key, provider=alert.provider_key, payload=payload_of(event, merged, alert))
+    return OutMessage(alert=alert.key, provider=alert.provider_key, payload=payload_of(event, merged, alert, recovery_only=recovery_only))

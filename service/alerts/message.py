@@ -12,8 +12,8 @@ from service.kinds.event import MESSAGE_LIMIT, Event
 from service.kinds.notification import Alert
 
 
-def payload_of(event: Event, metadata: Mapping[str, str], alert: Alert) -> str:
-    """The JSON to store."""
+def payload_of(event: Event, metadata: Mapping[str, str], alert: Alert, *, recovery_only: bool = False) -> str:
+    """The JSON to store. `recovery_only` is a recovery that only ends an alarm."""
     return json.dumps(
         {
             "kind": event.involved.kind,
@@ -26,6 +26,12 @@ def payload_of(event: Event, metadata: Mapping[str, str], alert: Alert) -> str:
             "metadata": dict(metadata),
             "alert": f"{alert.metadata.namespace}/{alert.metadata.name}",
             "controller": event.reporting_controller,
+            "instance": event.reporting_instance,
+            "api_version": event.involved_api_version,
+            "uid": event.involved_uid,
+            "resource_version": event.involved_resource_version,
+            "alert_uid": alert.metadata.uid,
+            "recovery_only": recovery_only,
             "trace": event.trace,
         }
     )

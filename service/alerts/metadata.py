@@ -5,7 +5,9 @@ https://github.com/fluxcd/notification-controller/blob/v1.9.3/internal/server/ev
 """
 
 from collections.abc import Mapping
+from typing import assert_never
 
+from providers.contract import Wants
 from service.kinds.event import Event
 from service.kinds.meta import EVENT_PREFIX
 from service.kinds.notification import AlertSpec
@@ -35,9 +37,20 @@ def merged(event: Event, spec: AlertSpec) -> tuple[dict[str, str], tuple[str, ..
     return found, tuple(sorted(set(doubles)))
 
 
-def only_for_commit_status(event: Event) -> bool:
-    """Whether the controller raised this only to refresh a commit's status: chat providers leave such events out."""
-    return bool(event.involved.group) and event.metadata.get(f"{event.involved.group}/{COMMIT_STATUS}") == UPDATE
+def wanted(event: Event, wants: Wants) -> bool:
+    """Whether providers of this kind get the event, by Flux's rules: what only refreshes a commit's status is no news for a chat."""
+    refresh = bool(event.involved.group) and event.metadata.get(f"{event.involved.group}/{COMMIT_STATUS}") == UPDATE
+    match wants:
+        case "news":
+            return not refresh
+        case "all":
+            return True
+        case "commit_status":
+            return refresh or event.severity == "error" or bool(event.metadata.get(f"{EVENT_PREFIX}commit"))
+        case "change_request":
+            return not refresh and bool(event.metadata.get(f"{EVENT_PREFIX}change_request"))
+        case other:
+            assert_never(other)
 
 
 def _without_prefix(metadata: Mapping[str, str], prefix: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""One attempt: a request over the one session, the answer judged by its provider.
+"""One attempt: a provider's requests over the one session, their answers judged by it.
 
-In: a rendered request. Out: nothing, or Rejected or Busy with words that hold neither the address nor credentials.
+In: an event and the route to its target. Out: nothing, or Rejected or Busy with words that hold neither the address nor credentials.
 """
 
 import asyncio
@@ -9,10 +9,12 @@ from datetime import timedelta
 import aiohttp
 from yarl import URL
 
-from providers.contract import Busy, Provider, Rejected, Request, Response, Target
+from providers.contract import Busy, Dialogue, Event, Provider, Rejected, Request, Response
+from service.alerts.route import Route
 
-ANSWER_BYTES = 64 * 1024
+ANSWER_BYTES = 1024 * 1024
 AT_ONCE, AT_ONCE_PER_HOST = 32, 4
+_NO_URL = "the address is not a usable URL: correct it in the Provider or its Secret"
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -25,25 +27,54 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
-async def send(session: aiohttp.ClientSession, provider: Provider, request: Request, *, timeout: timedelta) -> None:
-    """Send once and return if the target has it. Raises Rejected, Busy."""
+async def send(session: aiohttp.ClientSession, provider: Provider, event: Event, *, route: Route, timeout: timedelta) -> None:
+    """Try once and return if the target has it. Raises Rejected, Busy."""
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            response = await _answer(session, request)
+            if provider.publish is not None:
+                await provider.publish(event, route.target, route.tls)
+                return
+            dialogue = provider.dialogue(event, route.target)
+            request = next(dialogue, None)
+            while request is not None:
+                request = _following(dialogue, await _answer(session, request, route))
     except TimeoutError as error:
         raise Busy(f"no answer within {timeout.total_seconds():g} s") from error
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError):
-        raise Rejected("the address is not a usable URL: correct it in the Provider or its Secret") from None  # the cause would show it
-    except aiohttp.ClientError as error:
+
+
+def _following(dialogue: Dialogue, response: Response) -> Request | None:
+    try:
+        return dialogue.send(response)
+    except StopIteration:
+        return None
+
+
+async def _answer(session: aiohttp.ClientSession, request: Request, route: Route) -> Response:
+    try:
+        return await _exchange(session, request, route)
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+        raise Rejected(_NO_URL) from None  # the cause would show it
+    except aiohttp.ClientError as error:  # before ValueError: a certificate that does not verify is one too
         raise Busy(_words(error)) from None
+    except ValueError:
+        raise Rejected(_NO_URL) from None
+    except TimeoutError:
+        raise
     except OSError as error:
         raise Busy(f"the connection failed: {error.strerror or type(error).__name__}") from None
-    provider.settle(response)
 
 
-async def _answer(session: aiohttp.ClientSession, request: Request) -> Response:
-    url = URL(request.url.reveal(), encoded=True)
-    async with session.request(request.method, url, headers=request.headers, data=request.body, allow_redirects=False) as answer:
+async def _exchange(session: aiohttp.ClientSession, request: Request, route: Route) -> Response:
+    url, proxy = URL(request.url.reveal(), encoded=True), route.proxy.reveal() or None
+    async with session.request(
+        request.method,
+        url,
+        headers=request.headers,
+        data=request.body or None,
+        allow_redirects=False,
+        ssl=route.tls or True,
+        proxy=proxy,
+    ) as answer:
         body = b""
         while len(body) < ANSWER_BYTES and (chunk := await answer.content.read(ANSWER_BYTES)):
             body += chunk
@@ -54,6 +85,10 @@ def _words(error: aiohttp.ClientError) -> str:
     match error:
         case aiohttp.ClientConnectorDNSError():
             return "the host name of the address is not known"
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answered {error.status}"
+        case aiohttp.ClientProxyConnectionError():
+            return "no connection to the proxy"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
             return "the TLS connection failed: check the certificate of the address"
         case aiohttp.ClientConnectorError():
@@ -62,11 +97,3 @@ def _words(error: aiohttp.ClientError) -> str:
             return "the connection was closed without an answer"
         case _:
             return f"the connection failed: {type(error).__name__}"
-
-
-def masked(text: str, target: Target) -> str:
-    """The text without the target's address and token, in case an answer repeats them."""
-    for secret in (target.address, target.token):
-        if secret:
-            text = text.replace(secret.reveal(), "***")
-    return text

@@ -22,6 +22,7 @@ PROVIDER_TYPES = (
     "matrix", "opsgenie", "alertmanager", "grafana", "githubdispatch", "githubpullrequestcomment", "gitlabmergerequestcomment", "pagerduty",
     "datadog", "nats", "zulip", "otel", "zoom", "incident.io",
 )  # fmt: skip
+SENT_PROVIDER_TYPES = ("slack", "generic", "generic-hmac")  # what is carried out; providers.PROVIDERS holds the same
 RESOURCE_KINDS = (
     "Bucket", "GitRepository", "Kustomization", "HelmRelease", "HelmChart", "HelmRepository", "ImageRepository", "ImagePolicy",
     "ImageUpdateAutomation", "OCIRepository", "ArtifactGenerator", "ExternalArtifact",
@@ -167,7 +168,7 @@ class Alert:
 class ProviderSpec:
     """Where and how events are sent."""
 
-    type: Annotated[str, Facts("Which service events are sent to.", enum=PROVIDER_TYPES, honours="slack")]
+    type: Annotated[str, Facts("Which service events are sent to.", enum=PROVIDER_TYPES, honours="|".join(SENT_PROVIDER_TYPES))]
     address: Annotated[str, Facts("Where to send; the Secret's key address wins.", max_length=2048)] = ""
     channel: Annotated[str, Facts("Channel of the service to post to.", max_length=2048)] = ""
     username: Annotated[str, Facts("Name to post under.", max_length=2048)] = ""
@@ -175,13 +176,9 @@ class ProviderSpec:
     secret_ref: Annotated[str | None, Facts("Secret with credentials, such as address or token.", inside="name")] = None
     suspend: Annotated[bool, Facts("Sends nothing for now.")] = False
     interval: Annotated[timedelta | None, Facts("Without effect since v1beta3.", pattern=GO_DURATION, verdict="ignored")] = None
-    proxy: Annotated[str, Facts("Address of a proxy.", pattern=r"^(http|https)://.*$", max_length=2048, verdict="refused")] = ""
-    proxy_secret_ref: Annotated[
-        str | None, Facts("Secret with the address and credentials of a proxy.", inside="name", verdict="refused")
-    ] = None
-    cert_secret_ref: Annotated[
-        str | None, Facts("Secret with ca.crt, tls.crt and tls.key for the connection.", inside="name", verdict="refused")
-    ] = None
+    proxy: Annotated[str, Facts("Address of a proxy.", pattern=r"^(http|https)://.*$", max_length=2048)] = ""
+    proxy_secret_ref: Annotated[str | None, Facts("Secret with the address and credentials of a proxy.", inside="name")] = None
+    cert_secret_ref: Annotated[str | None, Facts("Secret with ca.crt, tls.crt and tls.key for the connection.", inside="name")] = None
     service_account_name: Annotated[str, Facts("ServiceAccount whose workload identity authenticates.", verdict="refused")] = ""
     commit_status_expr: Annotated[str, Facts("CEL expression for the id of a commit status.", verdict="refused")] = ""
 

@@ -1,15 +1,23 @@
 """A Provider and its Secret: complete credentials, or an error that says what is missing and shows nothing."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from service.alerts.credentials import BadCredentials, target_of
+from providers.contract import Target
+from service.alerts import credentials
+from service.alerts.credentials import BadCredentials
 from service.kinds.codec import decode
 from service.kinds.notification import Provider
 from tests.alerts.conftest import provider
 
 HOOK = "https://hooks.slack.com/services/T/B/hush"
+
+
+def target_of(provider: Provider, secret: Mapping[str, bytes] | None) -> Target:
+    return credentials.target_of(provider, secret, now=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def typed(**spec: Any) -> Provider:
@@ -48,7 +56,12 @@ def test_documented_split_of_username_and_password_is_complete() -> None:
         ({"secretRef": {"name": "s"}}, {"address": b"ftp://hush"}, "not a plain http"),
         ({"secretRef": {"name": "s"}}, {"address": b"https://user:hush@host/x"}, "not a plain http"),
         ({"secretRef": {"name": "s"}}, {"address": b"https://[hush/x"}, "not a plain http"),
-        ({"secretRef": {"name": "s"}}, {"address": HOOK.encode(), "proxy": b"http://hush"}, "proxy is not carried out"),
+        ({"secretRef": {"name": "s"}}, {"address": HOOK.encode(), "headers": b"A: hush"}, "headers is not carried out for the type slack"),
+        ({"type": "generic", "secretRef": {"name": "s"}}, {"address": HOOK.encode(), "headers": b"[hush"}, "headers is not YAML"),
+        ({"type": "generic", "secretRef": {"name": "s"}}, {"address": HOOK.encode(), "headers": b"hush"}, "headers is not a map"),
+        ({"type": "generic", "secretRef": {"name": "s"}}, {"address": HOOK.encode(), "headers": b"A: 1"}, "no header can have"),
+        ({"type": "generic", "secretRef": {"name": "s"}}, {"address": HOOK.encode(), "headers": b'A: "hush\\nB: 1"'}, "no header can have"),
+        ({"type": "generic", "secretRef": {"name": "s"}}, {"address": HOOK.encode(), "headers": b'"A b": hush'}, "no header can have"),
         ({"secretRef": {"name": "s"}}, {"address": HOOK.encode(), "ca.crt": b"hush"}, "ca.crt is not carried out"),
     ],
 )
@@ -57,3 +70,9 @@ def test_incomplete_credentials_are_named_and_not_shown(spec: dict[str, Any], se
         target_of(typed(**spec), secret)
     assert words in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+def test_headers_of_the_secret_are_a_map() -> None:
+    target = target_of(typed(type="generic", address=HOOK, secretRef={"name": "s"}), {"headers": b"Authorization: Bearer hush\nX-A: '1'\n"})
+    assert target.headers == {"Authorization": "Bearer hush", "X-A": "1"}
+    assert "hush" not in repr(target)

@@ -85,9 +85,35 @@ async def test_match_complains_of_patterns_that_cannot_be_used_and_tries_a_slow_
         assert "takes too long" in found.complaints[1].message
 
 
-async def test_match_leaves_out_what_only_refreshes_a_commit_status(world: World) -> None:
-    assert not await matches(world, event(metadata={f"{KUSTOMIZE}/commit_status": "update"}))
-    assert await matches(world, event(metadata={"other.group/commit_status": "update"}))
+REFRESH = {f"{KUSTOMIZE}/commit_status": "update"}
+COMMIT, CHANGE = {"event.toolkit.fluxcd.io/commit": "a" * 40}, {"event.toolkit.fluxcd.io/change_request": "7"}
+
+
+@pytest.mark.parametrize(
+    ("wants", "told", "wanted"),
+    [
+        ("news", event(), True),
+        ("news", event(metadata=REFRESH), False),
+        ("news", event(metadata={"other.group/commit_status": "update"}), True),
+        ("all", event(metadata=REFRESH), True),
+        ("commit_status", event(metadata=REFRESH), True),
+        ("commit_status", event(), False),
+        ("commit_status", event(metadata=COMMIT), True),
+        ("commit_status", event(severity="error"), True),
+        ("change_request", event(), False),
+        ("change_request", event(metadata=CHANGE), True),
+        ("change_request", event(severity="error"), False),
+        ("change_request", event(metadata=REFRESH | CHANGE), False),
+    ],
+)
+def test_provider_gets_what_its_type_wants(wants: Any, told: Event, wanted: bool) -> None:
+    assert metadata.wanted(told, wants) is wanted
+
+
+@pytest.mark.parametrize(("type_", "matched"), [("generic", True), ("generic-hmac", True), ("slack", False), ("unheard-of", False)])
+async def test_match_looks_at_the_type_of_the_provider(world: World, type_: str, matched: bool) -> None:
+    matcher = Matcher(world.read_labels, world.workers, type_of=lambda _: type_)
+    assert bool((await matcher.match(event(metadata=REFRESH), [decode(Alert, alert())])).messages) is matched
 
 
 async def test_message_keeps_the_event_and_its_trace(world: World) -> None:

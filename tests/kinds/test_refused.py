@@ -23,14 +23,14 @@ HONOURED = {
         resources[].namespace resources[].matchLabels""",
     "Alert": """providerRef.name eventSeverity eventSources[].apiVersion eventSources[].kind eventSources[].name eventSources[].namespace
         eventSources[].matchLabels inclusionList exclusionList eventMetadata summary suspend""",
-    "Provider": "type address channel username timeout secretRef.name suspend",
+    "Provider": "type address channel username timeout secretRef.name suspend proxy proxySecretRef certSecretRef",
 }
 REFUSED = {
     "GitRepository": "serviceAccountName ref.semver verify proxySecretRef recurseSubmodules include sparseCheckout",
     "Kustomization": """dependsOn[].readyExpr kubeConfig serviceAccountName decryption postBuild healthCheckExprs buildMetadata ignore""",
     "Receiver": "resources[].filter resourceFilter oidcProviders",
     "Alert": "",
-    "Provider": "proxy proxySecretRef certSecretRef serviceAccountName commitStatusExpr",
+    "Provider": "serviceAccountName commitStatusExpr",
 }
 IGNORED = {
     "GitRepository": "gitImplementation accessFrom",
@@ -49,7 +49,7 @@ BY_VALUE = [
     ("Kustomization", {"deletionPolicy": "WaitForTermination"}, "spec.deletionPolicy"),
     ("Receiver", {"type": "gitlab"}, "spec.type"),
     ("Receiver", {"type": "github-enterprise"}, "spec.type"),
-    ("Provider", {"type": "discord"}, "spec.type"),
+    ("Provider", {"type": "azureeventhub"}, "spec.type"),
 ]
 
 

@@ -1,22 +1,63 @@
-"""One visible table: what stands in it is what there is."""
+"""One visible table: what stands in it is what there is, what the CRD allows, what is carried out, and what is documented."""
 
 import importlib
+import inspect
 import pkgutil
+import re
+from pathlib import Path
+
+import pytest
 
 import providers
 from providers import PROVIDERS
+from service.kinds.codec import refused_fields
 from service.kinds.notification import PROVIDER_TYPES
 
-SHARED = {"contract", "mrkdwn"}
+SHARED = {"answers", "card", "contract", "flux_event", "mrkdwn"}
+FOLDER = Path(providers.__path__[0])
+CASES = Path(__file__).parent
+
+
+def module_name(name: str) -> str:
+    return name.replace("-", "_").replace(".", "_")
 
 
 def test_table_equals_the_modules() -> None:
     modules = {module.name for module in pkgutil.iter_modules(providers.__path__)} - SHARED
-    assert {name.replace("-", "_").replace(".", "_") for name in PROVIDERS} == modules
+    assert {module_name(name) for name in PROVIDERS} == modules
 
 
-def test_table_holds_types_of_the_crd_and_each_module_s_functions() -> None:
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_line_names_the_functions_of_its_module(name: str) -> None:
+    module, line = importlib.import_module(f"providers.{module_name(name)}"), PROVIDERS[name]
+    forms = [getattr(line, form) for form in ("render", "settle", "converse", "publish")]
+    assert forms == [getattr(module, form, None) for form in ("render", "settle", "converse", "publish")]
+    assert [bool(form) for form in forms] in ([True, True, False, False], [False, False, True, False], [False, False, False, True])
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_module_is_small_and_says_how_to_get_the_credentials(name: str) -> None:
+    path = FOLDER / f"{module_name(name)}.py"
+    assert len(path.read_text().splitlines()) <= 200
+    said = inspect.getdoc(importlib.import_module(f"providers.{module_name(name)}")) or ""
+    assert "Credentials: " in said
+    assert "https://" in said
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_type_has_recorded_cases(name: str) -> None:
+    assert len(list((CASES / name).glob("*/request.json"))) >= 2
+
+
+@pytest.mark.parametrize("name", PROVIDER_TYPES)
+def test_crd_s_types_are_carried_out_or_refused_by_name(name: str) -> None:
+    provider = {"apiVersion": "notification.toolkit.fluxcd.io/v1beta3", "kind": "Provider", "spec": {"type": name}}
+    assert refused_fields(provider) == (() if name in PROVIDERS else ("spec.type",))
+
+
+def test_every_type_is_in_the_crd_and_documented() -> None:
     assert set(PROVIDERS) <= set(PROVIDER_TYPES)
-    for name, provider in PROVIDERS.items():
-        module = importlib.import_module(f"providers.{name.replace('-', '_').replace('.', '_')}")
-        assert (provider.render, provider.settle) == (module.render, module.settle)
+    documented = (FOLDER.parent / "docs" / "providers.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w.-]+)` \| (\w+)", documented, re.MULTILINE))
+    assert {name for name, sent in rows.items() if sent == "yes"} == set(PROVIDERS)
+    assert {name for name, sent in rows.items() if sent == "no"} == set(PROVIDER_TYPES) - set(PROVIDERS)

@@ -1,0 +1,62 @@
+"""What nearly every message has: a title, a bounded text, and facts; as plain text, to be escaped by the target's own rules.
+
+In: an event, whose texts are foreign. Out: texts that can be shown, cut at a bound, the same for the same event (Flux's order is random).
+"""
+
+from collections.abc import Callable
+
+from providers.contract import Event
+from providers.mrkdwn import CUT, clean, units
+
+UNSHOWN = frozenset(("commit_status", "change_request"))
+FACTS = 20
+
+
+def object_name(event: Event) -> str:
+    """`kustomization/web.apps`, as Flux names an object in its messages; at most 300 units."""
+    return plain(f"{event.kind.lower()}/{event.name}" + (f".{event.namespace}" if event.namespace else ""), 300)
+
+
+def plain(text: str, limit: int) -> str:
+    """The text without what cannot be shown, cut to `limit` UTF-16 units; a cut is shown."""
+    cleaned = clean(text[: 4 * limit]).strip()
+    if units(cleaned) <= limit and len(text) <= 4 * limit:
+        return cleaned
+    kept, room = [], limit - units(CUT)
+    for each in cleaned:
+        room -= units(each)
+        if room < 0:
+            break
+        kept.append(each)
+    return "".join(kept).rstrip() + CUT
+
+
+def escaped(text: str, limit: int, escape: Callable[[str], str]) -> str:
+    """The same with each character escaped, cut so that the result has at most `limit` units and no half of an escape."""
+    shown = plain(text, limit)
+    whole = escape(shown)
+    if units(whole) <= limit:
+        return whole
+    kept, room = [], limit - units(CUT)
+    for each in shown:
+        one = escape(each)
+        room -= units(one)
+        if room < 0:
+            break
+        kept.append(one)
+    return "".join(kept).rstrip() + CUT
+
+
+def line(text: str, limit: int) -> str:
+    """The text on one line."""
+    return " ".join(plain(text, limit).split())
+
+
+def facts(event: Event, *, most: int = FACTS, longest: int = 300) -> list[tuple[str, str]]:
+    """The metadata that is shown, `summary` first, then by name; at most `most` pairs of one-line texts, none of them empty."""
+    names = sorted((name for name in event.metadata if name not in UNSHOWN), key=lambda name: (name != "summary", name))
+    pairs = [(line(name, 100), line(event.metadata[name], longest)) for name in names]
+    shown = [(name, value) for name, value in pairs if name and value]
+    if len(shown) <= most:
+        return shown
+    return [*shown[: most - 1], ("…", f"and {len(shown) - most + 1} more")]
