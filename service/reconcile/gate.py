@@ -4,20 +4,23 @@ Workers stand at the gate with what they would do; when it shuts, what runs is c
 """
 
 import asyncio
+from collections.abc import Sequence
 
 
 class Gate:
-    """Open or shut; starts shut."""
+    """Open or shut; starts shut. Even when opened it lets nobody through before `needs` are set: the caches that must be complete,
+    since an object that is merely not listed yet would pass for one that does not exist."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, needs: Sequence[asyncio.Event] = ()) -> None:
         self.name = name
+        self._needs = tuple(needs)
         self._opened = asyncio.Event()
         self._shut = asyncio.Event()
         self._shut.set()
 
     @property
     def is_open(self) -> bool:
-        return self._opened.is_set()
+        return self._opened.is_set() and all(need.is_set() for need in self._needs)
 
     def open(self) -> None:
         self._shut.clear()
@@ -28,7 +31,10 @@ class Gate:
         self._shut.set()
 
     async def wait_open(self) -> None:
-        await self._opened.wait()
+        while not self.is_open:
+            await self._opened.wait()
+            for need in self._needs:
+                await need.wait()
 
     async def wait_shut(self) -> None:
         await self._shut.wait()

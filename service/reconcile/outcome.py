@@ -41,8 +41,9 @@ class Failed(ReconcileError):
 class Outcome:
     """The end of a run.
 
-    `result` is one word for the log, the metrics and the delivery log: `succeeded`, `unchanged`, `suspended`, `gone`, `failed`, `waiting`,
-    `stalled`. `requeue_after` is when to run again without any event (None: never). `backoff` asks the queue to choose that time.
+    `result` is one word for the log, the metrics and the delivery log: `succeeded`, `unchanged`, `progressing` (applied, health is waited
+    for), `suspended`, `gone`, `failed`, `waiting`, `stalled`. `requeue_after` is when to run again without any event (None: never).
+    `backoff` asks the queue to choose that time.
     """
 
     result: str

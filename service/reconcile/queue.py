@@ -14,6 +14,7 @@ from itertools import count
 from service.kinds.meta import ObjectKey
 
 HOOK, CHANGE, RETRY, TIMER, SWEEP = range(5)
+MOST_TRIGGERS = 64  # of one object: whoever waits long, behind a gate, is told of the latest
 FIRST_RETRY, LAST_RETRY = timedelta(milliseconds=750), timedelta(minutes=15)
 
 
@@ -136,13 +137,6 @@ class Queue:
             self.idle.set()
         return requeue_after
 
-    def forget(self, key: ObjectKey) -> None:
-        """The object is gone: no timer of it fires any more."""
-        self._waiting.pop(key, None)
-        self._failures.pop(key, None)
-        if key in self._running:
-            self._running[key] = None
-
     def close(self) -> None:
         """No more work is handed out."""
         self._closed = True
@@ -153,7 +147,10 @@ def _merged(before: _Waiting | None, wish: _Waiting) -> _Waiting:
     if before is None:
         return wish
     due, priority = min(before.due, wish.due), min(before.priority, wish.priority)
-    return _Waiting(before.triggers | wish.triggers, priority, due, wish.ticket)
+    triggers = before.triggers | wish.triggers
+    if len(triggers) > MOST_TRIGGERS:
+        triggers = dict.fromkeys(list(triggers)[-MOST_TRIGGERS:])
+    return _Waiting(triggers, priority, due, wish.ticket)
 
 
 def _backoff(failures: int) -> timedelta:

@@ -94,6 +94,8 @@ class Worker:
         try:
             outcome = await self._guarded(key, triggers)
         except asyncio.CancelledError:
+            for trigger in triggers:
+                self.queue.add(key, trigger=trigger)
             self.queue.done(key, requeue_after=timedelta(0))
             raise
         finally:
@@ -101,8 +103,6 @@ class Worker:
         seconds = time.perf_counter() - began
         failed = outcome.result in ("failed", "waiting")
         self.queue.done(key, requeue_after=outcome.requeue_after, failed=failed and (outcome.backoff or outcome.result == "failed"))
-        if outcome.result == "gone":
-            self.queue.forget(key)
         self._metrics.reconcile_total.labels(key.kind, outcome.result).inc()
         self._metrics.reconcile_seconds.labels(key.kind, key.name, key.namespace).observe(seconds)
         run = Run(key=key, triggers=triggers, began_at=began_at, seconds=seconds, outcome=outcome)
@@ -123,6 +123,16 @@ class Worker:
         except Exception as error:
             log.exception("reconcile broke", extra={"object": str(key)})
             return Outcome(result="failed", backoff=True, message=f"internal error: {type(error).__name__}")
+
+
+async def contained(work: Coroutine[object, object, object], *, doing: str, about: str) -> bool:
+    """Await what runs beside the workers; whether it ended well. A defect in it is logged once and takes nothing else down."""
+    try:
+        await work
+    except Exception:
+        log.exception("work broke", extra={"doing": doing, "object": about})
+        return False
+    return True
 
 
 async def first(*waits: Coroutine[None, None, object]) -> None:

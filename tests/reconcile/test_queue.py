@@ -91,12 +91,14 @@ async def test_take_ends_when_closed() -> None:
         assert await waiting is None
 
 
-async def test_forgotten_object_does_not_run() -> None:
+async def test_triggers_of_one_object_are_bounded_and_the_latest_are_kept() -> None:
     queue = Queue()
-    queue.add(key("gone"))
-    queue.forget(key("gone"))
-    queue.add(key("here"))
-    assert await taken(queue) == "here"
+    for number in range(1000):
+        queue.add(key("a"), trigger=Trigger(reason="source", trace=str(number)))
+    found = await queue.take()
+    assert found is not None
+    assert 10 < len(found[1]) < 100
+    assert found[1][-1].trace == "999"
 
 
 @settings(max_examples=100, deadline=None)
