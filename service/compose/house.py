@@ -33,6 +33,7 @@ from service.settings import Settings
 from service.sources.artifact import ArtifactStore
 from service.sources.gitrepository import GitRepositoryReconciler, Needs
 from service.sources.gitstore import GitStore
+from service.sources.snapshot import Snapshot
 from service.state.cache import Cache
 from service.state.inbox import Inbox
 from service.state.journal import Journal
@@ -49,6 +50,8 @@ from service.triggers.spool import Spool
 from service.workers import Workers
 
 SOURCE, KUSTOMIZE, NOTIFICATION = LEASES
+CACHES = {SOURCE: ("GitRepository",), KUSTOMIZE: ("GitRepository", "Kustomization"), NOTIFICATION: ("Receiver",)}
+"""What must be listed before a controller decides anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,8 @@ class House:
         self.secrets = Secrets(ground.cluster)
         self.recorder = Recorder(ground.cluster, instance=socket.gethostname())
         self.journal, self.inbox, self.outbox = Journal(ground.store), Inbox(ground.store), Outbox(ground.store)
-        self.gates = {name: Gate(name) for name in LEASES}
+        by_kind = self.watches.by_kind
+        self.gates = {name: Gate(name, [by_kind[kind].synced for kind in kinds]) for name, kinds in CACHES.items()}
         self.artifacts = ArtifactStore(ground.settings.state / "artifacts", f"http://{ground.settings.artifact_host}", ground.workers)
         self._reconciled: set[ObjectKey] = set()
         self.telling = Telling(self.outbox, self.recorder, shadow=ground.settings.shadow)
@@ -112,7 +116,7 @@ class House:
             gitstore=self.gitstore,
             artifacts=self.artifacts,
             read_secret=self.secrets.read,
-            on_revision=lambda snapshot, triggers: self.pushes.arrived(snapshot, triggers),
+            on_revision=self._arrived,
             on_event=self.telling.tell,
             read=lambda key: watch.objects.get((key.namespace, key.name)),
         )
@@ -126,9 +130,17 @@ class House:
         self.records = Records(Cache(ground.store))
         writes = Writes(cluster, self.discovery)
         self.reports = Reports(catalog=self.catalog, journal=self.journal, writes=writes, post_event=self.telling.post, shadow=shadow)
-        self.sweep = Sweep(records=self.records, write=self.reports.moved, idle=queue.idle)
-        self.waits = HealthWaits()
-        self.pushes = Pushes(catalog=self.catalog, records=self.records, workers=ground.workers, queue=queue, on_move=self._moved)
+        gate = self.gates[KUSTOMIZE]
+        self.sweep = Sweep(records=self.records, write=self.reports.moved, idle=queue.idle, gate=gate)
+        self.waits = HealthWaits(gate=gate, again=queue.add)
+        self.pushes = Pushes(
+            catalog=self.catalog,
+            records=self.records,
+            workers=ground.workers,
+            queue=queue,
+            is_open=lambda key: self.waits.waiting(key) or self.reports.is_open(key),
+            on_move=self._moved,
+        )
         rooms = Rooms(
             catalog=self.catalog,
             records=self.records,
@@ -144,10 +156,25 @@ class House:
             snapshots=self.gitrepositories.snapshots,
             source_state=self._source_state,
             on_move=self._moved,
+            fetch_again=lambda key: self.sources.queue.add(key, trigger=Trigger(reason="store")),
             shadow=shadow,
             no_cross_namespace=ground.settings.no_cross_namespace_refs,
         )
         self.kustomizations = self._worker(KUSTOMIZE, queue, KustomizationReconciler(rooms))
+
+    def _arrived(self, snapshot: Snapshot, triggers: tuple[Trigger, ...]) -> None:
+        if "Kustomization" in self.ground.settings.kinds:
+            self.pushes.arrived(snapshot, triggers)
+
+    def held(self, lease: str) -> None:
+        """A Lease is ours, perhaps again: others may have written meanwhile, so only what stands in the cluster counts."""
+        self.dispatcher.wake()
+        if lease == KUSTOMIZE:
+            self.records.forget_all()
+            self.catalog.unsettle()
+            self.sweep.clear()
+            for key in self.catalog.all():
+                self.kustomizations.queue.add(key, trigger=Trigger(reason="lease"))
 
     def _moved(self, key: ObjectKey, revision: str) -> None:
         self.ground.metrics.moved_total.inc()

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -100,7 +101,7 @@ def _leaderships(house: House) -> Mapping[str, Leadership]:
         name: Lease(ground.cluster, namespace=settings.runtime_namespace, name=name, identity=identity)
         for name in leases_for(settings.kinds)
     }
-    return {name: Leadership(lease, house.gates[name], ground.metrics, house.dispatcher.wake) for name, lease in leases.items()}
+    return {name: Leadership(lease, house.gates[name], ground.metrics, partial(house.held, name)) for name, lease in leases.items()}
 
 
 def _identity(state: Path) -> str:

@@ -53,9 +53,9 @@ class Catalog:
     def _unlink(self, key: ObjectKey) -> None:
         source, needs = self._edges.pop(key, (None, ()))
         if source is not None:
-            self._by_source[source].discard(key)
+            _drop(self._by_source, source, key)
         for need in needs:
-            self._dependents[need].discard(key)
+            _drop(self._dependents, need, key)
 
     def raw(self, key: ObjectKey) -> Mapping[str, Any] | None:
         """The object as it last was: as the watch saw it, or as our own last write left it where the watch lags behind."""
@@ -77,12 +77,24 @@ class Catalog:
         """Who waits for this object, directly."""
         return frozenset(self._dependents.get(key, ()))
 
+    def source_of(self, key: ObjectKey) -> ObjectKey | None:
+        """What an object is built from, None where it cannot be read."""
+        return self._edges.get(key, (None, ()))[0]
+
+    def all(self) -> tuple[ObjectKey, ...]:
+        """All objects that there are, readable or not."""
+        return tuple(ObjectKey(group=KUSTOMIZE_GROUP, kind="Kustomization", namespace=space, name=name) for space, name in self._objects)
+
     def needs(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
         """What this object depends on, directly."""
         return self._edges.get(key, (None, ()))[1]
 
     def settle(self, key: ObjectKey, settled: Settled) -> None:
         self._settled[key] = settled
+
+    def unsettle(self) -> None:
+        """Others may have written: only the statuses count from here on."""
+        self._settled.clear()
 
     def settled(self, key: ObjectKey) -> Settled | None:
         """How far an object has come: what this process knows, else what its status says."""
@@ -100,6 +112,12 @@ class Catalog:
             revision=str(status.get("lastAppliedRevision") or ""),
             ready=ready and status.get("observedGeneration") == generation,
         )
+
+
+def _drop(index: dict[ObjectKey, set[ObjectKey]], at: ObjectKey, key: ObjectKey) -> None:
+    index[at].discard(key)
+    if not index[at]:
+        del index[at]
 
 
 def _version(object_: Mapping[str, Any]) -> int:

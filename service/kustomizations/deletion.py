@@ -1,6 +1,7 @@
 """The end of a Kustomization: its objects are deleted or left, as `spec.prune` and `spec.deletionPolicy` say, then the finalizer goes."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from service.cluster.client import ApiAway
 from service.kinds.meta import FINALIZER, PRUNE_FAILED, VALIDATION_FAILED
@@ -17,18 +18,42 @@ async def finalize(run: "Run") -> Outcome:
     says where or as whom to delete: in both cases the finalizer stays and nothing is forgotten.
     """
     found, rooms = run.found, run.rooms
-    if rooms.shadow or FINALIZER not in found.metadata.finalizers:
+    if FINALIZER not in found.metadata.finalizers:
         return Outcome(result="gone")
+    changes: tuple[str, ...] = ()
     if found.spec.on_deletion == "delete" and not found.spec.suspend and run.old_inventory:
         if run.refused:
             advice = "so nothing was deleted; remove the field, or set spec.deletionPolicy: Orphan"
             raise Stalled(VALIDATION_FAILED, f"{', '.join(run.refused)}: not carried out by this version of sluice, {advice}")
-        result = await rooms.pruner.prune(run.old_inventory, owner=run.owner, timeout=found.spec.effective_timeout)
+        limit = found.spec.effective_timeout
+        result = await rooms.pruner.prune(run.old_inventory, owner=run.owner, timeout=limit, dry_run=rooms.shadow)
         if result.away:
             raise ApiAway("; ".join(result.failed))
         if result.failed:
             raise Failed(PRUNE_FAILED, "\n".join(result.failed))
+        changes = tuple(map(str, result.changes.changed))
+    if rooms.shadow:
+        rooms.reports.shadowed(run.key, found.status.last_applied_revision, changes)
+        return Outcome(result="gone")
+    if changes:
+        await rooms.reports.deleted(found, run.raw, changes)
     await rooms.reports.abandon(run.key)
     await rooms.reports.remove_finalizer(run.raw)
-    await rooms.records.drop(run.key)
+    await rooms.records.drop(run.key, found.metadata.uid)
     return Outcome(result="gone")
+
+
+def bare(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A Kustomization that cannot be read, with only what its deletion needs: what is not said clearly leaves the objects alone."""
+    spec = raw.get("spec")
+    said = spec if isinstance(spec, dict) else {}
+    policy = said.get("deletionPolicy")
+    kept = {
+        "interval": "10m",
+        "prune": said.get("prune") is True,
+        "suspend": said.get("suspend") is True,
+        "sourceRef": {"kind": "GitRepository", "name": "unknown"},
+        "deletionPolicy": policy if policy in ("MirrorPrune", "Delete", "Orphan") else ("Orphan" if policy else "MirrorPrune"),
+    }
+    foreign = {name: said[name] for name in ("kubeConfig", "serviceAccountName") if said.get(name)}
+    return {**raw, "spec": kept | ({"deletionPolicy": "Orphan"} if foreign else {})}

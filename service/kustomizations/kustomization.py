@@ -9,8 +9,7 @@ import logging
 import random
 from datetime import timedelta
 
-from service.cluster.client import ApiAway, ApiError
-from service.cluster.discovery import NoSuchKind
+from service.cluster.client import ApiAway, ClusterError
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import (
@@ -24,13 +23,13 @@ from service.kinds.meta import (
 )
 from service.kustomizations.building import read_tokens
 from service.kustomizations.catalog import Settled, dependencies, source_key
-from service.kustomizations.deletion import finalize
+from service.kustomizations.deletion import bare, finalize
 from service.kustomizations.pushes import COMPARE_LIMIT
 from service.kustomizations.records import ENGINE, Record, due_in
 from service.kustomizations.run import Rooms, Run
 from service.kustomizations.status import Ended
 from service.reconcile.outcome import Failed, Outcome, ReconcileError, Stalled, Waiting
-from service.reconcile.queue import CHANGE, Trigger
+from service.reconcile.queue import CHANGE, RETRY, Trigger
 from service.sources.snapshot import Snapshot, SnapshotGone
 from service.state.errors import StateError
 
@@ -50,10 +49,26 @@ class KustomizationReconciler:
         self._rooms = rooms
 
     async def reconcile(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> Outcome:
+        """Bring one Kustomization up to date. Expected failures become the object's status and the Outcome."""
+        try:
+            return await self._read(key, triggers)
+        except ApiAway as error:
+            log.warning("cluster away, tried again soon", extra={"object": str(key), "error": str(error)})
+            soon = AWAY_RETRY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+            for trigger in triggers:
+                self._rooms.queue.add(key, trigger=trigger, priority=RETRY, after=soon)
+            return Outcome(result="failed", requeue_after=soon, message=str(error))
+        except (ClusterError, StateError) as error:  # not even the status can say so
+            log.warning("outcome not written", extra={"object": str(key), "error": str(error)})
+            return Outcome(result="failed", backoff=True, message=str(error))
+
+    async def _read(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> Outcome:
         rooms = self._rooms
+        await rooms.waits.ended(key)
+        await rooms.sweep.written(key)
         raw = rooms.catalog.raw(key)
         if raw is None:
-            rooms.waits.cancel(key)
+            await self._alone(key)
             await rooms.reports.abandon(key)
             await rooms.records.drop(key)
             return Outcome(result="gone")
@@ -61,66 +76,55 @@ class KustomizationReconciler:
             refused = refused_fields(raw)
             found = decode(Kustomization, raw)
         except Invalid as error:
-            rooms.waits.cancel(key)
-            await rooms.reports.invalid(key, raw, f"{error}")
-            return Outcome(result="stalled", message=str(error))
+            await self._alone(key)
+            if "deletionTimestamp" not in raw["metadata"]:
+                await rooms.reports.invalid(key, raw, f"{error}")
+                return Outcome(result="stalled", message=str(error))
+            refused, found = (), decode(Kustomization, bare(raw))
         run = Run(rooms=rooms, key=key, found=found, raw=raw, triggers=triggers, refused=refused)
         try:
             return await self._decided(run)
-        except asyncio.CancelledError:
-            raise
-        except ApiAway as error:
-            log.warning("cluster away, tried again soon", extra={"object": str(key), "error": str(error)})
-            return Outcome(result="failed", requeue_after=AWAY_RETRY * random.uniform(0.8, 1.2), message=str(error))  # noqa: S311 - jitter
         except ReconcileError as error:
             return await self._ended_early(run, error)
-        except (ApiError, NoSuchKind) as error:
+        except ApiAway:
+            raise
+        except ClusterError as error:
             return await self._ended_early(run, Failed(RECONCILIATION_FAILED, str(error)))
         except StateError as error:
             return await self._ended_early(
                 run, Failed(RECONCILIATION_FAILED, f"{error}; nothing more is applied until it can be recorded", STATE_RETRY)
             )
 
+    async def _alone(self, key: ObjectKey) -> None:
+        """From here on nobody else writes the object's status: no health wait, no move."""
+        await self._rooms.waits.supersede(key)
+        await self._rooms.sweep.drop(key)
+
     async def _decided(self, run: Run) -> Outcome:
         rooms, found = self._rooms, run.found
         if found.metadata.deletion_timestamp is not None:
-            rooms.waits.cancel(run.key)
+            await self._alone(run.key)
             return await finalize(run)
         if found.spec.suspend:
-            rooms.waits.cancel(run.key)
-            rooms.sweep.drop(run.key)
+            await self._alone(run.key)
             await rooms.reports.suspended(found, run.raw)
             return Outcome(result="suspended")
         self._check_fields(run)
         snapshot = self._snapshot(run)
         run.snapshot = snapshot
         self._check_dependencies(run, snapshot)
-        record = await rooms.records.load(run.key, found.metadata.uid)
-        if record is not None and self._settled_before(run, record):
-            wait = due_in(found, record.basis)
-            if (
-                record.basis.tree == snapshot.tree
-                and record.basis.revision == snapshot.revision
-                and found.status.last_applied_revision == snapshot.revision
-            ):
-                self._settle(run, snapshot, record)
-                return Outcome(result="unchanged", requeue_after=wait)
-            if await self._reads_same(snapshot, record):
-                self._move(run, snapshot, record)
-                return Outcome(result="unchanged", requeue_after=wait)
-            run.before = record
-        if not rooms.shadow and FINALIZER not in found.metadata.finalizers:
-            await rooms.reports.add_finalizer(run.raw)
-        rooms.waits.cancel(run.key)
-        rooms.sweep.drop(run.key)
+        if not rooms.shadow and (outcome := await self._without_run(run, snapshot)) is not None:
+            return outcome
+        if not rooms.shadow and FINALIZER not in found.metadata.finalizers and not await rooms.reports.add_finalizer(run.raw):
+            return Outcome(result="gone")
+        await self._alone(run.key)
         async with asyncio.timeout(found.spec.effective_timeout.total_seconds()) as limit:
             try:
-                outcome = await run.perform()
+                return await run.perform()
             except TimeoutError as error:
                 if not limit.expired():
                     raise
                 raise Failed(RECONCILIATION_FAILED, f"not done within {found.spec.effective_timeout}; raise spec.timeout") from error
-        return outcome
 
     def _check_fields(self, run: Run) -> None:
         if run.refused:
@@ -155,27 +159,44 @@ class KustomizationReconciler:
                 raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' not found", DEPENDENCY_RETRY)
             if not settled.ready:
                 raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' is not ready", DEPENDENCY_RETRY)
-            other = self._rooms.catalog.raw(need)
-            same_source = other is not None and source_key(decode(Kustomization, other)) == snapshot.key
-            if same_source and settled.revision != snapshot.revision:
+            if self._rooms.catalog.source_of(need) == snapshot.key and settled.revision != snapshot.revision:
                 raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' revision is not up to date", DEPENDENCY_RETRY)
 
-    def _settled_before(self, run: Run, record: Record) -> bool:
-        """Whether the last run was whole, for this very object and rules, and nothing asks for a full one."""
-        found, basis = run.found, record.basis
-        ready = any(c.type == "Ready" and c.status == "True" for c in found.status.conditions)
-        known = self._rooms.catalog.settled(run.key)
-        whole = known is not None and known.ready and known.generation == found.metadata.generation == basis.generation
-        same = (
-            basis.engine == ENGINE
-            and run.snapshot is not None
-            and basis.ignore_digest == run.snapshot.ignore_digest
-            and basis.source == run.snapshot.key
-        )
+    async def _without_run(self, run: Run, snapshot: Snapshot) -> Outcome | None:
+        """Leave the object alone, or move it, where nothing that its last run read has changed. Else None; `run.before` is that last run,
+        if only what differs from it need be sent."""
+        rooms, found = self._rooms, run.found
         asked = found.metadata.requested_at not in ("", found.status.last_handled_reconcile_at or "")
-        direct = any(trigger.reason == "hook" for trigger in run.triggers)
-        due = due_in(found, basis)
-        return ready and whole and same and not (asked or direct or run.unfinished) and (due is None or due > timedelta(0))
+        if asked or any(trigger.reason == "hook" for trigger in run.triggers):
+            return None
+        pending = rooms.waits.pending(run.key)
+        if pending is not None:
+            same = _same_ground(run, snapshot, pending) and await self._reads_same(snapshot, pending)
+            return Outcome(result="progressing") if same else None  # the end of the wait looks for newer revisions
+        record = await rooms.records.load(run.key, found.metadata.uid, applied=found.status.last_applied_revision)
+        if record is None or not self._is_whole(run) or not _same_ground(run, snapshot, record):
+            return None
+        wait = due_in(found, record.basis)
+        if wait is not None and wait <= timedelta(0):
+            return None
+        if (record.basis.tree, record.basis.revision, found.status.last_applied_revision) == (
+            snapshot.tree,
+            snapshot.revision,
+            snapshot.revision,
+        ):
+            self._settle(run, snapshot, record)
+            return Outcome(result="unchanged", requeue_after=wait)
+        if await self._reads_same(snapshot, record):
+            self._move(run, snapshot, record)
+            return Outcome(result="unchanged", requeue_after=wait)
+        run.before = record
+        return None
+
+    def _is_whole(self, run: Run) -> bool:
+        """Whether the last run ended well, for the object as it is now."""
+        ready = any(c.type == "Ready" and c.status == "True" for c in run.found.status.conditions)
+        known = self._rooms.catalog.settled(run.key)
+        return ready and known is not None and known.ready and known.generation == run.found.metadata.generation and not run.unfinished
 
     async def _reads_same(self, snapshot: Snapshot, record: Record) -> bool:
         """Whether everything that the record's build read is the same in the snapshot."""
@@ -203,21 +224,39 @@ class KustomizationReconciler:
 
     async def _ended_early(self, run: Run, error: ReconcileError) -> Outcome:
         """Put the error where people look: the status, an event, the log. The outcome says when to try again."""
-        spec = run.found.spec
-        stalled = isinstance(error, Stalled)
+        waiting, stalled = isinstance(error, Waiting), isinstance(error, Stalled)
         if isinstance(error, Waiting) and (run.quiet or self._soon(run)):
             return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)  # no word about a moment's wait
+        await self._alone(run.key)
         self._rooms.catalog.settle(run.key, Settled(generation=run.found.metadata.generation, revision="", ready=False))
-        revision = run.snapshot.revision if run.snapshot else ""
-        ended = Ended(revision=revision, ready=False, reason=error.reason, message=error.message, stalled=stalled, inventory=run.tracked())
-        await run.report(ended)
+        await run.report(
+            Ended(
+                revision=run.snapshot.revision if run.snapshot else "",
+                ready=False,
+                reason=error.reason,
+                message=error.message,
+                stalled=stalled,
+                waiting=waiting,
+                inventory=run.tracked(),
+            )
+        )
         if stalled:
             return Outcome(result="stalled", message=error.message)
         if isinstance(error, Waiting):
             return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)
-        retry = error.retry_after if isinstance(error, Failed) and error.retry_after is not None else spec.effective_retry_interval
+        retry = (
+            error.retry_after if isinstance(error, Failed) and error.retry_after is not None else run.found.spec.effective_retry_interval
+        )
         return Outcome(result="failed", requeue_after=retry, message=error.message)
 
     def _soon(self, run: Run) -> bool:
         """Whether a dependency is about to run, so that its event will end this wait."""
-        return any(self._rooms.queue.waits(need) or self._rooms.waits.waiting(need) for need in dependencies(run.found))
+        needs = [need for need in dependencies(run.found) if need != run.key]
+        return any(self._rooms.queue.waits(need) or self._rooms.waits.waiting(need) for need in needs)
+
+
+def _same_ground(run: Run, snapshot: Snapshot, record: Record) -> bool:
+    """Whether a record was made for the object as it is now, by the same rules."""
+    basis, ignored = record.basis, snapshot.ignore_digest
+    same_object = record.uid == run.found.metadata.uid and basis.generation == run.found.metadata.generation
+    return same_object and (basis.engine, basis.ignore_digest, basis.source) == (ENGINE, ignored, snapshot.key)

@@ -17,6 +17,7 @@ from service.kustomizations.catalog import Catalog, Settled
 from service.kustomizations.records import ENGINE, Record, Records, path_of
 from service.log import trace
 from service.reconcile.queue import HOOK, SWEEP, Queue, Trigger
+from service.reconcile.worker import contained
 from service.sources.snapshot import Snapshot, SnapshotGone, touched
 from service.workers import Workers
 
@@ -36,12 +37,21 @@ class Pushes:
     """A room: takes each new snapshot of each source, newest only."""
 
     def __init__(
-        self, *, catalog: Catalog, records: Records, workers: Workers, queue: Queue, on_move: Callable[[ObjectKey, str], None]
+        self,
+        *,
+        catalog: Catalog,
+        records: Records,
+        workers: Workers,
+        queue: Queue,
+        is_open: Callable[[ObjectKey], bool],
+        on_move: Callable[[ObjectKey, str], None],
     ) -> None:
+        """`is_open` says whether a run of the object has written and not ended: it waits for health, or failed to end."""
         self._catalog = catalog
         self._records = records
         self._workers = workers
         self._queue = queue
+        self._is_open = is_open
         self._on_move = on_move
         self._pending: dict[ObjectKey, Push] = {}
         self._wake = asyncio.Event()
@@ -81,31 +91,44 @@ class Pushes:
                 by_tree[record.basis.tree][key] = record
         still: dict[ObjectKey, Record] = {}
         for tree, records in by_tree.items():
-            try:
-                concerned = await self._concerned(snapshot, tree, records)
-            except (SnapshotGone, OSError) as error:  # also a worker that died or took too long: all of them look for themselves
-                log.warning("revisions not compared", extra={"object": str(snapshot.key), "error": str(error)})
-                concerned = set(records)
+            concerned = await self._compared(snapshot, tree, records)
             run |= concerned
             still |= {key: record for key, record in records.items() if key not in concerned}
         for key in run:
             for one in push.traces or ("",):
                 self._queue.add(key, trigger=Trigger(reason="source", trace=one), priority=HOOK)
+        if snapshot.key in self._pending:
+            return  # what is unconcerned moves to the newest revision, or not at all
         self._move(snapshot, still)
         log.info(
             "revision spread", extra={"object": str(snapshot.key), "revision": snapshot.revision, "run": len(run), "still": len(still)}
         )
 
     def _movable(self, key: ObjectKey, snapshot: Snapshot) -> Record | None:
-        """The record of an object whose last run was whole, for this generation, and not waiting to run anyway."""
+        """The record of an object whose last run was whole, for this generation, and that neither runs nor waits for anything."""
         record, object_ = self._records.get(key), self._catalog.raw(key)
-        if record is None or object_ is None or self._queue.waits(key):
+        if record is None or object_ is None or self._queue.waits(key) or self._is_open(key):
             return None
-        settled = self._catalog.settled(key)
-        generation = object_["metadata"].get("generation")
-        whole = settled is not None and settled.ready and settled.generation == generation == record.basis.generation
+        settled, metadata = self._catalog.settled(key), object_["metadata"]
+        if "deletionTimestamp" in metadata or object_["spec"].get("suspend") or settled is None or not settled.ready:
+            return None
+        whole = settled.generation == metadata.get("generation") == record.basis.generation and record.uid == metadata.get("uid")
         same_rules = record.basis.ignore_digest == snapshot.ignore_digest and record.basis.engine == ENGINE
-        return record if whole and same_rules and record.uid == object_["metadata"].get("uid") else None
+        return record if whole and same_rules else None
+
+    async def _compared(self, snapshot: Snapshot, tree: str, records: Mapping[ObjectKey, Record]) -> set[ObjectKey]:
+        """Those whose reads have changed; all of them, to look for themselves, where that cannot be found out."""
+        concerned = set(records)
+
+        async def compare() -> None:
+            nonlocal concerned
+            try:
+                concerned = await self._concerned(snapshot, tree, records)
+            except (SnapshotGone, OSError) as error:  # also a worker that died or took too long
+                log.warning("revisions not compared", extra={"object": str(snapshot.key), "error": str(error)})
+
+        await contained(compare(), doing="compare", about=str(snapshot.key))
+        return concerned
 
     async def _concerned(self, snapshot: Snapshot, tree: str, records: Mapping[ObjectKey, Record]) -> set[ObjectKey]:
         """Those last built from `tree` whose recorded reads have changed in the snapshot."""
@@ -119,13 +142,13 @@ class Pushes:
         if not reads:
             return set()
         now = await self._workers.run(read_tokens, snapshot, tuple(reads), timeout=COMPARE_LIMIT)
-        changed = {read for read, token in reads.items() if now[read] != token}
+        changed = {read for read in reads if now[read] != reads[read]}
         return {key for key in candidates if not changed.isdisjoint(records[key].reads)}
 
     def _move(self, snapshot: Snapshot, still: Mapping[ObjectKey, Record]) -> None:
         """Settle the unconcerned at the new revision; those with dependencies ask the reconciler, which waits for these first."""
         for key, record in still.items():
-            if self._catalog.needs(key) or self._records.get(key) is not record:
+            if self._catalog.needs(key) or self._movable(key, snapshot) is not record:
                 self._queue.add(key, trigger=Trigger(reason="source"), priority=SWEEP)
                 continue
             self._records.move(key, tree=snapshot.tree, revision=snapshot.revision)

@@ -2,9 +2,11 @@
 
 A record says which tree was built, what was read there and the digest of each object as it was sent. It lives in memory, indexed by the
 paths that were read, and in the cache file, which may be deleted at any time: without a record the object simply runs in full.
+A record is true as long as nobody else writes the objects: it goes when a run begins to write, and when the Lease was in other hands.
 """
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +15,9 @@ from datetime import UTC, datetime, timedelta
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import ObjectKey
 from service.state.cache import Cache
+from service.state.errors import StateError
 
+log = logging.getLogger(__name__)
 ENGINE = "1"  # raised when the same input would build or read otherwise
 
 
@@ -63,26 +67,33 @@ class Records:
         """The record in memory."""
         return self._records.get(key)
 
-    async def load(self, key: ObjectKey, uid: str) -> Record | None:
-        """The record in memory, else the one in the cache file if this version can read it."""
+    async def load(self, key: ObjectKey, uid: str, *, applied: str) -> Record | None:
+        """The record in memory, else the one in the cache file, if this version can read it and the object still stands where it says.
+
+        `applied` is the object's status.lastAppliedRevision: where it is another, somebody else has applied since, or the record is late.
+        """
         found = self._records.get(key)
         if found is not None and found.uid == uid:
             return found
-        stored = await self._cache.get_build(uid)
-        if stored is None:
-            return None
         try:
-            basis = Basis.from_text(stored.fingerprint)
-        except (ValueError, KeyError, TypeError):
+            stored = await self._cache.get_build(uid)
+            basis = Basis.from_text(stored.fingerprint) if stored is not None else None
+        except (StateError, ValueError, KeyError, TypeError) as error:
+            log.warning("record not readable", extra={"object": str(key), "error": str(error)})
+            return None
+        if stored is None or basis is None or basis.revision != applied or basis.engine != ENGINE:
             return None
         record = Record(uid=uid, basis=basis, reads=stored.reads, digests=stored.digests)
         self._index(key, record)
         return record
 
     async def put(self, key: ObjectKey, record: Record) -> None:
-        """Keep the record of a run, in memory and in the cache file."""
+        """Keep the record of a run, in memory and, where that can be written, in the cache file."""
         self._index(key, record)
-        await self._cache.put_build(record.uid, record.basis.to_text(), record.reads, record.digests)
+        try:
+            await self._cache.put_build(record.uid, record.basis.to_text(), record.reads, record.digests)
+        except StateError as error:
+            log.warning("record not stored", extra={"object": str(key), "error": str(error)})
 
     def move(self, key: ObjectKey, *, tree: str, revision: str) -> None:
         """The same objects would be built from another tree: only the basis changes. The cache file follows with `save`."""
@@ -95,12 +106,26 @@ class Records:
         if record is not None:
             await self._cache.move_build(record.uid, record.basis.to_text())
 
-    async def drop(self, key: ObjectKey) -> None:
-        """Forget everything about an object; it runs in full next time."""
+    async def drop(self, key: ObjectKey, uid: str = "") -> None:
+        """The object is gone, or its objects will not be as the record says: forget it, in the cache file too. `uid` where it is known."""
+        record = self._records.get(key)
+        self.forget(key)
+        for each in {uid, record.uid if record is not None else ""} - {""}:
+            try:
+                await self._cache.drop(each)
+            except StateError as error:
+                log.warning("record not dropped", extra={"object": str(key), "error": str(error)})
+
+    def forget(self, key: ObjectKey) -> None:
+        """Forget the record in memory."""
         record = self._records.pop(key, None)
         if record is not None:
             self._unindex(key, record)
-            await self._cache.drop(record.uid)
+
+    def forget_all(self) -> None:
+        """Others may have written: only what agrees with the statuses is read again from the cache file."""
+        self._records.clear()
+        self._readers.clear()
 
     def readers(self, source: ObjectKey, paths: Iterable[str]) -> set[ObjectKey]:
         """The Kustomizations of a source that read, listed or looked for any of these paths."""

@@ -3,20 +3,33 @@
 An event is raised where something happened: objects changed, a new failure, a recovery, a new revision. What repeats is not told again.
 """
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from service import crash
 from service.cluster.client import ApiError
+from service.cluster.inventory import BadEntry, ObjectId, parse
 from service.kinds.codec import decode
 from service.kinds.event import Event
 from service.kinds.kustomize import Kustomization
-from service.kinds.meta import EVENT_PREFIX, KUSTOMIZE_GROUP, READY, Condition, ObjectKey, find_condition
+from service.kinds.meta import (
+    ARTIFACT_FAILED,
+    EVENT_PREFIX,
+    KUSTOMIZE_GROUP,
+    READY,
+    RECONCILIATION_SUCCEEDED,
+    Condition,
+    ObjectKey,
+    find_condition,
+)
 from service.kustomizations.catalog import Catalog, key_of
+from service.kustomizations.records import Record
 from service.kustomizations.status import Ended, end_patch, finished_message, invalid_patch, move_patch, progress_patch
 from service.kustomizations.writes import Writes
 from service.log import trace
@@ -30,6 +43,8 @@ CONTROLLER = "kustomize-controller"
 REVISION, COMMIT_STATUS = f"{KUSTOMIZE_GROUP}/revision", f"{KUSTOMIZE_GROUP}/commit_status"
 COMMIT_URL = f"{KUSTOMIZE_GROUP}/commit_url"
 COMMIT_SUBJECT, COMMIT_AUTHOR, TOOK = f"{KUSTOMIZE_GROUP}/commit_subject", f"{KUSTOMIZE_GROUP}/commit_author", f"{KUSTOMIZE_GROUP}/took"
+
+TOLD = "told:"  # in a journal row: written and told, but not yet in the status
 
 Raw = Mapping[str, Any]
 
@@ -63,49 +78,99 @@ class Reports:
         return tuple(self._open)
 
     def is_open(self, key: ObjectKey) -> bool:
+        """Whether a run of the object has begun to write and has not ended, or its status has not been written."""
         return key in self._open
+
+    def planned(self, key: ObjectKey, uid: str, *, but: Collection[int] = ()) -> tuple[ObjectId, ...]:
+        """What the open runs of an object (but for some) meant to write: it may be there, whatever the inventory says."""
+        rows = [run for row_id, run in self._open.get(key, ()) if run.uid == uid and row_id not in but]
+        found = (planned_object(text) for run in rows for text in run.planned)
+        return tuple(each for each in found if each is not None)
 
     async def open_run(self, key: ObjectKey, run: JournalRun) -> int:
         """Durable before the run's first write; returns the row."""
-        row = replace(run, trace=trace.get())
+        return await asyncio.shield(asyncio.ensure_future(self._opened(key, replace(run, trace=trace.get()))))
+
+    async def _opened(self, key: ObjectKey, row: JournalRun) -> int:
         row_id = await self._journal.open(row)
         self._open.setdefault(key, []).append((row_id, row))
         return row_id
 
     async def abandon(self, key: ObjectKey) -> None:
         """The object is gone: nothing is left to tell."""
-        rows = self._open.pop(key, [])
-        if rows:
-            await self._journal.close(rows[-1][0], ())
+        await self._close(key, ())
 
     async def ended(self, found: Kustomization, raw: Raw, ended: Ended, account: Account) -> None:
         """Store the event and close the rows in one transaction, then patch the status."""
         key = key_of(raw)
-        rows = self._open.get(key, [])
+        rows = [row for row in self._open.get(key, ()) if row[1].uid == found.metadata.uid]
         told = _all_changes(rows, account)
         event = _event(found, raw, ended, replace(account, changes=told))
         before = find_condition(found.status.conditions, READY)
-        news = bool(told) or _is_news(found, before, ended)
+        quiet = ended.waiting and ended.reason == ARTIFACT_FAILED  # only logged, as Flux does
+        news = _is_news(found, before, ended) and not quiet
         _log(key, ended, account)
         if self._shadow:
             return
-        if news or rows:
-            events = [EventRow(key=_event_key(found, ended, told, rows, before), json=event.to_json())] if news else []
-            try:
-                await self._close(key, rows, events)
-            except StateError as error:
-                if ended.ready:  # not ready before it is told: the row stays open and the run is repeated
-                    raise
-                log.error("event not stored", extra={"object": str(key), "error": str(error)})
-        self._post_event(event)
+        events = [EventRow(key=_event_key(found, ended, told, rows), json=event.to_json())] if told else []
+        if news:
+            events = [EventRow(key=_event_key(found, ended, (), ()), json=event.to_json()), *events]
+        try:
+            await self._store(found, ended, events, has_changed=not all(change.endswith(" deleted") for change in account.changes))
+        except StateError as error:
+            if ended.ready:  # not ready before it is told: the row stays open and the run is repeated
+                raise
+            log.error("event not stored", extra={"object": str(key), "error": str(error)})
+        if not quiet:
+            self._post_event(event)
         await self._patch(raw, end_patch(found, raw, replace(ended, took=account.took, handled=found.metadata.requested_at)))
         crash.point("status.patched")
+        await self._close(key, ())
 
-    async def _close(self, key: ObjectKey, rows: Sequence[tuple[int, JournalRun]], events: Sequence[EventRow]) -> None:
-        """The newest row ends with the events; older ones of the object end with it."""
-        await self._journal.close(rows[-1][0] if rows else None, events)
-        self._open.pop(key, None)
-        crash.point("run.closed")
+    async def _store(self, found: Kustomization, ended: Ended, events: Sequence[EventRow], *, has_changed: bool) -> None:
+        """Close the rows, with one event if there is anything to tell. A row with the inventory's new entries stays until the status has
+        them: after a kill in between they are still ours, and pruned one day.
+
+        An outcome is told once, by its first key: where that was done before a kill, or before the status could be written, only what this
+        run itself has changed is told besides, by the key that has the changes. (What is gone already counts as deleted once more.)
+        """
+        key, known = found.key, {entry.id for entry in found.status.inventory or ()}
+        new = tuple(f"{TOLD}{entry['id']}@{entry['v']}" for entry in ended.inventory or () if entry["id"] not in known)
+        told = await self._close(key, events[:1], keep=_row(found, ended.revision, new) if new else None)
+        if events[1:] and not told and has_changed:
+            await self._journal.close(None, events[1:])
+
+    async def _close(self, key: ObjectKey, events: Sequence[EventRow], *, keep: JournalRun | None = None) -> int:
+        """All rows of the object end with the events, whatever becomes of the run that asks; returns how many events were new. `keep` is
+        a row to open with it."""
+        return await asyncio.shield(asyncio.ensure_future(self._closed(key, events, keep)))
+
+    async def _closed(self, key: ObjectKey, events: Sequence[EventRow], keep: JournalRun | None) -> int:
+        rows = list(self._open.get(key, ()))
+        last_of = {run.uid: row_id for row_id, run in rows}  # the journal closes all older rows of a uid with one
+        *others, newest = last_of.values() or (None,)
+        if newest is None and not events and keep is None:
+            return 0
+        kept = [(await self._journal.open(keep), keep)] if keep is not None else []
+        new = await self._journal.close(newest, events)
+        for row_id in others:
+            await self._journal.close(row_id, ())
+        left = [*(row for row in self._open.get(key, ()) if row not in rows), *kept]
+        if left:
+            self._open[key] = left
+        else:
+            self._open.pop(key, None)
+        if rows or events:
+            crash.point("run.closed")
+        return new
+
+    async def deleted(self, found: Kustomization, raw: Raw, changes: Sequence[str]) -> None:
+        """The object goes, and what it has applied with it: the last that is told of it."""
+        key = key_of(raw)
+        ended = Ended(revision=found.status.last_applied_revision, ready=True, reason=RECONCILIATION_SUCCEEDED, message="\n".join(changes))
+        event = replace(_event(found, raw, ended, Account(took=timedelta(0))), message=ended.message)
+        await self._close(key, (EventRow(key=f"{found.metadata.uid}/deleted", json=event.to_json()),))
+        self._post_event(event)
 
     async def progress(self, found: Kustomization, raw: Raw, message: str, inventory: Sequence[Mapping[str, str]]) -> None:
         """Applied, and now waiting: the inventory is kept at once."""
@@ -113,11 +178,15 @@ class Reports:
         patch["inventory"] = {"entries": list(inventory)}
         await self._patch(raw, patch)
 
-    async def moved(self, key: ObjectKey, revision: str) -> None:
-        """The status of an object that a push does not concern."""
+    async def moved(self, key: ObjectKey, record: Record) -> None:
+        """The status of an object that a push does not concern, unless it is another object, or asked for something else, meanwhile."""
         raw = self._catalog.raw(key)
-        if raw is not None:
-            await self._patch(raw, move_patch(decode(Kustomization, raw), revision))
+        if raw is None:
+            return
+        metadata = raw["metadata"]
+        same = metadata.get("uid") == record.uid and metadata.get("generation") == record.basis.generation
+        if same and "deletionTimestamp" not in metadata:
+            await self._patch(raw, move_patch(decode(Kustomization, raw), record.basis.revision))
 
     async def suspended(self, found: Kustomization, raw: Raw) -> None:
         """A request is acknowledged even while suspended, as Flux does."""
@@ -131,11 +200,12 @@ class Reports:
         if patch is not None:
             await self._patch(raw, patch)
 
-    async def add_finalizer(self, raw: Raw) -> None:
-        """Before the first write, so that a deletion can prune."""
+    async def add_finalizer(self, raw: Raw) -> bool:
+        """Before the first write, so that a deletion can prune. False where the object is gone or going already."""
         written = await self._writes.add_finalizer(raw)
         if written is not None:
             self._catalog.written(written)
+        return written is not None
 
     async def remove_finalizer(self, raw: Raw) -> None:
         """Let the object go."""
@@ -166,10 +236,35 @@ def _log(key: ObjectKey, ended: Ended, account: Account) -> None:
         log.warning("not ready", extra=fields | {"error": ended.message})
 
 
+def _row(found: Kustomization, revision: str, planned: tuple[str, ...]) -> JournalRun:
+    uid, generation = found.metadata.uid, found.metadata.generation
+    return JournalRun(object=found.key, uid=uid, generation=generation, revision=revision, planned=planned, trace=trace.get())
+
+
+def planned_text(found: ObjectId) -> str:
+    """How an object stands in a journal row."""
+    return f"{found.id}@{found.version}"
+
+
+def planned_object(text: str) -> ObjectId | None:
+    """The object of a journal row, None where another version wrote it otherwise."""
+    id, _, version = text.removeprefix(TOLD).partition("@")
+    try:
+        return parse(id, version)
+    except BadEntry:
+        return None
+
+
 def _all_changes(rows: Sequence[tuple[int, JournalRun]], account: Account) -> list[str]:
     """What this run changed, and what an interrupted or superseded one had planned and may have done."""
     seen = {change.rpartition(" ")[0] for change in account.changes}
-    planned = [subject for row_id, run in rows if row_id not in account.rows for subject in run.planned]
+    planned = [
+        str(planned_object(text) or text)
+        for row_id, run in rows
+        if row_id not in account.rows
+        for text in run.planned
+        if not text.startswith(TOLD)
+    ]
     return list(dict.fromkeys([*account.changes, *(f"{subject} configured" for subject in planned if subject not in seen)]))
 
 
@@ -179,7 +274,7 @@ def _is_news(found: Kustomization, before: Condition | None, ended: Ended) -> bo
         return True
     if ended.ready:
         return ended.revision != found.status.last_applied_revision
-    return (before.reason, before.message) != (ended.reason, ended.message) or ended.revision != (
+    return (before.reason, _lasting(before.message)) != (ended.reason, _lasting(ended.message)) or ended.revision != (
         found.status.last_attempted_revision or ""
     )
 
@@ -199,7 +294,7 @@ def _event(found: Kustomization, raw: Raw, ended: Ended, account: Account) -> Ev
         involved_api_version=str(raw.get("apiVersion", "")),
         involved_uid=found.metadata.uid,
         involved_resource_version=found.metadata.resource_version,
-        severity="info" if ended.ready else "error",
+        severity="info" if ended.ready or ended.waiting else "error",
         reason=ended.reason,
         message="\n".join(lines),
         metadata=metadata,
@@ -208,12 +303,16 @@ def _event(found: Kustomization, raw: Raw, ended: Ended, account: Account) -> Ev
     )
 
 
-def _event_key(
-    found: Kustomization, ended: Ended, changes: Sequence[str], rows: Sequence[tuple[int, JournalRun]], before: Condition | None
-) -> str:
-    """The same for a run and its repetition after a kill, another for the next thing that happens."""
-    since = before.last_transition_time.isoformat() if before is not None and before.last_transition_time else ""
-    occasion = str(rows[0][0]) if rows else since
-    told = "\n".join(sorted(changes)) or ended.message
+def _event_key(found: Kustomization, ended: Ended, changes: Sequence[str], rows: Sequence[tuple[int, JournalRun]]) -> str:
+    """The same for a run and its repetition after a kill, another for the next thing that happens: counted from the last success."""
+    last = found.status.history[0] if found.status.history else None
+    since = f"{last.last_reconciled}#{last.total_reconciliations}" if last is not None else ""
+    told = "\n".join([*sorted(changes), "" if ended.ready else _lasting(ended.message)])
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    occasion = str(rows[0][0]) if rows else since
     return "/".join((found.metadata.uid, str(found.metadata.generation), ended.revision, ended.reason, digest, occasion))
+
+
+def _lasting(message: str) -> str:
+    """A failure's message without the time it took, which differs each time."""
+    return re.sub(r"^(health check failed after )\S+", r"\1", message)

@@ -7,6 +7,7 @@ A row in the journal stands open from before the first write until the event is 
 
 import logging
 import posixpath
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,9 @@ from service import crash
 from service.cluster.apply import Applier, ApplyFailed
 from service.cluster.built import Built
 from service.cluster.changes import ChangeSet, Owner
-from service.cluster.client import ApiAway, ApiError, Cluster
+from service.cluster.client import ApiAway, Cluster, ClusterError
 from service.cluster.discovery import Discovery
-from service.cluster.health import HealthFailed, HealthTimeout, wait_healthy
+from service.cluster.health import HealthError, wait_healthy
 from service.cluster.inventory import BadEntry, ObjectId, parse, stale
 from service.cluster.prune import Pruner
 from service.kinds.kustomize import InventoryEntry, Kustomization, ObjectRef
@@ -36,7 +37,7 @@ from service.kustomizations.building import BuildOrder, BuildResult, run_build
 from service.kustomizations.catalog import Catalog, Settled
 from service.kustomizations.options import build_options
 from service.kustomizations.records import Basis, Record, Records, due_in
-from service.kustomizations.reports import Account, Reports
+from service.kustomizations.reports import Account, Reports, planned_text
 from service.kustomizations.status import Ended, digest_of
 from service.kustomizations.sweep import Sweep
 from service.kustomizations.waits import HealthWaits
@@ -50,6 +51,8 @@ from service.workers import Workers
 
 log = logging.getLogger(__name__)
 SOURCE_RETRY = timedelta(seconds=30)
+END_RETRY = timedelta(seconds=5)
+BUSY_RETRY = timedelta(seconds=10)  # the server, or a webhook of it, answers that it cannot right now
 SHOWN = 20
 
 
@@ -75,6 +78,7 @@ class Rooms:
     snapshots: Mapping[ObjectKey, Snapshot]
     source_state: Callable[[ObjectKey], SourceState]
     on_move: Callable[[ObjectKey, str], None]
+    fetch_again: Callable[[ObjectKey], None]
     shadow: bool = False
     no_cross_namespace: bool = False
 
@@ -93,9 +97,12 @@ class Run:
     before: Record | None = None
     quiet: bool = False
     began: float = field(default_factory=perf_counter)
+    _waits_since: float = 0
     changes: list[str] = field(default_factory=list)
-    _created: dict[str, ObjectId] = field(default_factory=dict)
     _rows: set[int] = field(default_factory=set)
+    _unsure: dict[str, ObjectId] = field(default_factory=dict)  # about to be written; whether they were is not known yet
+    _created: dict[str, ObjectId] = field(default_factory=dict)
+    _pruned: set[str] = field(default_factory=set)
 
     @property
     def owner(self) -> Owner:
@@ -108,14 +115,19 @@ class Run:
 
     @property
     def old_inventory(self) -> tuple[ObjectId, ...]:
-        """What is in the cluster by our hand. An entry that cannot be read is passed over: nothing may be deleted by guess."""
-        return tuple(_readable(self.found.status.inventory or ()))
+        """What is, or after a kill may be, in the cluster by our hand. An entry that cannot be read is passed over: nothing may be deleted
+        by guess."""
+        planned = self.rooms.reports.planned(self.key, self.found.metadata.uid)
+        return tuple(dict.fromkeys([*_readable(self.found.status.inventory or ()), *planned]))
 
     def tracked(self) -> list[dict[str, str]] | None:
-        """The inventory after a run that ended early: what was there and what this run has created. None: as it was."""
-        if not self._created:
+        """The inventory after a run that ended early: what was there, less what is pruned, and what this run and those that never ended
+        have or may have created. None: as it was."""
+        listed = {entry.id: entry for entry in _readable(self.found.status.inventory or ())}
+        earlier = {entry.id: entry for entry in self.rooms.reports.planned(self.key, self.found.metadata.uid, but=self._rows)}
+        entries = {id: entry for id, entry in (listed | earlier | self._unsure | self._created).items() if id not in self._pruned}
+        if entries.keys() == listed.keys():
             return None
-        entries = {entry.id: entry for entry in self.old_inventory} | self._created
         return [{"id": entry.id, "v": entry.version} for entry in entries.values()]
 
     async def perform(self) -> Outcome:
@@ -124,6 +136,7 @@ class Run:
         built = await self._build()
         log.info("built", extra={"object": str(self.key), "objects": len(built.objects), "seconds": round(perf_counter() - self.began, 4)})
         wanted = {each.object.id: each.object for each in built.objects}
+        gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
         digests = {each.object.id: each.digest for each in built.objects}
         await self._apply([each for each in built.objects if self.before is None or self.before.digests.get(each.object.id) != each.digest])
         gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
@@ -146,13 +159,22 @@ class Run:
         inventory = [{"id": entry.id, "v": entry.version} for entry in wanted.values()]
         checks = self._health_ids(tuple(wanted.values()))
         if checks:
+            self._waits_since = perf_counter()
             limit = format_duration(self.found.spec.effective_timeout)
             message = f"Running health checks for revision {self.snapshot.revision} with a timeout of {limit}"
             await self.rooms.reports.progress(self.found, self.raw, message, inventory)
-            self.rooms.waits.start(self.key, self._wait_then_end(checks, record, inventory))
+            self.rooms.waits.start(
+                self.key, record, wait=self._healthy(checks), end=lambda problem: self._end_wait(problem, record, inventory)
+            )
             return Outcome(result="progressing")
         await self._succeed(record, inventory)
         return Outcome(result="succeeded", requeue_after=due_in(self.found, basis))
+
+    def _shadowed(self, snapshot: Snapshot) -> Outcome:
+        """In shadow the objects count as applied, so that dependents are looked at too."""
+        self.rooms.reports.shadowed(self.key, snapshot.revision, self.changes)
+        self._settle(self.found.metadata.generation, snapshot.revision)
+        return Outcome(result="succeeded", requeue_after=self.found.spec.interval or None)
 
     async def _build(self) -> BuildResult:
         snapshot, spec = self.snapshot, self.found.spec
@@ -169,6 +191,7 @@ class Run:
         except NotADirectoryError as error:
             raise Failed(ARTIFACT_FAILED, f"kustomization path not found: stat {error}: no such file or directory") from error
         except SnapshotGone as error:
+            self.rooms.fetch_again(snapshot.key)
             raise Waiting(ARTIFACT_FAILED, f"{error}; it is fetched again", SOURCE_RETRY) from error
         except BuildError as error:
             raise Failed(BUILD_FAILED, f"kustomize build failed: {error}") from error
@@ -178,6 +201,9 @@ class Run:
     async def _apply(self, objects: Sequence[Built]) -> None:
         if not objects:
             return
+        named: dict[str, list[ObjectId]] = defaultdict(list)
+        for each in objects:
+            named[str(each.object)].append(each.object)
         try:
             result = await self.rooms.applier.apply(
                 objects,
@@ -186,21 +212,26 @@ class Run:
                 force=self.found.spec.force,
                 timeout=self.found.spec.effective_timeout,
                 dry_run=self.rooms.shadow,
-                before_write=self._opened,
+                before_write=lambda subjects: self._opened([one for subject in subjects for one in named[subject]]),
             )
         except ApplyFailed as error:
             self._note(error.changes)
-            if error.away:
+            if isinstance(error.error, ApiAway):
                 raise ApiAway(str(error)) from error
-            raise Failed(RECONCILIATION_FAILED, str(error)) from error
+            if error.error is not None and not error.away:
+                self._unsure.clear()  # each was answered
+            soon = min(self.found.spec.effective_retry_interval, BUSY_RETRY) if error.away else None
+            raise Failed(RECONCILIATION_FAILED, str(error), soon) from error
         self._note(result)
+        self._unsure.clear()
         crash.point("apply.done")
 
     async def _prune(self, gone: Sequence[ObjectId]) -> None:
         if not self.rooms.shadow:
-            await self._opened([str(entry) for entry in gone])
+            await self._opened(gone)
         result = await self.rooms.pruner.prune(gone, owner=self.owner, timeout=self.found.spec.effective_timeout, dry_run=self.rooms.shadow)
         self._note(result.changes)
+        self._pruned |= {change.id for change in result.changes.entries}
         if result.away:
             raise ApiAway("; ".join(result.failed))
         if result.failed:
@@ -210,9 +241,10 @@ class Run:
         self.changes.extend(str(change) for change in result.changed)
         self._created |= {change.id: change.object for change in result.changed if change.action == "created"}
 
-    async def _opened(self, subjects: Sequence[str]) -> None:
-        """Before the first write: the journal knows what is about to change."""
+    async def _opened(self, objects: Sequence[ObjectId]) -> None:
+        """Before the first write: the journal knows what is about to change, and the last run's record is no longer true."""
         assert self.snapshot is not None
+        await self.rooms.records.drop(self.key, self.found.metadata.uid)
         row = await self.rooms.reports.open_run(
             self.key,
             JournalRun(
@@ -220,10 +252,11 @@ class Run:
                 uid=self.found.metadata.uid,
                 generation=self.found.metadata.generation,
                 revision=self.snapshot.revision,
-                planned=tuple(subjects),
+                planned=tuple(map(planned_text, objects)),
             ),
         )
         self._rows.add(row)
+        self._unsure |= {each.id: each for each in objects}
         crash.point("run.opened")
 
     def _health_ids(self, applied: Sequence[ObjectId]) -> tuple[ObjectId, ...]:
@@ -231,49 +264,54 @@ class Run:
             return tuple(applied)
         return tuple(_referred(check, self.key.namespace) for check in self.found.spec.health_checks)
 
-    async def _wait_then_end(self, checks: Sequence[ObjectId], record: Record, inventory: Sequence[Mapping[str, str]]) -> None:
-        """Runs as a task of its own; a newer run cancels it. Ends the run and sets the next one."""
-        limit, queue = self.found.spec.effective_timeout, self.rooms.queue
+    async def _healthy(self, checks: Sequence[ObjectId]) -> ClusterError | None:
+        """None once all are healthy, else what keeps them from it. May be cancelled at any time."""
         try:
-            await wait_healthy(self.rooms.cluster, self.rooms.discovery, checks, timeout=limit)
-        except (HealthTimeout, HealthFailed) as error:
-            self.rooms.catalog.settle(self.key, Settled(generation=record.basis.generation, revision="", ready=False))
-            await self._end_after_wait(
-                Ended(
-                    revision=record.basis.revision,
-                    ready=False,
-                    reason=HEALTH_CHECK_FAILED,
-                    message=str(error),
-                    healthy=False,
-                    inventory=inventory,
-                )
-            )
-            queue.add(self.key, priority=RETRY, after=self.found.spec.effective_retry_interval)
-            return
-        except (ApiAway, ApiError) as error:
-            log.warning("health not known, tried again", extra={"object": str(self.key), "error": str(error)})
-            queue.add(self.key, priority=RETRY, after=timedelta(seconds=5))
-            return
-        try:
-            await self._succeed(record, inventory, healthy=True)
-        except (ApiAway, ApiError, StateError) as error:
-            log.warning("status not written, tried again", extra={"object": str(self.key), "error": str(error)})
-            queue.add(self.key, priority=RETRY, after=timedelta(seconds=5))
-            return
-        if (wait := due_in(self.found, record.basis)) is not None:
-            queue.add(self.key, priority=TIMER, after=wait)
+            await wait_healthy(self.rooms.cluster, self.rooms.discovery, checks, timeout=self.found.spec.effective_timeout)
+        except ClusterError as error:
+            return error
+        return None
 
-    async def _end_after_wait(self, ended: Ended) -> None:
+    async def _end_wait(self, problem: ClusterError | None, record: Record, inventory: Sequence[Mapping[str, str]]) -> None:
+        """Ends the run and sets the next one."""
+        queue = self.rooms.queue
         try:
-            await self.report(ended)
-        except (ApiAway, ApiError) as error:
-            log.warning("status not written", extra={"object": str(self.key), "error": str(error)})
+            if problem is None:
+                await self._succeed(record, inventory, healthy=True)
+                wait, priority = due_in(self.found, record.basis), TIMER
+                current = self.rooms.snapshots.get(record.basis.source)
+                if current is not None and current.revision != record.basis.revision:
+                    wait = timedelta(0)  # a push that did not concern it came meanwhile
+            elif isinstance(problem, HealthError):
+                await self._unhealthy(problem, record, inventory)
+                wait, priority = self.found.spec.effective_retry_interval, RETRY
+            else:
+                raise problem
+        except (ClusterError, StateError) as error:
+            log.warning("run not ended, tried again", extra={"object": str(self.key), "error": str(error)})
+            wait, priority = END_RETRY, RETRY
+        if wait is not None:
+            queue.add(self.key, priority=priority, after=wait)
+
+    async def _unhealthy(self, problem: HealthError, record: Record, inventory: Sequence[Mapping[str, str]]) -> None:
+        self.rooms.catalog.settle(self.key, Settled(generation=record.basis.generation, revision="", ready=False))
+        took = timedelta(milliseconds=round((perf_counter() - self._waits_since) * 1000))
+        message = f"health check failed after {format_duration(took)}: {problem}"
+        await self.report(
+            Ended(
+                revision=record.basis.revision, ready=False, reason=HEALTH_CHECK_FAILED, message=message, healthy=False, inventory=inventory
+            )
+        )
+
+    def _settle(self, generation: int, revision: str) -> None:
+        """In memory, and wake the dependents."""
+        self.rooms.catalog.settle(self.key, Settled(generation=generation, revision=revision, ready=True))
+        for dependent in self.rooms.catalog.dependents(self.key):
+            self.rooms.queue.add(dependent, trigger=Trigger(reason="dependency"), priority=CHANGE)
 
     async def _succeed(self, record: Record, inventory: Sequence[Mapping[str, str]], *, healthy: bool | None = None) -> None:
         """Settle in memory and wake the dependents first; then event, record and status."""
-        self.rooms.catalog.settle(self.key, Settled(generation=record.basis.generation, revision=record.basis.revision, ready=True))
-        for dependent in self.rooms.catalog.dependents(self.key):
-            self.rooms.queue.add(dependent, trigger=Trigger(reason="dependency"), priority=CHANGE)
+        self._settle(record.basis.generation, record.basis.revision)
         ended = Ended(
             revision=record.basis.revision,
             ready=True,

@@ -31,13 +31,14 @@ MESSAGE_LIMIT = 20_000  # bytes; the CRD allows 32768 characters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The end of a run: `reason` and `message` of Ready; `ready` False with `stalled` or a retry."""
+    """The end of a run: `reason` and `message` of Ready; `ready` False with `stalled`, `waiting` for something else, or a retry."""
 
     revision: str
     ready: bool
     reason: str
     message: str
     stalled: bool = False
+    waiting: bool = False
     healthy: bool | None = None
     inventory: Sequence[Mapping[str, str]] | None = None
     digest: str = ""
