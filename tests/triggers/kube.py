@@ -10,7 +10,7 @@ from aiohttp import web
 GROUPS = {
     "source.toolkit.fluxcd.io": {"GitRepository": "gitrepositories"},
     "kustomize.toolkit.fluxcd.io": {"Kustomization": "kustomizations"},
-    "notification.toolkit.fluxcd.io": {"Receiver": "receivers"},
+    "notification.toolkit.fluxcd.io": {"Receiver": "receivers", "Alert": "alerts", "Provider": "providers"},
     "helm.toolkit.fluxcd.io": {"HelmRelease": "helmreleases"},
 }
 
