@@ -3,7 +3,22 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from providers import generic, generic_hmac, slack
+from providers import (
+    discord,
+    generic,
+    generic_hmac,
+    googlechat,
+    lark,
+    matrix,
+    mattermost,
+    msteams,
+    rocket,
+    slack,
+    telegram,
+    webex,
+    zoom,
+    zulip,
+)
 from providers.contract import Provider
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
@@ -11,5 +26,16 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "slack": Provider(render=slack.render, settle=slack.settle),
         "generic": Provider(render=generic.render, settle=generic.settle, wants="all", headers=True),
         "generic-hmac": Provider(render=generic_hmac.render, settle=generic_hmac.settle, wants="all", headers=True),
+        "discord": Provider(render=discord.render, settle=discord.settle),
+        "msteams": Provider(render=msteams.render, settle=msteams.settle),
+        "googlechat": Provider(render=googlechat.render, settle=googlechat.settle),
+        "rocket": Provider(render=rocket.render, settle=rocket.settle),
+        "mattermost": Provider(render=mattermost.render, settle=mattermost.settle),
+        "webex": Provider(render=webex.render, settle=webex.settle),
+        "telegram": Provider(render=telegram.render, settle=telegram.settle, address="unused"),
+        "lark": Provider(render=lark.render, settle=lark.settle),
+        "matrix": Provider(render=matrix.render, settle=matrix.settle),
+        "zulip": Provider(render=zulip.render, settle=zulip.settle),
+        "zoom": Provider(render=zoom.render, settle=zoom.settle),
     }
 )

@@ -3,6 +3,7 @@
 In: an event, whose texts are foreign. Out: texts that can be shown, cut at a bound, the same for the same event (Flux's order is random).
 """
 
+import re
 from collections.abc import Callable
 
 from providers.contract import Event
@@ -52,11 +53,38 @@ def line(text: str, limit: int) -> str:
     return " ".join(plain(text, limit).split())
 
 
-def facts(event: Event, *, most: int = FACTS, longest: int = 300) -> list[tuple[str, str]]:
+def facts(event: Event, *, most: int = FACTS, longest: int = 300, longest_name: int = 60) -> list[tuple[str, str]]:
     """The metadata that is shown, `summary` first, then by name; at most `most` pairs of one-line texts, none of them empty."""
     names = sorted((name for name in event.metadata if name not in UNSHOWN), key=lambda name: (name != "summary", name))
-    pairs = [(line(name, 100), line(event.metadata[name], longest)) for name in names]
+    pairs = [(line(name, longest_name), line(event.metadata[name], longest)) for name in names]
     shown = [(name, value) for name, value in pairs if name and value]
     if len(shown) <= most:
         return shown
     return [*shown[: most - 1], ("…", f"and {len(shown) - most + 1} more")]
+
+
+def backslashes(specials: str) -> Callable[[str], str]:
+    """Return an escape that puts a backslash before each of these characters."""
+    found = re.compile(f"([{re.escape(specials)}])")
+    return lambda text: found.sub(r"\\\1", text)
+
+
+def unmentioned(text: str) -> str:
+    """The text in which nobody is mentioned: a space without width follows each `@`."""
+    return text.replace("@", "@\u200b")
+
+
+def code(text: str, limit: int) -> str:
+    """One line as inline code of any Markdown, in which nothing has a meaning."""
+    return "`" + (line(text, limit).replace("`", "'") or "-") + "`"
+
+
+def fenced(text: str, limit: int) -> str:
+    """A block of code of any Markdown, in which nothing has a meaning; at most 3 * limit units."""
+    shown = plain(text, limit).replace("```", "`\u200b`\u200b`").replace("~~~", "~\u200b~\u200b~")
+    return f"```text\n{shown}\n```"
+
+
+def is_error(event: Event) -> bool:
+    """Whether the event says that something failed."""
+    return event.severity == "error"

@@ -4,6 +4,7 @@ In: the JSON of Receiver v1, v1beta2, v1beta1, and of Alert and Provider v1beta3
 objects in the newest form. The formats: https://github.com/fluxcd/notification-controller/tree/main/docs/spec
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,17 +13,25 @@ from typing import Annotated
 from service.kinds.meta import NOTIFICATION_GROUP, Condition, Metadata, ObjectKey
 from service.kinds.schema import GO_DURATION, SHORT_DURATION, Facts
 
-RECEIVER_TYPES = (
+TYPE_ANNOTATION = "notification.sluice.dev/type"  # names the type where Flux's own CRD, with its shorter enum, refuses it in the spec
+FLUX_RECEIVER_TYPES = (
     "generic", "generic-hmac", "generic-oidc", "github", "gitlab", "bitbucket", "harbor", "dockerhub", "quay", "gcr", "nexus", "acr",
     "cdevents",
 )  # fmt: skip
+OWN_RECEIVER_TYPES = ("artifactory", "azuredevops", "cloudevents", "distribution", "eventbridge", "gitea", "zot")
+RECEIVER_TYPES = FLUX_RECEIVER_TYPES + OWN_RECEIVER_TYPES
+REFUSED_RECEIVER_TYPES = frozenset({"generic-oidc", "gcr"})
+_SERVED_TYPES = "|".join(sorted(set(RECEIVER_TYPES) - REFUSED_RECEIVER_TYPES))
 PROVIDER_TYPES = (
     "slack", "discord", "msteams", "rocket", "generic", "generic-hmac", "github", "gitlab", "gitea", "giteapullrequestcomment",
     "bitbucketserver", "bitbucket", "azuredevops", "googlechat", "googlepubsub", "webex", "sentry", "azureeventhub", "telegram", "lark",
     "matrix", "opsgenie", "alertmanager", "grafana", "githubdispatch", "githubpullrequestcomment", "gitlabmergerequestcomment", "pagerduty",
-    "datadog", "nats", "zulip", "otel", "zoom", "incident.io",
+    "datadog", "nats", "zulip", "otel", "zoom", "incident.io", "mattermost",
 )  # fmt: skip
-SENT_PROVIDER_TYPES = ("slack", "generic", "generic-hmac")  # what is carried out; providers.PROVIDERS holds the same
+SENT_PROVIDER_TYPES = (  # what is carried out; providers.PROVIDERS holds the same
+    "slack", "generic", "generic-hmac", "discord", "msteams", "googlechat", "rocket", "mattermost", "webex", "telegram", "lark", "matrix",
+    "zulip", "zoom",
+)  # fmt: skip
 RESOURCE_KINDS = (
     "Bucket", "GitRepository", "Kustomization", "HelmRelease", "HelmChart", "HelmRepository", "ImageRepository", "ImagePolicy",
     "ImageUpdateAutomation", "OCIRepository", "ArtifactGenerator", "ExternalArtifact",
@@ -81,7 +90,7 @@ class OidcProvider:
 class ReceiverSpec:
     """The wanted state of a Receiver."""
 
-    type: Annotated[str, Facts("Which sender's hooks are understood.", enum=RECEIVER_TYPES, honours="github")]
+    type: Annotated[str, Facts("Which sender's hooks are understood.", enum=RECEIVER_TYPES, honours=_SERVED_TYPES)]
     resources: Annotated[tuple[ReceiverResource, ...], Facts("Objects that a hook reconciles.")]
     interval: Annotated[timedelta, Facts("How often the Secret is read again.", pattern=GO_DURATION, default="10m")] = timedelta(minutes=10)
     events: Annotated[tuple[str, ...], Facts("Events of the sender that count; all by default.")] = ()
@@ -168,7 +177,9 @@ class Alert:
 class ProviderSpec:
     """Where and how events are sent."""
 
-    type: Annotated[str, Facts("Which service events are sent to.", enum=PROVIDER_TYPES, honours="|".join(SENT_PROVIDER_TYPES))]
+    type: Annotated[
+        str, Facts("Which service events are sent to.", enum=PROVIDER_TYPES, honours="|".join(map(re.escape, SENT_PROVIDER_TYPES)))
+    ]
     address: Annotated[str, Facts("Where to send; the Secret's key address wins.", max_length=2048)] = ""
     channel: Annotated[str, Facts("Channel of the service to post to.", max_length=2048)] = ""
     username: Annotated[str, Facts("Name to post under.", max_length=2048)] = ""

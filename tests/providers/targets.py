@@ -1,18 +1,32 @@
 """For each type: a complete target, and what must not be in the texts that it shows."""
 
+import html
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-from providers.contract import Secret, Target
+from providers.contract import Request, Secret, Target
 
+HOOK, TOKEN = Secret("https://hooks.example.com/hook"), Secret("hush-token")
 TARGETS = {
     "slack": Target(address=Secret("https://hooks.slack.com/services/T/B/x")),
-    "generic": Target(address=Secret("https://hooks.example.com/x"), headers={"Authorization": "Bearer hush"}),
-    "generic-hmac": Target(address=Secret("https://hooks.example.com/x"), token=Secret("hush-token")),
+    "generic": Target(address=HOOK, headers={"Authorization": "Bearer hush"}),
+    "generic-hmac": Target(address=HOOK, token=TOKEN),
+    "discord": Target(address=Secret("https://discord.com/api/webhooks/1/abc/slack")),
+    "msteams": Target(address=HOOK),
+    "googlechat": Target(address=HOOK),
+    "rocket": Target(address=HOOK, channel="#deploys"),
+    "mattermost": Target(address=HOOK, channel="deploys"),
+    "webex": Target(token=TOKEN, channel="room"),
+    "telegram": Target(token=Secret("123456:ABC"), channel="@deploys:7"),
+    "lark": Target(address=HOOK, token=TOKEN),
+    "matrix": Target(address=Secret("https://matrix.example.com"), token=TOKEN, channel="!room:example.com"),
+    "zulip": Target(address=Secret("https://zulip.example.com"), username="bot@example.com", password=TOKEN, channel="deploys/flux"),
+    "zoom": Target(address=HOOK, token=TOKEN),
 }
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+MACHINES = ("generic", "generic-hmac")  # they get the event as it is
 
 
 def strings(value: Any) -> list[str]:
@@ -23,17 +37,97 @@ def strings(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def check_texts(name: str, body: Any) -> None:
+def check(name: str, request: Request) -> None:
     """No control characters in what people see, and the type's own rules."""
-    if name in ("generic", "generic-hmac"):  # machines get the event as it is
+    if name in MACHINES or not request.headers.get("Content-Type", "").startswith("application/json"):
         return
+    body = json.loads(request.body)
     for text in strings(body):
         assert not CONTROL.search(text), repr(text)
-    CHECKS.get(name, lambda _: None)(body)
+    if name in CHECKS:
+        CHECKS[name](body, request)
 
 
-def units(value: Any) -> int:
-    return len(json.dumps(value, ensure_ascii=False).encode())
+def units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
 
 
-CHECKS: dict[str, Callable[[Any], None]] = {}
+def bare(text: str, specials: str) -> str:
+    """The first of these characters that no backslash escapes, with what is around it; "" if there is none."""
+    rest = re.sub(r"\\.", "", text, flags=re.DOTALL)
+    found = re.search(f"[{re.escape(specials)}]", rest)
+    return rest[max(found.start() - 10, 0) : found.end() + 10] if found else ""
+
+
+def check_discord(body: Any, _: Request) -> None:
+    [embed] = body["embeds"]
+    assert body["allowed_mentions"] == {"parse": []}
+    assert 1 <= units(embed["title"]) <= 256
+    assert units(embed["description"]) <= 4096
+    assert len(embed["fields"]) <= 25
+    assert all(1 <= units(each["name"]) <= 256 and 1 <= units(each["value"]) <= 1024 for each in embed["fields"])
+    texts = [embed["title"], embed["description"], *(each[part] for each in embed["fields"] for part in ("name", "value"))]
+    assert sum(map(units, texts)) <= 6000
+    assert not any(bare(text, "*_~`|[]<>") for text in texts)
+    assert len(body.get("username", "x")) in range(1, 81)
+
+
+def check_msteams(body: Any, request: Request) -> None:
+    assert len(request.body) < 28_000
+    [item] = body["attachments"][0]["content"]["body"]
+    texts = [each["text"] for each in item["items"] if "text" in each]
+    texts += [fact[part] for fact in item["items"][-1]["facts"] for part in ("title", "value")]
+    assert not any(bare(text, "*_`[]<>#|~") for text in texts)
+
+
+def check_googlechat(body: Any, request: Request) -> None:
+    assert len(request.body) < 32_000
+    [card] = body["cardsV2"]
+    [first, *rest] = card["card"]["sections"]
+    texts = [first["widgets"][0]["textParagraph"]["text"].removeprefix('<font color="#ff0000">').removesuffix("</font>")]
+    texts += [each["decoratedText"][part] for section in rest for each in section["widgets"] for part in ("topLabel", "text")]
+    assert not any(set("<>") & set(text) for text in texts)
+    assert all(html.escape(html.unescape(text)) == text for text in texts)
+
+
+def check_attachment(body: Any, _: Request) -> None:
+    [attachment] = body["attachments"]
+    assert units(json.dumps(attachment, ensure_ascii=False)) < 16_000
+    texts = [attachment["text"], *(each[part] for each in attachment["fields"] for part in ("title", "value"))]
+    assert not any(bare(text, "*_~`[]<>") for text in texts)
+    assert not re.search("@(?!\u200b)", "".join(strings(attachment)))
+
+
+def check_webex(body: Any, _: Request) -> None:
+    assert len(body["markdown"].encode()) <= 7439
+    assert not re.search("<|>(?!\\*\\*)", body["markdown"])
+
+
+def check_telegram(body: Any, _: Request) -> None:
+    assert units(body["text"]) <= 4096
+    assert not bare(body["text"], "[]()~`>#+=|{}.!-_")
+    title, *_rest = body["text"].split("\n")
+    assert not bare(title.removeprefix("*").removesuffix("*"), "*")
+
+
+def check_lark(body: Any, request: Request) -> None:
+    assert len(request.body) < 20_000
+    assert all(each["text"]["tag"] == "plain_text" for each in body["card"]["elements"])
+
+
+def check_matrix(body: Any, request: Request) -> None:
+    assert len(request.body) < 60_000
+    assert body["m.mentions"] == {}
+
+
+CHECKS: dict[str, Callable[[Any, Request], None]] = {
+    "discord": check_discord,
+    "msteams": check_msteams,
+    "googlechat": check_googlechat,
+    "rocket": check_attachment,
+    "mattermost": check_attachment,
+    "webex": check_webex,
+    "telegram": check_telegram,
+    "lark": check_lark,
+    "matrix": check_matrix,
+}
