@@ -3,8 +3,10 @@
 import socket
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from service.alerts import dispatch as alerts
+from service.alerts.static import StaticReconciler
 from service.cluster.apply import Applier
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
@@ -211,7 +213,11 @@ class House:
             carrier=self.deliveries,
         )
         reconciler = ReceiverReconciler(ground.cluster, self.discovery, objects=receivers, index=self.index, shadow=settings.shadow)
-        self.receivers = self._worker(NOTIFICATION, Queue(), reconciler)
+        self.receivers = self._worker(NOTIFICATION, Queue(), reconciler, self._static("Alert"), self._static("Provider"))
+
+    def _static(self, kind: Literal["Alert", "Provider"]) -> StaticReconciler:
+        objects = self.watches.by_kind[kind].objects
+        return StaticReconciler(kind, self.ground.cluster, self.discovery, objects=objects, shadow=self.ground.settings.shadow)
 
     def _enqueue(self, key: ObjectKey, trigger: Trigger) -> None:
         worker = self.sources if key.kind == "GitRepository" else self.kustomizations

@@ -56,7 +56,7 @@ async def _serve(house: House, stop: asyncio.Event) -> int:
             await port.start()
         except OSError as error:
             raise CannotStart(f"{port.name} cannot listen on {port.address}: {error.strerror}; choose another address") from error
-    _connect(house)
+    connect(house)
     for key in await house.reports.recover():
         house.kustomizations.queue.add(key)
     return await run_rooms(_rooms(house, ports), grace=house.ground.settings.grace, stop=stop)
@@ -114,12 +114,12 @@ def _identity(state: Path) -> str:
         return path.read_text(encoding="ascii").strip()
 
 
-def _connect(house: House) -> None:
+def connect(house: House) -> None:
     """What follows from a change of each kind."""
     runs = house.ground.settings.kinds
-    queues = {"GitRepository": house.sources.queue, "Kustomization": house.kustomizations.queue, "Receiver": house.receivers.queue}
+    queues = {"GitRepository": house.sources.queue, "Kustomization": house.kustomizations.queue}
     for kind in KINDS:
-        queue = queues.get(kind.kind) if kind.kind in runs else None
+        queue = queues.get(kind.kind, house.receivers.queue) if kind.kind in runs else None
         match kind.kind:
             case "GitRepository":
                 house.watches.connect(kind, seen=[house.graph.seen], queue=queue)
@@ -128,7 +128,7 @@ def _connect(house: House) -> None:
             case "Receiver":
                 house.watches.connect(kind, changed=[house.index.seen], queue=queue)
             case _:
-                house.watches.connect(kind, changed=[lambda _change: house.dispatcher.wake()], queue=None)
+                house.watches.connect(kind, changed=[lambda _change: house.dispatcher.wake()], queue=queue)
     house.watches.secrets.on_change = house.secret_changed
     house.watches.on_synced = house.synced
 
