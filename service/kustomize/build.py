@@ -4,11 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from service.kustomize import variables
+from service.kustomize.accumulate import Accumulated, Target, choose_schema, kustomization_file, load
 from service.kustomize.cache import ParseCache
 from service.kustomize.errors import BuildError
-from service.kustomize.tree import Tree
+from service.kustomize.files import Folder, Source
+from service.kustomize.generate import generated, with_additions
+from service.kustomize.objects import Resource
+from service.kustomize.origins import Origin, finish
+from service.kustomize.plugins import add_hashes
+from service.kustomize.references import fix_references
+from service.kustomize.schema import Schema
+from service.kustomize.sorting import ordered
+from service.kustomize.tree import Recording, Tree
 
 __all__ = ["Build", "BuildError", "BuildOptions", "ParseCache", "build"]
+
+LOCAL_CONFIG = "config.kubernetes.io/local-config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +43,8 @@ class BuildOptions:
     build_metadata: tuple[str, ...] = ()
     sort: Literal["legacy", "none"] = "none"
     load_restrictions: Literal["root_only", "tree"] = "tree"
+    schema: Literal["replace", "add"] = "add"
+    """What `openapi.path` does: replaces the built-in schema (kustomize's command), adds to it (Flux)."""
     generate: bool = False
     """Make a kustomization of all YAML files below when the folder has none (Flux's rules)."""
 
@@ -45,4 +59,55 @@ class Build:
 
 def build(tree: Tree, path: str, *, options: BuildOptions = BuildOptions(), cache: ParseCache | None = None) -> Build:
     """Build the folder `path` ("" is the root) of the tree. Deterministic and pure. Raises BuildError."""
-    raise BuildError("not built yet")
+    recording = tree if isinstance(tree, Recording) else Recording(tree)
+    try:
+        objects = _built(recording, path, options, cache)
+    except RecursionError as error:
+        raise BuildError("nested too deep") from error
+    except FileNotFoundError as error:
+        raise BuildError("no such file or directory", str(error.args[0]) if error.args else None) from error
+    return Build(objects=objects, reads=recording.reads)
+
+
+def _built(tree: Recording, path: str, options: BuildOptions, cache: ParseCache | None) -> tuple[dict[str, Any], ...]:
+    folder = Folder.top(Source(tree=tree, cache=cache, restricted=options.load_restrictions == "root_only"), path)
+    if options.generate and kustomization_file(folder) is None:
+        fields, file = generated(folder), folder.at("kustomization.yaml")
+        empty = not fields["resources"]
+    else:
+        (fields, file), empty = load(folder), False
+    fields = with_additions(fields, folder, options)
+    if empty and not fields.get("components"):
+        return ()
+    schema = Schema(replace=options.schema == "replace")
+    choose_schema(schema, folder, fields, root=True)
+    asked = frozenset(fields.get("buildMetadata") or ())
+    target = Target(folder, fields, file, schema=schema, origin=Origin() if asked else None)
+    result = target.accumulate(Accumulated())
+    try:
+        rows = _finished(result, fields, options)
+    except BuildError as error:
+        raise BuildError(error.message, error.file or file, error.line) from error
+    for row in rows:
+        finish(row, asked)
+    return tuple(_with_metadata(row.body, options) for row in rows)
+
+
+def _finished(result: Accumulated, fields: Mapping[str, Any], options: BuildOptions) -> list[Resource]:
+    """What is done once, for the built folder only."""
+    objects = result.objects
+    add_hashes(objects)
+    fix_references(objects, result.tables.name_reference)
+    variables.resolve(objects, result.variables, result.tables.var_reference)
+    rows = [row for row in objects.rows if row.texts("annotations").get(LOCAL_CONFIG, "false") == "false"]
+    return ordered(rows, fields.get("sortOptions"), options.sort)
+
+
+def _with_metadata(body: dict[str, Any], options: BuildOptions) -> dict[str, Any]:
+    """commonMetadata of a Flux Kustomization: top-level metadata only, over what is there."""
+    for field_name, values in (("labels", options.common_labels), ("annotations", options.common_annotations)):
+        if values:
+            metadata = body.setdefault("metadata", {})
+            old = metadata.get(field_name)
+            metadata[field_name] = {**(old if isinstance(old, dict) else {}), **values}
+    return body

@@ -1,0 +1,141 @@
+"""What a kustomization reads: files and folders, seen from its own folder, within its bounds.
+
+Files must lie in or below the kustomization's folder (load restriction `root_only`) or anywhere in the tree (`tree`). Folders may lie
+anywhere but at or above a folder on the way here: that is a cycle. Nothing leaves the tree, nothing is fetched.
+Behaviour: kustomize api v0.21.0 internal/loader.
+"""
+
+import marshal
+import pickle
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from service.kustomize.cache import ParseCache
+from service.kustomize.errors import BuildError
+from service.kustomize.tree import Tree, content_id, resolve
+from service.kustomize.yamlread import read_objects, read_value
+
+_REMOTE = re.compile(r"(?i)(?:git::)?(?:(?:https?|ssh|file)://|github\.com[/:]|[a-z][a-z0-9-]*@[^/]+[:/])")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What all folders of a build share."""
+
+    tree: Tree
+    cache: ParseCache | None
+    restricted: bool
+
+    def documents(self, path: str) -> list[Any]:
+        """Return the documents of a file of resources, fresh. Raises BuildError, FileNotFoundError."""
+        found: list[Any] = self._parsed(path, "1.2")
+        return found
+
+    def value(self, path: str) -> Any:
+        """Return a file read as YAML 1.1, fresh. Raises BuildError, FileNotFoundError."""
+        return self._parsed(path, "1.1")
+
+    def _parsed(self, path: str, dialect: Literal["1.1", "1.2"]) -> Any:
+        if self.cache is None:
+            return _parse(self.tree.read(path), dialect, path)
+        known = self.tree.blob_id(path)
+        data = None if known is not None else self.tree.read(path)
+        key = (dialect, known if data is None else content_id(data))
+        kept = self.cache.get(key)
+        if kept is not None:
+            return _thawed(kept)
+        value = _parse(self.tree.read(path) if data is None else data, dialect, path)
+        frozen = _frozen(value)
+        self.cache.put(key, frozen, len(frozen))
+        return value
+
+
+def _parse(data: bytes, dialect: Literal["1.1", "1.2"], path: str) -> Any:
+    return read_objects(data, path) if dialect == "1.2" else read_value(data, path)
+
+
+def _frozen(value: Any) -> bytes:
+    """A value as bytes: immutable, and the quickest way to a fresh copy."""
+    try:
+        return b"m" + marshal.dumps(value)
+    except ValueError:  # numbers and dates that keep their text
+        return b"p" + pickle.dumps(value)
+
+
+def _thawed(frozen: bytes) -> Any:
+    return marshal.loads(frozen[1:]) if frozen[:1] == b"m" else pickle.loads(frozen[1:])  # noqa: S301, S302  # written above, in this process
+
+
+class Folder:
+    """One folder on the way from the built one."""
+
+    def __init__(self, source: Source, root: str, parent: "Folder | None" = None) -> None:
+        self.source = source
+        self.root = root
+        self._parent = parent
+        self.depth: int = 0 if parent is None else parent.depth + 1
+
+    @classmethod
+    def top(cls, source: Source, path: str) -> "Folder":
+        """Return the folder to build. Raises BuildError if there is none."""
+        root = resolve(source.tree, _normal("", path))
+        if source.tree.kind(root) != "dir":
+            raise BuildError(f"unable to find a folder at '{path}'; check the path")
+        return cls(source, root)
+
+    def at(self, path: str) -> str:
+        """Return the path of an entry in the tree. Raises BuildError if it leaves the tree."""
+        return _normal(self.root, path)
+
+    def file(self, path: str) -> str:
+        """Return the path of a file that may be read. Raises BuildError."""
+        if _REMOTE.match(path):
+            raise BuildError(f"'{path}' is remote: nothing is fetched during a build; commit it and name the file")
+        full = self.at(path)
+        tree = self.source.tree
+        if not path or tree.kind(full) == "dir":
+            raise BuildError(f"'{full}' must resolve to a file")
+        if tree.kind(full) is None:
+            raise BuildError(f"evalsymlink failure on '{full}': no such file or directory")
+        if self.source.restricted and not _is_below(resolve(tree, full), self.root):
+            raise BuildError(f"security; file '{full}' is not in or below '{self.root or '.'}'; move it, or lift the load restriction")
+        return full
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content. Raises BuildError."""
+        return self.source.tree.read(self.file(path))
+
+    def enter(self, path: str) -> "Folder":
+        """Return another kustomization's folder. Raises BuildError."""
+        if not path:
+            raise BuildError("new root cannot be empty")
+        if _REMOTE.match(path):
+            raise BuildError(f"'{path}' is remote: bases are not fetched during a build; vendor it into the repository")
+        tree = self.source.tree
+        full = self.at(path)
+        if tree.kind(full) != "dir":
+            raise BuildError(f"must build at directory: '{full}': {'file is not directory' if tree.kind(full) else 'no such file or directory'}")
+        root = resolve(tree, full)
+        visited: Folder | None = self
+        while visited is not None:
+            if _is_below(visited.root, root):
+                raise BuildError(f"cycle detected: candidate root '{root or '.'}' contains visited root '{visited.root or '.'}'")
+            visited = visited._parent
+        return Folder(self.source, root, self)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return not folder or path == folder or path.startswith(folder + "/")
+
+
+def _normal(root: str, path: str) -> str:
+    if path.startswith("/"):
+        raise BuildError(f"'{path}' cannot be absolute; write it relative to the kustomization")
+    if "\0" in path:
+        raise BuildError("a path holds a zero byte")
+    full = posixpath.normpath(posixpath.join(root, path))
+    if full == ".." or full.startswith("../"):
+        raise BuildError(f"'{path}' leads out of the tree")
+    return "" if full == "." else full

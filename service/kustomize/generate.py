@@ -1,0 +1,84 @@
+"""A kustomization for a folder that has none, by Flux's rules (fluxcd/pkg kustomize generator), and Flux's additions to one that is there.
+
+Without a file: every *.yaml and *.yml below becomes a resource; a folder below that has a kustomization file of its own becomes one resource
+and is not walked into. Each file must hold Kubernetes objects.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from service.kustomize.accumulate import kustomization_file
+from service.kustomize.decode import decode
+from service.kustomize.errors import BuildError
+from service.kustomize.files import Folder
+from service.kustomize.kustomization import PATCH
+
+MAX_DEPTH = 100
+
+
+class Additions(Protocol):
+    """What a Flux Kustomization's spec adds; see BuildOptions."""
+
+    target_namespace: str | None
+    name_prefix: str | None
+    name_suffix: str | None
+    patches: tuple[Mapping[str, Any], ...]
+    images: tuple[Mapping[str, str], ...]
+    components: tuple[str, ...]
+    ignore_missing_components: bool
+    build_metadata: tuple[str, ...]
+
+
+def generated(folder: Folder) -> dict[str, Any]:
+    """Return the fields of a kustomization of all YAML files below a folder. Raises BuildError."""
+    return {"kind": "Kustomization", "resources": list(_resources(folder, "", 0))}
+
+
+def _resources(folder: Folder, below: str, depth: int) -> Iterator[str]:
+    if depth > MAX_DEPTH:
+        raise BuildError(f"folders are nested deeper than {MAX_DEPTH} levels")
+    tree = folder.source.tree
+    for name, kind in tree.list(folder.at(below) if below else folder.root):
+        path = f"{below}/{name}" if below else name
+        if kind == "dir":
+            inner = Folder(folder.source, folder.at(path), folder)
+            if kustomization_file(inner) is not None:
+                yield path
+            else:
+                yield from _resources(folder, path, depth + 1)
+        elif name.endswith((".yaml", ".yml")):
+            yield path
+
+
+def with_additions(fields: dict[str, Any], folder: Folder, additions: Additions) -> dict[str, Any]:
+    """Return the fields with a spec's additions: scalars replace, images go by name, patches and components are appended."""
+    result = dict(fields)
+    for name, value in (("namespace", additions.target_namespace), ("namePrefix", additions.name_prefix), ("nameSuffix", additions.name_suffix)):
+        if value:
+            result[name] = value
+    if additions.patches:
+        added = [decode(PATCH, dict(patch), "spec.patches") for patch in additions.patches]
+        result["patches"] = [*(result.get("patches") or ()), *added]
+    if additions.images:
+        result["images"] = _images(result.get("images") or [], additions.images)
+    if additions.components:
+        tree = folder.source.tree
+        kept = [path for path in additions.components if not (additions.ignore_missing_components and tree.kind(folder.at(path)) is None)]
+        result["components"] = [*(result.get("components") or ()), *kept]
+    if additions.build_metadata:
+        result["buildMetadata"] = list(additions.build_metadata)
+    return result
+
+
+def _images(images: list[dict[str, str]], added: tuple[Mapping[str, str], ...]) -> list[dict[str, str]]:
+    """By name: a new name replaces; tag and digest are replaced as a pair."""
+    merged = {image.get("name", ""): dict(image) for image in images}
+    for image in added:
+        known = merged.setdefault(image["name"], {"name": image["name"]})
+        if image.get("newName"):
+            known["newName"] = image["newName"]
+        if image.get("newTag") or image.get("digest"):
+            known.pop("newTag", None)
+            known.pop("digest", None)
+            known.update({field: image[field] for field in ("newTag", "digest") if image.get(field)})
+    return list(merged.values())

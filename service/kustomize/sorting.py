@@ -1,0 +1,68 @@
+"""The order of the output: as it came (fifo), or kustomize's legacy order by kind.
+
+Format: https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/sortoptions/. Behaviour: kustomize api v0.21.0
+internal/builtins/SortOrderTransformer.go.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.kustomize.errors import BuildError
+from service.kustomize.objects import Resource
+
+FIRST = (
+    "Namespace",
+    "ResourceQuota",
+    "StorageClass",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "PodSecurityPolicy",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "ConfigMap",
+    "Secret",
+    "Endpoints",
+    "Service",
+    "LimitRange",
+    "PriorityClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "Deployment",
+    "StatefulSet",
+    "CronJob",
+    "PodDisruptionBudget",
+)
+LAST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+
+
+def ordered(rows: Sequence[Resource], options: Mapping[str, Any] | None, default: str) -> list[Resource]:
+    """Return the rows in the order that a kustomization's sortOptions ask for, else in the default one: legacy or none."""
+    if options is None:
+        return by_kind(rows, FIRST, LAST) if default == "legacy" else list(rows)
+    order, legacy = options.get("order") or "", options.get("legacySortOptions")
+    if order not in ("legacy", "fifo"):
+        raise BuildError("the field 'sortOptions.order' must be one of [fifo, legacy]")
+    if order == "fifo":
+        if legacy is not None:
+            raise BuildError("the field 'sortOptions.legacySortOptions' is set but the selected sort order is 'fifo', not 'legacy'")
+        return list(rows)
+    if legacy is None:
+        return by_kind(rows, FIRST, LAST)
+    return by_kind(rows, legacy.get("orderFirst") or (), legacy.get("orderLast") or ())
+
+
+def by_kind(rows: Sequence[Resource], first: Sequence[str], last: Sequence[str]) -> list[Resource]:
+    """Return the rows sorted by kind, then by group, version, namespace and name as texts."""
+    places = {kind: index - len(first) for index, kind in enumerate(first)}
+    places.update({kind: index + 1 for index, kind in enumerate(last)})
+
+    def key(row: Resource) -> tuple[Any, ...]:
+        gvk = row.gvk
+        kind = f"{gvk.group or '~G'}_{gvk.version or '~V'}_{gvk.kind or '~K'}"
+        # a core Namespace comes before those of other groups, though ~G is the last of all texts
+        is_core = 0 if gvk.kind == "Namespace" and not gvk.group else 1
+        return places.get(gvk.kind, 0), is_core, kind, f"{gvk}|{row.namespace or '~X'}|{row.name or '~N'}"
+
+    return sorted(rows, key=key)

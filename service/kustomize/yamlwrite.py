@@ -1,0 +1,132 @@
+"""Objects in, YAML out in kustomize's own style: keys in natural order, dashes at the parent's indent, lines folded at 80 characters.
+
+As sigs.k8s.io/yaml writes it (go.yaml.in/yaml/v2 encode.go, sorter.go): the emitter there is a port of libyaml, which is used here.
+"""
+
+import io
+import re
+from collections.abc import Iterable
+from functools import cmp_to_key, lru_cache
+from typing import Any
+
+from yaml._yaml import CEmitter
+from yaml.events import (
+    DocumentEndEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+)
+
+from service.kustomize.scalars import HINTS, NotFinite, go_float, plain
+
+_BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
+_DATE = re.compile(r"\d{4}-")
+_DIGITS = re.compile(r"[0-9]*")
+_MAP, _END_MAP = MappingStartEvent(None, None, True, flow_style=False), MappingEndEvent()
+_LIST, _END_LIST = SequenceStartEvent(None, None, True, flow_style=False), SequenceEndEvent()
+_EMPTY_MAP, _EMPTY_LIST = MappingStartEvent(None, None, True, flow_style=True), SequenceStartEvent(None, None, True, flow_style=True)
+_IMPLICIT = (True, True)
+
+
+def dump(objects: Iterable[Any]) -> str:
+    """Return the objects as one stream of documents, `---` between them."""
+    return "---\n".join(_document(value, sort=True) for value in objects)
+
+
+def dump_node(value: Any) -> str:
+    """Return one document with its keys as they are."""
+    return _document(value, sort=False)
+
+
+def _document(value: Any, *, sort: bool) -> str:
+    output = io.StringIO()
+    emitter = CEmitter(output, width=80, allow_unicode=True)
+    emit = emitter.emit
+    emit(StreamStartEvent())
+    emit(DocumentStartEvent(explicit=False))
+    _emit(value, emit, sort)
+    emit(DocumentEndEvent(explicit=False))
+    emit(StreamEndEvent())
+    emitter.dispose()
+    return output.getvalue().removesuffix("...\n")
+
+
+def _emit(value: Any, emit: Any, sort: bool) -> None:
+    if isinstance(value, dict):
+        emit(_MAP if value else _EMPTY_MAP)
+        for key in sorted(value, key=natural) if sort else value:
+            emit(_text(key))
+            _emit(value[key], emit, sort)
+        emit(_END_MAP)
+    elif isinstance(value, list):
+        emit(_LIST if value else _EMPTY_LIST)
+        for item in value:
+            _emit(item, emit, sort)
+        emit(_END_LIST)
+    elif isinstance(value, str):
+        emit(_text(value))
+    else:
+        emit(ScalarEvent(None, None, _IMPLICIT, _scalar(value)))
+
+
+def _scalar(value: Any) -> str:
+    if value is None:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
+    return go_float(value) if isinstance(value, float) else int.__repr__(value)
+
+
+def _text(value: str) -> ScalarEvent:
+    style = "|" if "\n" in value else None if _reads_as_text(value) else '"'
+    return ScalarEvent(None, None, _IMPLICIT, str.__str__(value), style=style)
+
+
+@lru_cache(maxsize=8192)
+def _reads_as_text(value: str) -> bool:
+    """Whether the plain text is a string to a YAML 1.1 reader."""
+    if value and value[0] not in HINTS:
+        return value != "<<"
+    if _BASE60.match(value):
+        return False
+    if _DATE.match(value) and plain(value, "1.2") != value:
+        return False
+    try:
+        return isinstance(plain(value, "1.1"), str) and isinstance(plain(value, "1.2"), str) and not hasattr(plain(value, "1.2"), "text")
+    except NotFinite:
+        return False
+
+
+def _compare(one: str, other: str) -> int:
+    """The order of keyList.Less: characters that are no letters before letters, runs of digits by their value."""
+    for index, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a == b:
+            continue
+        if a.isalpha() and b.isalpha():
+            return -1 if a < b else 1
+        if a.isalpha() or b.isalpha():
+            return -1 if b.isalpha() else 1
+        start = 0
+        if "0" in (a, b):
+            before = one[:index]
+            digits = before[len(before.rstrip("0123456789")) :]
+            start = 1 if digits.strip("0") else 0
+        mine, theirs = _DIGITS.match(one, index), _DIGITS.match(other, index)
+        assert mine is not None
+        assert theirs is not None
+        numbers = [int(f"{start}{run[0]}") if run[0] else start for run in (mine, theirs)]
+        if numbers[0] != numbers[1]:
+            return -1 if numbers[0] < numbers[1] else 1
+        if mine.end() != theirs.end():
+            return -1 if mine.end() < theirs.end() else 1
+        return -1 if a < b else 1
+    return len(one) - len(other)
+
+
+natural = cmp_to_key(_compare)
+"""The sort key of a map key."""
