@@ -1,6 +1,8 @@
 """Every room of the service, constructed and wired for one cluster: news goes up by the callbacks set here, and nowhere else."""
 
+import asyncio
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -52,6 +54,7 @@ from service.triggers.spool import Spool
 from service.workers import Workers
 
 SOURCE, KUSTOMIZE, NOTIFICATION = LEASES
+CONSUMERS_FIRST_SECONDS = 1.0
 CACHES = {SOURCE: ("GitRepository",), KUSTOMIZE: ("GitRepository", "Kustomization"), NOTIFICATION: ("Receiver",)}
 """What must be listed before a controller decides anything."""
 
@@ -121,9 +124,17 @@ class House:
             on_revision=self._arrived,
             on_event=self.telling.tell,
             read=lambda key: watch.objects.get((key.namespace, key.name)),
+            consumers_done=self._consumers_done,
         )
         self.gitrepositories = GitRepositoryReconciler(needs, shadow=ground.settings.shadow)
         self.sources = self._worker(SOURCE, Queue(), self.gitrepositories)
+
+    async def _consumers_done(self) -> None:
+        """Until what a revision concerns is applied, for a moment at most: others wait for the artifact."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONSUMERS_FIRST_SECONDS):
+                await self.pushes.idle.wait()
+                await self.kustomizations.queue.idle.wait()
 
     def _build_kustomizations(self) -> None:
         ground, queue = self.ground, Queue()

@@ -7,9 +7,10 @@ those reads are compared. Consumers that the change does not concern cost a set 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 
 from service.kinds.meta import ObjectKey
 from service.kustomizations.building import read_tokens
@@ -23,6 +24,7 @@ from service.workers import Workers
 
 log = logging.getLogger(__name__)
 COMPARE_LIMIT = timedelta(seconds=30)
+STEP = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,10 @@ class Pushes:
         self._is_open = is_open
         self._on_move = on_move
         self._pending: dict[ObjectKey, Push] = {}
+        self._trees: dict[ObjectKey, str] = {}  # the tree that was spread last, by source
         self._wake = asyncio.Event()
+        self.idle = asyncio.Event()  # what has arrived is spread
+        self.idle.set()
         self._stopping = False
 
     def arrived(self, snapshot: Snapshot, triggers: Iterable[Trigger]) -> None:
@@ -62,6 +67,7 @@ class Pushes:
         before = self._pending.pop(snapshot.key, None)
         traces = dict.fromkeys([*(before.traces if before else ()), *(trigger.trace for trigger in triggers if trigger.trace)])
         self._pending[snapshot.key] = Push(snapshot=snapshot, traces=tuple(traces))
+        self.idle.clear()
         self._wake.set()
 
     def stop(self) -> None:
@@ -75,34 +81,40 @@ class Pushes:
             while self._pending:
                 source = next(iter(self._pending))
                 await self._spread(self._pending.pop(source))
+            self.idle.set()
             if not self._stopping:
                 await self._wake.wait()
 
     async def _spread(self, push: Push) -> None:
+        """First those that the change concerns, then the rest in small steps, so that nobody waits for their number."""
         snapshot = push.snapshot
         trace.set(next(iter(push.traces), ""))
+        before = self._trees.get(snapshot.key, "")
+        concerned = await self._concerned(snapshot, before) if before else None
+        run = self._run(concerned or (), push)
         by_tree: dict[str, dict[ObjectKey, Record]] = defaultdict(dict)
-        run: set[ObjectKey] = set()
-        for key in self._catalog.of_source(snapshot.key):
-            record = self._movable(key, snapshot)
-            if record is None:
-                run.add(key)
-            else:
-                by_tree[record.basis.tree][key] = record
-        still: dict[ObjectKey, Record] = {}
+        for step in _steps(self._catalog.of_source(snapshot.key) - run):
+            for key in step:
+                if (record := self._movable(key, snapshot)) is not None:
+                    by_tree[record.basis.tree][key] = record
+                else:
+                    run |= self._run([key], push)
+            await asyncio.sleep(0)
         for tree, records in by_tree.items():
-            concerned = await self._compared(snapshot, tree, records)
-            run |= concerned
-            still |= {key: record for key, record in records.items() if key not in concerned}
-        for key in run:
+            if tree != before or concerned is None:
+                others = await self._concerned(snapshot, tree)
+                run |= self._run(records if others is None else records.keys() & others, push)
+            await self._move(snapshot, {key: record for key, record in records.items() if key not in run})
+        self._trees[snapshot.key] = snapshot.tree
+        still = sum(map(len, by_tree.values())) - len(run & {key for records in by_tree.values() for key in records})
+        log.info("revision spread", extra={"object": str(snapshot.key), "revision": snapshot.revision, "run": len(run), "still": still})
+
+    def _run(self, keys: Iterable[ObjectKey], push: Push) -> set[ObjectKey]:
+        """Ask for the runs; returns the keys."""
+        for key in keys:
             for one in push.traces or ("",):
                 self._queue.add(key, trigger=Trigger(reason="source", trace=one), priority=HOOK)
-        if snapshot.key in self._pending:
-            return  # what is unconcerned moves to the newest revision, or not at all
-        self._move(snapshot, still)
-        log.info(
-            "revision spread", extra={"object": str(snapshot.key), "revision": snapshot.revision, "run": len(run), "still": len(still)}
-        )
+        return set(keys)
 
     def _movable(self, key: ObjectKey, snapshot: Snapshot) -> Record | None:
         """The record of an object whose last run was whole, for this generation, and that neither runs nor waits for anything."""
@@ -116,41 +128,55 @@ class Pushes:
         same_rules = record.basis.ignore_digest == snapshot.ignore_digest and record.basis.engine == ENGINE
         return record if whole and same_rules else None
 
-    async def _compared(self, snapshot: Snapshot, tree: str, records: Mapping[ObjectKey, Record]) -> set[ObjectKey]:
-        """Those whose reads have changed; all of them, to look for themselves, where that cannot be found out."""
-        concerned = set(records)
+    async def _concerned(self, snapshot: Snapshot, tree: str) -> set[ObjectKey] | None:
+        """The consumers last built from `tree` whose recorded reads have changed; None where that cannot be found out."""
+        found: set[ObjectKey] | None = None
 
         async def compare() -> None:
-            nonlocal concerned
+            nonlocal found
             try:
-                concerned = await self._concerned(snapshot, tree, records)
+                found = await self._compared(snapshot, tree)
             except (SnapshotGone, OSError) as error:  # also a worker that died or took too long
                 log.warning("revisions not compared", extra={"object": str(snapshot.key), "error": str(error)})
 
         await contained(compare(), doing="compare", about=str(snapshot.key))
-        return concerned
+        return found
 
-    async def _concerned(self, snapshot: Snapshot, tree: str, records: Mapping[ObjectKey, Record]) -> set[ObjectKey]:
-        """Those last built from `tree` whose recorded reads have changed in the snapshot."""
+    async def _compared(self, snapshot: Snapshot, tree: str) -> set[ObjectKey] | None:
         if tree == snapshot.tree:
             return set()
         paths = await self._workers.run(touched, replace(snapshot, tree=tree), snapshot, timeout=COMPARE_LIMIT)
         if paths is None:
-            return set(records)
-        candidates = self._records.readers(snapshot.key, paths) & records.keys()
-        reads = {read: token for key in candidates for read, token in records[key].reads.items() if path_of(read) in paths}
+            return None
+        readers = {key: record for key in self._records.readers(snapshot.key, paths) if (record := self._records.get(key)) is not None}
+        readers = {key: record for key, record in readers.items() if record.basis.tree == tree}
+        reads = {read: token for record in readers.values() for read, token in record.reads.items() if path_of(read) in paths}
         if not reads:
             return set()
         now = await self._workers.run(read_tokens, snapshot, tuple(reads), timeout=COMPARE_LIMIT)
         changed = {read for read in reads if now[read] != reads[read]}
-        return {key for key in candidates if not changed.isdisjoint(records[key].reads)}
+        return {key for key, record in readers.items() if not changed.isdisjoint(record.reads)}
 
-    def _move(self, snapshot: Snapshot, still: Mapping[ObjectKey, Record]) -> None:
+    async def _move(self, snapshot: Snapshot, still: Mapping[ObjectKey, Record]) -> None:
         """Settle the unconcerned at the new revision; those with dependencies ask the reconciler, which waits for these first."""
-        for key, record in still.items():
-            if self._catalog.needs(key) or self._movable(key, snapshot) is not record:
-                self._queue.add(key, trigger=Trigger(reason="source"), priority=SWEEP)
-                continue
-            self._records.move(key, tree=snapshot.tree, revision=snapshot.revision)
-            self._catalog.settle(key, Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True))
-            self._on_move(key, snapshot.revision)
+        for step in _steps(still):
+            if snapshot.key in self._pending:
+                return  # what is unconcerned moves to the newest revision, or not at all
+            for key in step:
+                self._move_one(key, still[key], snapshot)
+            await asyncio.sleep(0)
+
+    def _move_one(self, key: ObjectKey, record: Record, snapshot: Snapshot) -> None:
+        if self._catalog.needs(key) or self._movable(key, snapshot) is not record:
+            self._queue.add(key, trigger=Trigger(reason="source"), priority=SWEEP)
+            return
+        self._records.move(key, tree=snapshot.tree, revision=snapshot.revision)
+        self._catalog.settle(key, Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True))
+        self._on_move(key, snapshot.revision)
+
+
+def _steps(keys: Iterable[ObjectKey]) -> Iterator[tuple[ObjectKey, ...]]:
+    """So many at a time that the loop is free again within a millisecond or two."""
+    left = iter(keys)
+    while step := tuple(islice(left, STEP)):
+        yield step

@@ -50,12 +50,17 @@ JITTER = 0.05
 Raw = Mapping[str, Any]
 
 
+async def _at_once() -> None:
+    """Nobody is waited for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What the reconciler works with.
 
     `read` returns the object from a watch's cache, or None if it is not there; without it each run asks the API. `read_secret` returns the
-    decoded data of a Secret, or None. `on_revision` is called as soon as a snapshot is new, also once after a restart; it must not block.
+    decoded data of a Secret, or None. `consumers_done` returns when our own consumers have applied a revision, or soon: packing the tarball
+    would take the processor from them. `on_revision` is called as soon as a snapshot is new, also once after a restart; it must not block.
     """
 
     cluster: Cluster
@@ -67,6 +72,7 @@ class Needs:
     on_revision: Callable[[Snapshot, tuple[Trigger, ...]], None]
     on_event: Callable[[Event], None]
     read: Callable[[ObjectKey], Raw | None] | None = None
+    consumers_done: Callable[[], Awaitable[None]] = _at_once
 
 
 class _EndedEarly(Exception):
@@ -143,12 +149,15 @@ class GitRepositoryReconciler:
             raise _EndedEarly(Failure(condition=meta.FETCH_FAILED, reason=error.reason, message=message)) from error
         crash.point("source.fetched")
         snapshot = await self._opened(found, want, fetched)
-        if self._publish(snapshot, triggers):
+        published = self._publish(snapshot, triggers)
+        if published:
             seconds = round(time.perf_counter() - begun, 4)
             log.info("new revision", extra={"object": str(key), "revision": snapshot.revision, "seconds": seconds})
         wait = found.spec.interval * random.uniform(1 - JITTER, 1 + JITTER) or None  # noqa: S311 - jitter
         if self._shadow:
             return Outcome(result="succeeded", requeue_after=wait, message=f"would store {snapshot.revision}")
+        if published:
+            await self._needs.consumers_done()
         artifact = await self._artifact(found, snapshot)
         crash.point("source.stored")
         changed = await self._reports.stored(found, raw, snapshot, artifact)
