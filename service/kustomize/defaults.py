@@ -30,7 +30,9 @@ def spec(path: str, kind: str = "", group: str = "", version: str = "", *, creat
 
 def _in_pods(kinds: tuple[str, ...], *paths: str) -> Specs:
     """Rows for fields of pod specs. Pods of the ConfigMap and Secret rows are asked for v1, as upstream writes it."""
-    return tuple(spec(f"{HOLDERS[kind]}/{path}", kind, version="v1" if kind == "Pod" and kinds is EIGHT else "") for kind in kinds for path in paths)
+    return tuple(
+        spec(f"{HOLDERS[kind]}/{path}", kind, version="v1" if kind == "Pod" and kinds is EIGHT else "") for kind in kinds for path in paths
+    )
 
 
 def _templates(field: str) -> Specs:
@@ -96,7 +98,9 @@ IMAGES = tuple(
 REPLICAS = tuple(spec("spec/replicas", kind, create=True) for kind in ("Deployment", "ReplicationController", "ReplicaSet", "StatefulSet"))
 
 _VARIABLE = tuple(
-    f"{containers}/{field}" for containers in ("containers", "initContainers") for field in ("args", "command", "env/value", "volumeMounts/mountPath")
+    f"{containers}/{field}"
+    for containers in ("containers", "initContainers")
+    for field in ("args", "command", "env/value", "volumeMounts/mountPath")
 )
 _WITH_VARIABLES = ("CronJob", "DaemonSet", "Deployment", "Job", "Pod", "ReplicaSet", "StatefulSet")
 VAR_REFERENCE = (

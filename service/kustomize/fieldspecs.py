@@ -23,7 +23,7 @@ class Gvk(NamedTuple):
 
     def selects(self, other: "Gvk") -> bool:
         """Return whether this selector matches."""
-        return (not self.group or self.group == other.group) and (not self.version or self.version == other.version) and (not self.kind or self.kind == other.kind)
+        return self.kind in ("", other.kind) and self.group in ("", other.group) and self.version in ("", other.version)
 
     def __str__(self) -> str:
         return f"{self.kind or '[noKind]'}.{self.version or '[noVer]'}.{self.group or '[noGrp]'}"
@@ -97,19 +97,13 @@ def _descend(node: Any, path: tuple[str, ...], create: Literal["map", "scalar"] 
         if node is None:
             return
         raise BuildError(f"expected sequence or mapping node at {'/'.join(path)}")
-    name = path[0]
-    if name.endswith("[]"):
-        name = name[:-2]
+    name = path[0].removesuffix("[]")
+    if name != path[0] or create is None:
         if name not in node:
             return
-        if node[name] is None:
+        if name != path[0] and node[name] is None:
             node[name] = []
-    elif create is None:
-        if name not in node:
-            return
     elif node.get(name) is None:
-        if not name:
-            raise BuildError("cannot set or create an empty field name")
         node[name] = "" if len(path) == 1 and create == "scalar" else {}
     if len(path) == 1:
         found.append((node, name))

@@ -42,7 +42,7 @@ class Source:
             return _parse(self.tree.read(path), dialect, path)
         known = self.tree.blob_id(path)
         data = None if known is not None else self.tree.read(path)
-        key = (dialect, known if data is None else content_id(data))
+        key = (dialect, known or content_id(data or b""))
         kept = self.cache.get(key)
         if kept is not None:
             return _thawed(kept)
@@ -116,7 +116,8 @@ class Folder:
         tree = self.source.tree
         full = self.at(path)
         if tree.kind(full) != "dir":
-            raise BuildError(f"must build at directory: '{full}': {'file is not directory' if tree.kind(full) else 'no such file or directory'}")
+            why = "file is not directory" if tree.kind(full) else "no such file or directory"
+            raise BuildError(f"must build at directory: '{full}': {why}")
         root = resolve(tree, full)
         visited: Folder | None = self
         while visited is not None:

@@ -1,7 +1,7 @@
-"""A kustomization for a folder that has none, by Flux's rules (fluxcd/pkg kustomize generator), and Flux's additions to one that is there.
+"""A kustomization for a folder that has none, by Flux's rules, and Flux's additions to one that is there.
 
-Without a file: every *.yaml and *.yml below becomes a resource; a folder below that has a kustomization file of its own becomes one resource
-and is not walked into. Each file must hold Kubernetes objects.
+Without a file: every *.yaml and *.yml below becomes a resource; a folder below that has a kustomization file of its own becomes one
+resource and is not walked into. Each file must hold Kubernetes objects. Behaviour: https://github.com/fluxcd/pkg kustomize/generator.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,14 +19,22 @@ MAX_DEPTH = 100
 class Additions(Protocol):
     """What a Flux Kustomization's spec adds; see BuildOptions."""
 
-    target_namespace: str | None
-    name_prefix: str | None
-    name_suffix: str | None
-    patches: tuple[Mapping[str, Any], ...]
-    images: tuple[Mapping[str, str], ...]
-    components: tuple[str, ...]
-    ignore_missing_components: bool
-    build_metadata: tuple[str, ...]
+    @property
+    def target_namespace(self) -> str | None: ...
+    @property
+    def name_prefix(self) -> str | None: ...
+    @property
+    def name_suffix(self) -> str | None: ...
+    @property
+    def patches(self) -> tuple[Mapping[str, Any], ...]: ...
+    @property
+    def images(self) -> tuple[Mapping[str, str], ...]: ...
+    @property
+    def components(self) -> tuple[str, ...]: ...
+    @property
+    def ignore_missing_components(self) -> bool: ...
+    @property
+    def build_metadata(self) -> tuple[str, ...]: ...
 
 
 def generated(folder: Folder) -> dict[str, Any]:
@@ -53,9 +61,8 @@ def _resources(folder: Folder, below: str, depth: int) -> Iterator[str]:
 def with_additions(fields: dict[str, Any], folder: Folder, additions: Additions) -> dict[str, Any]:
     """Return the fields with a spec's additions: scalars replace, images go by name, patches and components are appended."""
     result = dict(fields)
-    for name, value in (("namespace", additions.target_namespace), ("namePrefix", additions.name_prefix), ("nameSuffix", additions.name_suffix)):
-        if value:
-            result[name] = value
+    names = {"namespace": additions.target_namespace, "namePrefix": additions.name_prefix, "nameSuffix": additions.name_suffix}
+    result.update({name: value for name, value in names.items() if value})
     if additions.patches:
         added = [decode(PATCH, dict(patch), "spec.patches") for patch in additions.patches]
         result["patches"] = [*(result.get("patches") or ()), *added]

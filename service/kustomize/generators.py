@@ -153,7 +153,7 @@ def _take_metadata(made: Resource, old: Resource) -> None:
     made.metadata.pop("namespace", None)
     if old.namespace:
         made.metadata["namespace"] = old.namespace
-    made.former, made.prefixes, made.suffixes, made.variables = list(old.former), list(old.prefixes), list(old.suffixes), list(old.variables)
+    for field in ("former", "prefixes", "suffixes", "variables", "history"):
+        setattr(made, field, list(getattr(old, field)))
     made.needs_hash = made.needs_hash and old.needs_hash
     made.behavior = old.behavior
-    made.history = list(old.history)

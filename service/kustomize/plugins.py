@@ -1,7 +1,7 @@
 """Builtin transformers and generators given as objects, in `transformers`, `generators` and `validators`.
 
-Format: https://kubectl.docs.kubernetes.io/references/kustomize/builtins/. They have no default field specs. Other plugins (exec, containers,
-Go) would run foreign code and are refused. Behaviour: kustomize api v0.21.0 internal/plugins and internal/builtins.
+Format: https://kubectl.docs.kubernetes.io/references/kustomize/builtins/. They have no default field specs. Other plugins (exec,
+containers, Go) would run foreign code and are refused. Behaviour: kustomize api v0.21.0 internal/plugins and internal/builtins.
 """
 
 import posixpath
@@ -14,7 +14,7 @@ from service.kustomize.fieldspecs import Specs, split_path
 from service.kustomize.files import Folder
 from service.kustomize.generators import generate
 from service.kustomize.hashing import name_hash
-from service.kustomize.kustomization import GENERATOR, IMAGE, METADATA, PATCH, REPLACEMENT, REPLICA
+from service.kustomize.kustomization import GENERATOR, IMAGE, METADATA, NOT_CARRIED_OUT, PATCH, REPLACEMENT, REPLICA
 from service.kustomize.layer import Transformer
 from service.kustomize.objects import Objects, Resource
 from service.kustomize.scalars import text_of
@@ -52,7 +52,7 @@ def _builtin(config: Resource) -> str:
     if config.api_version != "builtin":
         raise BuildError(f"plugin {config.id} is not builtin: it would run foreign code during a build, which is not done here")
     if config.kind == "HelmChartInflationGenerator":
-        raise BuildError("HelmChartInflationGenerator: Helm charts are not inflated here; commit the rendered manifests, or use a HelmRelease")
+        raise BuildError(f"HelmChartInflationGenerator: {NOT_CARRIED_OUT['helmCharts']}")
     return config.kind
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
-from yaml._yaml import CParser  # type: ignore[import-not-found]  # libyaml's binding has no stubs
+from yaml._yaml import CParser
 from yaml.events import AliasEvent, DocumentStartEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent
 
 from service.kustomize.errors import BuildError

@@ -179,6 +179,7 @@ def _matching(node: list[Any], name: str, pattern: str, path: list[str], create:
             found += _follow(Place(node, index), path[1:], create)
     return found
 
+
 def retyped(old: Any, text: str) -> Any:
     """Return a text as a value of the type of `old`. Raises BuildError if it does not read as one."""
     if isinstance(old, str) and not isinstance(old, WrittenDate):

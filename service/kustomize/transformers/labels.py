@@ -1,4 +1,7 @@
-"""labels, commonLabels and commonAnnotations. Behaviour: kustomize api v0.21.0 filters/labels, filters/annotations, kusttarget_configplugin.go."""
+"""labels, commonLabels and commonAnnotations.
+
+Behaviour: kustomize api v0.21.0 filters/labels, filters/annotations, internal/target/kusttarget_configplugin.go.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -12,6 +12,7 @@ from service.kustomize.layer import Layer, Transformer
 from service.kustomize.objects import Objects, Resource
 from service.kustomize.scalars import text_of
 
+BINDINGS = ("RoleBinding", "ClusterRoleBinding")
 SUBJECT_MODES = ("defaultOnly", "allServiceAccounts", "none")
 
 
@@ -58,8 +59,8 @@ def set_namespace(row: Resource, setter: _Setter) -> None:
     gvk, specs = row.gvk, setter.specs
     if not row.is_cluster_scoped:
         setter.put(row.metadata, "namespace")
-    if gvk.kind in ("RoleBinding", "ClusterRoleBinding"):
-        specs = tuple(spec for spec in specs if not (spec.path == "subjects/namespace" and spec.gvk.kind in ("RoleBinding", "ClusterRoleBinding")))
+    if gvk.kind in BINDINGS:
+        specs = tuple(spec for spec in specs if not (spec.path == "subjects/namespace" and spec.gvk.kind in BINDINGS))
         _set_subjects(row.body.get("subjects"), setter)
     for path, create in matching(specs, gvk):
         if path == ("metadata", "name") and row.api_version != "v1":

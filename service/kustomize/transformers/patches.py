@@ -164,10 +164,11 @@ def strategic(entries: Sequence[str], inline: str, folder: Folder, schema: Schem
 
 
 def _only_target(objects: Objects, patch: Resource) -> Resource:
-    found = objects.with_id(patch.id)
+    wanted = patch.id
+    found = objects.with_id(wanted)
     if len(found) != 1:
-        what = f"multiple matches for Id {patch.id}" if found else f"no matches for Id {patch.id}"
-        raise BuildError(f'no resource matches strategic merge patch "{patch.id}": {what}; failed to find unique target for patch {patch.id}')
+        what = f"{'multiple' if found else 'no'} matches for Id {wanted}; failed to find unique target for patch {wanted}"
+        raise BuildError(f'no resource matches strategic merge patch "{wanted}": {what}')
     return found[0]
 
 

@@ -16,7 +16,7 @@ from service.kustomize.layer import Layer, Transformer
 from service.kustomize.objects import Id, Objects, Resource
 from service.kustomize.scalars import plain, text_of
 from service.kustomize.selectors import Selector, anchored, selects
-from service.kustomize.transformers.fieldpath import Place, lookup, places, retyped, smart_split
+from service.kustomize.transformers.fieldpath import Create, Place, lookup, places, retyped, smart_split
 from service.kustomize.transformers.nested import set_in_text
 from service.kustomize.yamlread import copied
 
@@ -137,7 +137,9 @@ def _fits(selector: Selector, known: Id) -> bool:
 
 def _write(row: Resource, value: Any, path: str, options: Mapping[str, Any]) -> None:
     parts = smart_split(path)
-    create = ("map" if isinstance(value, dict) else "list" if isinstance(value, list) else "scalar") if options.get("create") else None
+    create: Create = None
+    if options.get("create"):
+        create = "map" if isinstance(value, dict) else "list" if isinstance(value, list) else "scalar"
     if set_in_text(row.body, parts, value, create):
         return
     try:

@@ -87,8 +87,8 @@ class Merge:
         valid_keys = keys
         for values in wanted:
             valid_keys, valid_values = _valid(wanted, values, keys)
-            sources = [_element(source, *_valid([valid_values], valid_values, valid_keys)) for source in (dest, patch)]
-            merged = self.walk(*sources, shape)
+            look_for = _valid([valid_values], valid_values, valid_keys)
+            merged = self.walk(_element(dest, *look_for), _element(patch, *look_for), shape)
             if merged is MISSING or merged is None or merged == {}:
                 _set_element(dest, MISSING, valid_keys, valid_values)
                 continue
