@@ -77,6 +77,7 @@ class ReceiverReconciler:
             await self._report_invalid(key, object_, str(error))
             raise Stalled(VALIDATION_FAILED, str(error)) from error
         if receiver.spec.suspend:
+            await self._note_request(receiver, object_)
             return Outcome(result="suspended")
         if problem:
             await self._report(receiver, object_, path="", conditions=_stalled(receiver, problem))
@@ -107,6 +108,12 @@ class ReceiverReconciler:
             patch["lastHandledReconcileAt"] = handled
         await self._patch_status(receiver.key, object_, patch)
         return True
+
+    async def _note_request(self, receiver: Receiver, object_: Mapping[str, Any]) -> None:
+        """Only that a requested reconcile was seen: who asked for it waits for that."""
+        asked = receiver.metadata.requested_at
+        if asked and asked != receiver.status.last_handled_reconcile_at:
+            await self._patch_status(receiver.key, object_, {"lastHandledReconcileAt": asked})
 
     async def _report_invalid(self, key: ObjectKey, object_: Mapping[str, Any], message: str) -> None:
         """The object is not a Receiver as Flux knows it, so that only its conditions can be told."""

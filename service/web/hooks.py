@@ -15,13 +15,13 @@ from service.metrics import Metrics
 from service.state.errors import StateError
 from service.state.inbox import Inbox
 from service.triggers.intake import LONGEST_ID, Accepted, Intake, Reception
-from service.triggers.refusals import Refused, UnknownPath
+from service.triggers.refusals import Refused
 from service.web.answers import answer, said
 from service.web.bodies import InFlight, Limits, check_headers, pieces
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_PER_MINUTE = 30  # refusals of unknown paths in the delivery log: enough to find a typo, too few to flood it
+UNKNOWN_PER_MINUTE = 30  # refusals of strangers in both logs: enough to find a typo, too few to flood them
 
 
 class Hooks:
@@ -63,7 +63,7 @@ class Hooks:
 
     async def _refused(self, error: Refused, reception: Reception | None, headers: dict[str, str], trace: str) -> None:
         """Write the reason to the delivery log; a full disk must not make the answer wait for it."""
-        if isinstance(error, UnknownPath) and not self._is_worth_a_row():
+        if reception is None and not self._is_worth_a_row():  # a stranger, who knows no path
             return
         log.info("delivery refused", extra={"object": str(reception.receiver) if reception else "", "reason": str(error)})
         try:

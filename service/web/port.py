@@ -29,6 +29,11 @@ class _NoNoise(logging.Filter):
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
+async def _unnamed(_request: web.Request, response: web.StreamResponse) -> None:
+    """Which software of which version answers is nobody's business."""
+    response.headers.popall("Server", None)
+
+
 log = logging.getLogger(__name__)
 log.addFilter(_NoNoise())
 
@@ -39,6 +44,7 @@ class Port:
     def __init__(self, name: str, app: web.Application, address: Address, *, header_timeout: timedelta = HEADER_TIMEOUT) -> None:
         self.name = f"web.{name}"
         self.address = address
+        app.on_response_prepare.append(_unnamed)
         self._runner = web.AppRunner(
             app,
             access_log=None,

@@ -168,6 +168,22 @@ async def test_unknown_paths_get_404_and_cannot_flood_the_log(store: Store, kube
         assert entries[0].receiver is None
 
 
+async def test_strangers_learn_nothing_about_the_software(store: Store, kube: Kube, cluster: Cluster) -> None:
+    async with serving(store, kube, cluster) as scene:
+        for path, headers in ((PATH, signed(b"{}", "ping", token=b"guess")), (UNKNOWN, signed(b"{}")), ("/", {})):
+            async with scene.session.post(f"http://{scene.port.address}{path}", data=b"{}", headers=headers) as answer:
+                assert answer.status in (400, 404)
+                assert "Server" not in answer.headers
+
+
+async def test_strangers_cannot_flood_the_log_while_the_service_starts(store: Store, kube: Kube, cluster: Cluster) -> None:
+    async with serving(store, kube, cluster) as scene:
+        scene.ready = False
+        for _ in range(UNKNOWN_PER_MINUTE + 10):
+            assert (await scene.post(push_body(), path=UNKNOWN))[0] == 503
+        assert len(await scene.inbox.log()) == UNKNOWN_PER_MINUTE
+
+
 @pytest.mark.parametrize("path", ["/", "/hook", "/hook/", "/hook/abc", UNKNOWN + "0", UNKNOWN + "/x", "/metrics", "/hook/" + "A" * 64])
 async def test_nothing_else_is_there(store: Store, kube: Kube, cluster: Cluster, path: str) -> None:
     async with serving(store, kube, cluster) as scene:
