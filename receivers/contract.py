@@ -7,6 +7,7 @@ verified whole.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 
@@ -60,11 +61,57 @@ class GitPush:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePush:
+    """A tag or a manifest of an image repository was pushed, moved or deleted. OCI artifacts of every kind are images here.
+
+    `names` are all names of the repository without tag: `ghcr.io/acme/shop`, or `/acme/shop` where the sender does not tell its host.
+    `tag` is "" for a push by digest, `digest` is "" where the sender does not tell it.
+    """
+
+    names: tuple[str, ...]
+    tag: str = ""
+    digest: str = ""
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartPush:
+    """A version of a chart in a Helm repository (one with an index.yaml) was pushed or deleted.
+
+    `urls` are the addresses of the Helm repository, () where the sender does not tell them.
+    """
+
+    urls: tuple[str, ...]
+    name: str
+    version: str = ""
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketChange:
+    """An object of a bucket was written or deleted. `key` is its name, "" where the sender does not tell it."""
+
+    bucket: str
+    key: str = ""
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
     """The sender tries out the address."""
 
 
-Event = GitPush | Ping
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """Something happened that changes nothing that anyone follows: a pull, a scan, a layer. `what` says it in the sender's words.
+
+    A delivery of nothing else runs nothing: our own fetches cause pulls, which must not cause fetches.
+    """
+
+    what: str
+
+
+Event = GitPush | ImagePush | ChartPush | BucketChange | Ping | Unchanged
 
 
 class Verifier(Protocol):
@@ -77,17 +124,24 @@ class Verifier(Protocol):
         """The body is complete. Raises BadSignature where it is not signed with the token."""
 
 
+def no_delivery_id(_headers: Mapping[str, str]) -> str:
+    """The sender gives its deliveries no id."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
     """One type of Receiver.
 
-    `verifier` raises BadSignature at once where a header is missing or malformed. `name` is the event's name in the sender's words, ""
-    where the delivery has none: what `spec.events` is compared with. `delivery_id` is the sender's own id, to be found again on its pages,
-    or "". `read` returns () for an event that says nothing about what changed; it raises BadPayload.
+    `verifier` raises BadSignature at once where a header is missing or malformed. `read` returns () for an event that says nothing about
+    what changed; it raises BadPayload. `name` is the event's name in the sender's words: what `spec.events` is compared with; None where a
+    header does not carry one, so that `spec.events` has no effect, as with Flux. `delivery_id` is the sender's own id, to be found again on
+    its pages, or "". `signed_at` is when the sender signed, where the signature covers that: an old delivery is a replay.
     """
 
     type: str
     verifier: Callable[[Mapping[str, str], Credentials], Verifier]
-    name: Callable[[Mapping[str, str]], str]
-    delivery_id: Callable[[Mapping[str, str]], str]
     read: Callable[[Delivery], tuple[Event, ...]]
+    name: Callable[[Mapping[str, str]], str] | None = None
+    delivery_id: Callable[[Mapping[str, str]], str] = no_delivery_id
+    signed_at: Callable[[Mapping[str, str]], datetime | None] | None = None

@@ -1,22 +1,23 @@
-"""GitHub, and what speaks its language: Gitea, Forgejo and Gogs.
+"""GitHub, and what speaks its language: Gitea, Forgejo and Gogs; also the packages of GitHub's registry (ghcr.io).
 
-In: a delivery signed with the Receiver's token. Out: a GitPush for `push`, a Ping for `ping`, nothing for other events. The formats:
+Set up: the repository's Settings > Webhooks > Add webhook; content type application/json, the Receiver's token as the secret, the events
+"Pushes" and, for images, "Registry packages" (a package must be linked to its repository).
+Proof: `X-Hub-Signature-256`, else `X-Hub-Signature`: an HMAC of the body with the token.
+Tells: repository, ref, commits and changed files of a push; name, tag and digest of a published image.
 https://docs.github.com/en/webhooks/webhook-events-and-payloads and https://docs.gitea.com/usage/webhooks
 """
 
-import re
 from collections.abc import Mapping
 
-from receivers.contract import BadPayload, BadSignature, Credentials, Delivery, Event, GitPush, Ping, Sender, Verifier
-from receivers.payload import Json, flag, form_field, length_of, number_or, parse, text, text_or, texts
+from receivers.commits import push_of
+from receivers.contract import BadSignature, Credentials, Delivery, Event, ImagePush, Ping, Sender, Verifier
+from receivers.images import split
+from receivers.payload import Json, form_field, parse, text, text_or
 from receivers.signature import hmac_of
 
-MOST_COMMITS = 2048  # GitHub lists no more of one push
-MOST_FILES = 300  # a commit that lists as many may have more of them
-MOST_PATHS, LONGEST_PATHS = 5000, 256 * 1024  # more, or more characters in all, are of no use as a hint
-_ID = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
-_URLS = ("clone_url", "ssh_url", "html_url", "git_url", "git_http_url", "git_ssh_url", "svn_url", "url")
 _FORM = "application/x-www-form-urlencoded"
+_REGISTRY = "ghcr.io"
+_CONTAINERS = ("container", "docker")
 
 
 def verifier(headers: Mapping[str, str], credentials: Credentials) -> Verifier:
@@ -41,81 +42,45 @@ def delivery_id(headers: Mapping[str, str]) -> str:
 
 
 def read(delivery: Delivery) -> tuple[Event, ...]:
-    """Return what a verified delivery says, () for events other than `push` and `ping`. Raises BadPayload."""
+    """Return what a verified delivery says, () for events other than pushes, packages and `ping`. Raises BadPayload."""
+    return read_named(delivery, name(delivery.headers))
+
+
+def read_named(delivery: Delivery, event: str) -> tuple[Event, ...]:
+    """Return what a delivery in GitHub's form says, whichever header its event's name came in. Raises BadPayload."""
     body = delivery.body
     if delivery.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM:
         body = form_field(body, "payload")
     payload = parse(body)
-    match name(delivery.headers).lower():
+    match event.lower():
         case "push":
-            return (_push(payload),)
+            return (push_of(payload),)
         case "ping":
             return (Ping(),)
+        case "package" | "registry_package":
+            return _package(payload, event.lower())
         case _:
             return ()
 
 
-def _push(push: Json) -> GitPush:
-    urls = tuple(dict.fromkeys(filter(None, (text_or(push, "repository", name) for name in _URLS))))
-    if not urls:
-        raise BadPayload("repository.clone_url", "missing: the push does not say which repository it is about")
-    before, after = _commit_id(push, "before"), _commit_id(push, "after")
-    deleted = flag(push, "deleted") or not after
-    forced = flag(push, "forced")
-    tells_all = bool(before) and not deleted and _tells_forced(push) and not forced
-    return GitPush(
-        urls=urls,
-        ref=text(push, "ref"),
-        before=before,
-        after=after,
-        deleted=deleted,
-        forced=forced,
-        paths=_paths_or_unknown(push, after) if tells_all else None,
-        default_branch=text_or(push, "repository", "default_branch") or text_or(push, "repository", "master_branch"),
-    )
+def _package(payload: Json, at: str) -> tuple[Event, ...]:
+    """A version of a package: an image where its type says so. Parts of a multi-arch image come one by one, without a tag."""
+    if text_or(payload, at, "package_type").lower() not in _CONTAINERS:
+        return ()
+    version = (at, "package_version")
+    place = text_or(payload, *version, "package_url")
+    found, tag, digest = split(place)
+    if "/" not in found:
+        owner = text_or(payload, at, "namespace") or text(payload, at, "owner", "login")
+        found = f"{_REGISTRY}/{owner}/{text(payload, at, 'name')}"
+    told = ("container_metadata", "tag")
+    tag = text_or(payload, *version, *told, "name") or tag
+    digest = text_or(payload, *version, *told, "digest") or digest or _digest(text_or(payload, *version, "version"))
+    return (ImagePush(names=(found.lower(),), tag=tag, digest=digest),)
 
 
-def _tells_forced(push: Json) -> bool:
-    """Whether the sender says if the push was forced: only then do the commits tell all that changed. Gitea and Gogs do not say."""
-    return isinstance(push, Mapping) and push.get("forced") is not None
-
-
-def _commit_id(push: Json, place: str) -> str:
-    """The commit id there; "" for the id of zeros that stands for no commit."""
-    found = text(push, place)
-    if _ID.fullmatch(found) is None:
-        raise BadPayload(place, "not a commit id: 40 or 64 hex digits are needed")
-    return found if found.strip("0") else ""
-
-
-def _paths_or_unknown(push: Json, after: str) -> tuple[str, ...] | None:
-    """A list of files that cannot be read is one that is not told: the push counts all the same."""
-    try:
-        paths = _paths(push, after)
-    except BadPayload:
-        return None
-    return None if paths is not None and sum(map(len, paths)) > LONGEST_PATHS else paths
-
-
-def _paths(push: Json, after: str) -> tuple[str, ...] | None:
-    """The files of all commits, or None where some commit or file may not be listed."""
-    count = length_of(push, "commits")
-    if not count or count >= MOST_COMMITS or number_or(push, "total_commits", default=count) != count:
-        return None
-    if after not in (text_or(push, "commits", 0, "id"), text_or(push, "commits", count - 1, "id")):
-        return None  # the list ends somewhere else than the push
-    found: set[str] = set()
-    for number in range(count):
-        listed = 0
-        for change in ("added", "modified", "removed"):
-            files = texts(push, "commits", number, change) or ()
-            found.update(files)
-            listed += len(files)
-        if listed == 0 or listed >= MOST_FILES:
-            return None  # an empty list also means "not told": Gitea for merges and old Gogs for all
-        if len(found) > MOST_PATHS:
-            return None
-    return tuple(sorted(found))
+def _digest(version: str) -> str:
+    return version if version.startswith("sha256:") else ""
 
 
 GITHUB = Sender(type="github", verifier=verifier, name=name, delivery_id=delivery_id, read=read)

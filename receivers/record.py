@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 
-from receivers.contract import BadPayload, Event, GitPush, Ping
+from receivers.contract import BadPayload, BucketChange, ChartPush, Event, GitPush, ImagePush, Ping, Unchanged
 from receivers.payload import flag, length_of, text, text_or, texts
 
 _WHOLE = "events"
@@ -37,16 +37,39 @@ def _event(whole: object, number: int) -> Event:
     match text(whole, *at, "type"):
         case "Ping":
             return Ping()
+        case "Unchanged":
+            return Unchanged(what=text_or(whole, *at, "what"))
         case "GitPush":
-            return GitPush(
-                urls=texts(whole, *at, "urls") or (),
-                ref=text(whole, *at, "ref"),
-                before=text_or(whole, *at, "before"),
-                after=text_or(whole, *at, "after"),
+            return _git_push(whole, number)
+        case "ImagePush":
+            return ImagePush(
+                names=texts(whole, *at, "names") or (),
+                tag=text_or(whole, *at, "tag"),
+                digest=text_or(whole, *at, "digest"),
                 deleted=flag(whole, *at, "deleted"),
-                forced=flag(whole, *at, "forced"),
-                paths=texts(whole, *at, "paths"),
-                default_branch=text_or(whole, *at, "default_branch"),
             )
+        case "ChartPush":
+            return ChartPush(
+                urls=texts(whole, *at, "urls") or (),
+                name=text_or(whole, *at, "name"),
+                version=text_or(whole, *at, "version"),
+                deleted=flag(whole, *at, "deleted"),
+            )
+        case "BucketChange":
+            return BucketChange(bucket=text_or(whole, *at, "bucket"), key=text_or(whole, *at, "key"), deleted=flag(whole, *at, "deleted"))
         case other:
             raise BadPayload(f"{_WHOLE}.{number}.type", f"{other} is not an event of this version")
+
+
+def _git_push(whole: object, number: int) -> GitPush:
+    at = (_WHOLE, number)
+    return GitPush(
+        urls=texts(whole, *at, "urls") or (),
+        ref=text(whole, *at, "ref"),
+        before=text_or(whole, *at, "before"),
+        after=text_or(whole, *at, "after"),
+        deleted=flag(whole, *at, "deleted"),
+        forced=flag(whole, *at, "forced"),
+        paths=texts(whole, *at, "paths"),
+        default_branch=text_or(whole, *at, "default_branch"),
+    )

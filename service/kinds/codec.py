@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from service.kinds.kustomize import Kustomization, fold_old_patches
-from service.kinds.notification import Alert, Provider, Receiver
+from service.kinds.notification import RECEIVER_TYPES, TYPE_ANNOTATION, Alert, Provider, Receiver
 from service.kinds.schema import Facts, Invalid, is_model, named_properties, unwrap
 from service.kinds.shape import Reader, read_mapping, reader, shown
 from service.kinds.source import GitRepository
@@ -35,10 +35,11 @@ def decode(cls: type[T], obj: Mapping[str, Any]) -> T:
     spec = _read("spec", parts["spec"], obj.get("spec"))
     if cls is Kustomization:
         spec = fold_old_patches(spec, obj["spec"])
-    if cls is Receiver and spec.secret_ref is None and spec.type != "generic-oidc":
-        raise Invalid("spec.secretRef", f"is missing: a Receiver of the type {spec.type} needs a Secret with the key token")
+    metadata = _read("metadata", parts["metadata"], obj.get("metadata"))
+    if cls is Receiver:
+        spec = _typed_receiver(spec, metadata.annotations)
     return cls(
-        metadata=_read("metadata", parts["metadata"], obj.get("metadata")),
+        metadata=metadata,
         spec=spec,
         status=_newest_status(_read("status", parts["status"], obj.get("status") or {})),
         api_version=version,
@@ -56,7 +57,28 @@ def refused_fields(obj: Mapping[str, Any]) -> tuple[str, ...]:
     kind = BY_NAME.get((group, name))
     if kind is None:
         raise Invalid("kind", f"{shown(name)} of the group {shown(group)} is not served")
-    return tuple(_refused(_hints(kind)["spec"], obj.get("spec"), "spec"))
+    annotated = (_refused_type(obj),) if kind.type is Receiver and _refused_type(obj) else ()
+    return (*annotated, *_refused(_hints(kind)["spec"], obj.get("spec"), "spec"))
+
+
+def _typed_receiver(spec: Any, annotations: Mapping[str, str]) -> Any:
+    """Take the type from the annotation where there is one, which wins. Raises Invalid."""
+    annotated = annotations.get(TYPE_ANNOTATION, "")
+    if annotated and annotated not in RECEIVER_TYPES:
+        raise Invalid(f"metadata.annotations[{TYPE_ANNOTATION}]", f"{shown(annotated)} is not one of {', '.join(RECEIVER_TYPES)}")
+    spec = replace(spec, type=annotated or spec.type)
+    if spec.secret_ref is None and spec.type != "generic-oidc":
+        raise Invalid("spec.secretRef", f"is missing: a Receiver of the type {spec.type} needs a Secret with the key token")
+    return spec
+
+
+def _refused_type(obj: Mapping[str, Any]) -> str:
+    """The annotation's place where it names a type that is not carried out, else ""."""
+    metadata = obj.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    value = annotations.get(TYPE_ANNOTATION) if isinstance(annotations, Mapping) else None
+    facts = named_properties(_hints(BY_TYPE[Receiver])["spec"])["type"].facts
+    return f"metadata.annotations[{TYPE_ANNOTATION}]" if value and not _carried_out(facts, value) else ""
 
 
 @cache

@@ -6,7 +6,7 @@ that are followed: `spec.url` and `spec.ref` of sources, `spec.sourceRef` and `s
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from service.kinds.codec import Invalid, decode
@@ -14,13 +14,17 @@ from service.kinds.kustomize import Kustomization
 from service.kinds.meta import SOURCE_GROUP, ObjectKey
 from service.kinds.source import GitRef, GitRepository
 from service.triggers.giturl import normal_url
+from service.triggers.places import NOWHERE, Place, place_of
 
 K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What the graph knows of one object. `url` is in its normal form, "" for what has none; `source` and `needs` are what it builds on."""
+    """What the graph knows of one object. `url` is in its normal form, "" for what has none; `source` and `needs` are what it builds on.
+
+    `place` is where sources that are no Git repositories get their content from.
+    """
 
     key: ObjectKey
     api_version: str
@@ -30,6 +34,7 @@ class Node:
     ref: GitRef | None = None
     source: ObjectKey | None = None
     needs: tuple[ObjectKey, ...] = ()
+    place: Place = NOWHERE
 
 
 class Graph:
@@ -114,7 +119,7 @@ def node_of(key: ObjectKey, object_: Mapping[str, Any]) -> Node:
             case "Kustomization":
                 return _of_kustomization(common, decode(Kustomization, object_))
             case _:
-                return common
+                return replace(common, place=place_of(key.kind, spec))
     except Invalid:
         return common
 

@@ -23,7 +23,7 @@ from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.watch import Change
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.meta import NOTIFICATION_GROUP, ObjectKey
-from service.kinds.notification import Receiver
+from service.kinds.notification import FLUX_RECEIVER_TYPES, TYPE_ANNOTATION, Receiver
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +65,11 @@ def problem_of(receiver: Receiver, refused: tuple[str, ...]) -> str:
     """Return why a Receiver cannot be served by this version, with the field's name, or ""."""
     if refused:
         return f"{', '.join(refused)}: not carried out by this version of sluice; remove it, or let Flux serve this Receiver"
-    if receiver.spec.type not in RECEIVERS:
+    sender = RECEIVERS.get(receiver.spec.type)
+    if sender is None:
         return f"spec.type: {receiver.spec.type} is not carried out by this version of sluice; it knows {', '.join(RECEIVERS)}"
+    if receiver.spec.events and sender.name is None and receiver.spec.type not in FLUX_RECEIVER_TYPES:  # Flux's own ignore it
+        return f"spec.events: has no effect with the type {receiver.spec.type}, whose deliveries carry no event name; remove it"
     if receiver.spec.secret_ref is None:
         return f"spec.secretRef: needed by the type {receiver.spec.type}: name a Secret with the key token"
     return ""
@@ -256,9 +259,12 @@ def _key(object_: Mapping[str, Any]) -> ObjectKey:
 
 def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether nothing that the index reads is different."""
-    deleted = "deletionTimestamp"
-    before, after = old.get("metadata") or {}, new.get("metadata") or {}
-    return old.get("spec") == new.get("spec") and before.get(deleted) == after.get(deleted)
+    return _read_parts(old) == _read_parts(new)
+
+
+def _read_parts(object_: Mapping[str, Any]) -> tuple[Any, ...]:
+    metadata = object_.get("metadata") or {}
+    return object_.get("spec"), metadata.get("deletionTimestamp"), (metadata.get("annotations") or {}).get(TYPE_ANNOTATION)
 
 
 def _now() -> float:

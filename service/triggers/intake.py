@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from receivers import RECEIVERS
-from receivers.contract import BadPayload, BadSignature, Delivery, Event, Sender, Verifier
+from receivers.contract import BadPayload, BadSignature, Delivery, Event, Sender, Unchanged, Verifier
 from receivers.record import dump
 from service import crash
 from service.kinds.meta import ObjectKey
@@ -33,6 +33,7 @@ INLINE_FORM_BYTES = 32 * 1024  # undoing the percent signs takes ten times as lo
 PARSE_TIMEOUT = timedelta(seconds=8)  # GitHub waits for ten
 STORE_TIMEOUT = timedelta(seconds=10)
 LONGEST_ID = 128
+REPLAY_WINDOW = timedelta(minutes=5)  # of Standard Webhooks, for clocks that differ and senders that try again at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What a verified caller is told: `stored`, or `filtered` by `spec.events`."""
+    """What a verified caller is told: `stored`, or `filtered`: by `spec.events`, or since the sender says that nothing has changed."""
 
     verdict: Literal["stored", "filtered"]
     trace: str
@@ -133,6 +134,7 @@ class Reception:
     async def finish(self) -> Accepted:
         """The body is complete: verify, filter, read, store. Raises BadRequest, NotStored."""
         await self._verify()
+        self._check_time()
         crash.point("hook.verified")
         if not self._counts():
             return Accepted(verdict="filtered", trace=self.trace)
@@ -140,7 +142,9 @@ class Reception:
             events = await self._read()
         except BadPayload as error:
             raise BadRequest(str(error)) from error
-        await self._store(events)
+        if events and all(isinstance(event, Unchanged) for event in events):
+            return Accepted(verdict="filtered", trace=self.trace)
+        await self._store(tuple(event for event in events if not isinstance(event, Unchanged)))
         return Accepted(verdict="stored", trace=self.trace)
 
     async def _verify(self) -> None:
@@ -160,8 +164,22 @@ class Reception:
             except BadSignature as still:
                 raise BadRequest(str(still)) from still
 
+    def _check_time(self) -> None:
+        """Where the sender signs a time, an old delivery is one that somebody has heard and sends again. Raises BadRequest."""
+        try:
+            signed_at = self._sender.signed_at(self._headers) if self._sender.signed_at is not None else None
+        except BadSignature as error:
+            raise BadRequest(str(error)) from error
+        if signed_at is not None and abs(datetime.now(UTC) - signed_at) > REPLAY_WINDOW:
+            minutes = REPLAY_WINDOW.total_seconds() / 60
+            raise BadRequest(
+                f"signed at {signed_at.isoformat()}, more than {minutes:g} minutes from now: a replay, or a clock that is wrong"
+            )
+
     def _counts(self) -> bool:
         """Whether `spec.events` lets the event through, compared as Flux does: whole, without regard to case."""
+        if self._sender.name is None:
+            return True
         wanted = {name.lower() for name in self._entry.receiver.spec.events}
         return not wanted or self._sender.name(self._headers).lower() in wanted
 

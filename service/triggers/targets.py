@@ -7,11 +7,12 @@ of the payload: an unknown spelling of an address must never hide a push. A payl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from receivers.contract import Event, GitPush
+from receivers.contract import Event, GitPush, Ping, Unchanged
 from service.kinds.meta import KUSTOMIZE_GROUP, SOURCE_GROUP, ObjectKey
 from service.kinds.notification import Receiver, ResourceRef
 from service.triggers.giturl import follows, normal_url
 from service.triggers.graph import Node
+from service.triggers.places import Relation, relation
 
 GROUPS: Mapping[str, str] = {
     "GitRepository": SOURCE_GROUP,
@@ -98,20 +99,31 @@ def choose(listed: Sequence[tuple[Entry, Sequence[Node]]], events: Sequence[Even
 
 
 def _narrowed(wide: Mapping[ObjectKey, Node], events: Sequence[Event], find: Find) -> Mapping[ObjectKey, Node]:
-    """Those of a `*` that the pushes can concern; all of them where an event is no push, or no object is at any of its addresses."""
-    pushes = [event for event in events if isinstance(event, GitPush)]
-    if not pushes or len(pushes) != len(events):
+    """Those of a `*` that the events can concern; all of a kind where an event names nothing, or none of the kind is at its address."""
+    if not events or any(isinstance(event, Ping | Unchanged) for event in events):
         return wide
-    chosen: dict[ObjectKey, Node] = {}
-    for push in pushes:
-        urls = {normal_url(url) for url in push.urls} - {""}
-        origins = {key: _origin(node, find) for key, node in wide.items()}
-        if not any(origin is not None and origin.url in urls for origin in origins.values()):
-            return wide
-        for key, origin in origins.items():
-            if origin is None or not origin.url or (origin.url in urls and follows(origin.ref, push.ref)):
-                chosen[key] = wide[key]
+    chosen: set[ObjectKey] = set()
+    for kind in {key.kind for key in wide}:
+        nodes = {key: node for key, node in wide.items() if key.kind == kind}
+        for event in events:
+            relations = {key: _relation(node, event, find) for key, node in nodes.items()}
+            if not {Relation.HERE, Relation.FOLLOWS} & set(relations.values()):
+                chosen.update(nodes)
+                break
+            chosen.update(key for key, each in relations.items() if each in (Relation.FOLLOWS, Relation.UNKNOWN))
     return {key: node for key, node in wide.items() if key in chosen}
+
+
+def _relation(node: Node, event: Event, find: Find) -> Relation:
+    """What an event means to an object."""
+    if not isinstance(event, GitPush):
+        return relation(node.place, event)
+    origin = _origin(node, find)
+    if origin is None or not origin.url:
+        return Relation.UNKNOWN
+    if origin.url not in {normal_url(url) for url in event.urls} - {""}:
+        return Relation.ELSEWHERE
+    return Relation.FOLLOWS if follows(origin.ref, event.ref) else Relation.HERE
 
 
 def _origin(node: Node, find: Find) -> Node | None:

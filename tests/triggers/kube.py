@@ -8,7 +8,8 @@ from typing import Any
 from aiohttp import web
 
 GROUPS = {
-    "source.toolkit.fluxcd.io": {"GitRepository": "gitrepositories"},
+    "source.toolkit.fluxcd.io": {"GitRepository": "gitrepositories", "OCIRepository": "ocirepositories"},
+    "image.toolkit.fluxcd.io": {"ImageRepository": "imagerepositories"},
     "kustomize.toolkit.fluxcd.io": {"Kustomization": "kustomizations"},
     "notification.toolkit.fluxcd.io": {"Receiver": "receivers", "Alert": "alerts", "Provider": "providers"},
     "helm.toolkit.fluxcd.io": {"HelmRelease": "helmreleases"},

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from receivers.contract import Event
+from receivers.contract import Event, ImagePush
 from receivers.record import dump
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
@@ -253,3 +253,24 @@ async def test_a_row_that_cannot_be_worked_on_counts_its_failures(store: Store, 
         entry = await scene.until_done(row)
     assert (entry.state, entry.detail) == ("aside", "Forbidden")
     assert not scene.room.is_open(row)
+
+
+async def test_an_image_push_asks_for_the_source_that_follows_it_alone(store: Store, kube: Kube, cluster: Cluster) -> None:
+    base = "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/ocirepositories"
+    for name, url, tag in (
+        ("shop", "oci://ghcr.io/acme/shop", "latest"),
+        ("old", "oci://ghcr.io/acme/shop", "1.0"),
+        ("cart", "oci://ghcr.io/acme/cart", "latest"),
+    ):
+        kube.objects[f"{base}/{name}"] = {"metadata": {"name": name, "labels": {"team": "shop"}}, "spec": {"url": url, "ref": {"tag": tag}}}
+    star = {"kind": "OCIRepository", "name": "*", "matchLabels": {"team": "shop"}}
+    scene = Scene(store, cluster, resources=[star, {"kind": "ImageRepository", "name": "shop"}])
+    image = "/apis/image.toolkit.fluxcd.io/v1/namespaces/apps/imagerepositories/shop"
+    kube.objects[image] = {"metadata": {"name": "shop"}, "spec": {"image": "ghcr.io/acme/shop"}}
+    async with scene.running():
+        entry = await scene.until_done(await scene.deliver(ImagePush(names=("ghcr.io/acme/shop",), tag="latest")))
+    assert sorted(kube.wrote()) == sorted([f"{base}/shop", image])
+    assert {(target.object.name, target.object.kind, target.result) for target in entry.targets} == {
+        ("shop", "OCIRepository", "requested"), ("shop", "ImageRepository", "requested"),
+    }  # fmt: skip
+    assert all("reconcile.fluxcd.io/requestedAt" in each["metadata"]["annotations"] for each in kube.bodies)

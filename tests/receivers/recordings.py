@@ -1,0 +1,65 @@
+"""The recordings beside these tests, and what becomes of one that is sent in pieces."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from receivers import RECEIVERS
+from receivers.contract import Credentials, Delivery, Event
+
+FOLDER = Path(__file__).parent
+TOKEN = b"a-shared-secret"
+UNSIGNED = {"generic", "dockerhub", "quay", "acr", "cdevents"}  # the path alone proves something, as with Flux
+PLAIN = {"harbor", "distribution", "zot", "cloudevents", "eventbridge", "azuredevops"}  # the token comes in a header
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One recorded delivery."""
+
+    type: str
+    folder: Path
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in json.loads(self.folder.joinpath("headers.json").read_text()).items()}
+
+    @property
+    def body(self) -> bytes:
+        return self.folder.joinpath("body").read_bytes()
+
+    @property
+    def expected(self) -> list[dict[str, object]] | dict[str, str]:
+        found: list[dict[str, object]] | dict[str, str] = json.loads(self.folder.joinpath("events.json").read_text())
+        return found
+
+    @property
+    def token(self) -> bytes:
+        own = self.folder / "token"
+        return own.read_bytes() if own.exists() else TOKEN
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the sender's part is right: only then does the body count."""
+        return isinstance(self.expected, list) or self.expected["refused"] != "BadSignature"
+
+    def __str__(self) -> str:
+        return f"{self.type}-{self.folder.name}"
+
+
+def folder_of(type_: str) -> Path:
+    return FOLDER / type_.replace("-", "_")
+
+
+CASES = [Case(type=type_, folder=path.parent) for type_ in RECEIVERS for path in sorted(folder_of(type_).glob("*/events.json"))]
+
+
+def received(type_: str, headers: Mapping[str, str], body: bytes, token: bytes = TOKEN, piece: int = 1000) -> tuple[Event, ...]:
+    """Verify and read, as the intake does."""
+    sender = RECEIVERS[type_]
+    check = sender.verifier(headers, Credentials(token=token))
+    for start in range(0, len(body), piece):
+        check.feed(body[start : start + piece])
+    check.check()
+    return sender.read(Delivery(headers=headers, body=body))
