@@ -166,6 +166,21 @@ async def test_nothing_runs_before_the_caches_are_complete(store: Store, cluster
         await until(lambda: len(scene.asked) == 1)
 
 
+async def test_what_a_former_process_left_is_counted_before_anything_can_run(store: Store, cluster: Cluster) -> None:
+    scene = Scene(store, cluster, repository())
+    scene.room.is_ready.clear()
+    row = await scene.deliver(push(), tell=False)
+    async with scene.running():
+        await until(lambda: scene.room.pending == 1)
+        assert scene.asked == []
+        scene.room.stored(Stored(row=row, stored_at=datetime.now(UTC), receiver=WEB, events=(push(),), trace="t" * 16))
+        scene.room.is_ready.set()
+        await until(lambda: len(scene.asked) == 1)
+        scene.room.outcome(FLEET, datetime.now(UTC), "unchanged")
+        await scene.until_done(row)
+    assert len(scene.asked) == 1, "told by the intake and found on the disk, it is one delivery"
+
+
 async def test_a_deleted_receiver_ends_its_deliveries(store: Store, cluster: Cluster) -> None:
     scene = Scene(store, cluster, repository())
     scene.receivers.clear()

@@ -117,6 +117,16 @@ async def test_leaves_a_suspended_receiver_alone(kube: Kube, cluster: Cluster) -
     assert scene.status == {}
 
 
+async def test_a_suspended_receiver_notes_a_requested_reconcile_and_nothing_else(kube: Kube, cluster: Cluster) -> None:
+    scene = Scene(kube, cluster, suspend=True)
+    kube.objects[AT]["metadata"]["annotations"] = {"reconcile.fluxcd.io/requestedAt": "now"}
+    assert await scene.run() == "suspended"
+    assert scene.status == {"lastHandledReconcileAt": "now"}
+    writes = len(kube.wrote())
+    assert await scene.run() == "suspended"
+    assert len(kube.wrote()) == writes
+
+
 async def test_lets_a_deleted_receiver_go(kube: Kube, cluster: Cluster) -> None:
     kube.objects[SECRET_PATH] = secret()
     scene = Scene(kube, cluster)
