@@ -111,7 +111,8 @@ class Deliveries:
 
     def stored(self, new: Stored) -> None:
         """A delivery was made durable: carry it out."""
-        self._take(_Open(row=new.row, stored_at=new.stored_at, receiver=new.receiver, events=new.events, trace=new.trace))
+        if new.row not in self._open:  # at the start it may have been read from the disk already
+            self._take(_Open(row=new.row, stored_at=new.stored_at, receiver=new.receiver, events=new.events, trace=new.trace))
 
     def outcome(self, key: ObjectKey, began_at: datetime, result: str, detail: str = "") -> None:
         """A run of `key` has ended, however it did. Costs nothing where no delivery waits for the object."""
@@ -143,8 +144,8 @@ class Deliveries:
         self._stopping.set()
 
     async def _work(self) -> None:
+        await self._until_stored(self._take_up)  # before the wait, so that they are counted while the API server is away
         await self.is_ready.wait()
-        await self._until_stored(self._take_up)
         rows, outcomes = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_each(self._new, self._arrived, rows, self._carry_out), name="deliveries.rows")
