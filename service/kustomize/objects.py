@@ -5,6 +5,7 @@ Behaviour: kustomize api v0.21.0 resource/resource.go and resmap/reswrangler.go,
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from service.kustomize.errors import BuildError
@@ -39,6 +40,12 @@ class Id(NamedTuple):
         return f"{self.gvk}/{self.name or '[noName]'}.{self.namespace or '[noNs]'}"
 
 
+@lru_cache(maxsize=4096)
+def _gvk(api_version: str, kind: str) -> Gvk:
+    group, slash, version = api_version.partition("/")
+    return Gvk(group, version, kind) if slash else Gvk("", group, kind)
+
+
 class Resource:
     """One object and what the build knows of it. `body` may be edited; it is None once the object is deleted."""
 
@@ -70,8 +77,8 @@ class Resource:
     @property
     def gvk(self) -> Gvk:
         """Group, version and kind."""
-        group, slash, version = self.api_version.partition("/")
-        return Gvk(group, version, self.kind) if slash else Gvk("", group, self.kind)
+        body = self.body
+        return _gvk(text_of(body.get("apiVersion")), text_of(body.get("kind")))
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -103,7 +110,13 @@ class Resource:
     @property
     def id(self) -> Id:
         """The current id."""
-        return Id(self.gvk, self.name, self.namespace, self.is_cluster_scoped)
+        body = self.body
+        api_version, kind = text_of(body.get("apiVersion")), text_of(body.get("kind"))
+        metadata = body.get("metadata")
+        name = namespace = ""
+        if type(metadata) is dict:
+            name, namespace = text_of(metadata.get("name")), text_of(metadata.get("namespace"))
+        return Id(_gvk(api_version, kind), name, namespace, self.schema.is_cluster_scoped(api_version, kind))
 
     def former_ids(self) -> list[Id]:
         """The ids before, oldest first; group and version are the current ones."""

@@ -56,6 +56,8 @@ class WrittenDate(str):
 
 def text_of(value: Any) -> str:
     """Return the text that stands for a scalar in the file; "" for null, maps and lists, as kyaml's Node.Value."""
+    if type(value) is str:
+        return value
     if isinstance(value, str | WrittenInt | WrittenFloat):
         return getattr(value, "text", None) or str(value)
     if value is True:

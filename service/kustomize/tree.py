@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 Kind = Literal["file", "dir"]
 MISSING = "-"
@@ -35,23 +35,15 @@ class Tree(Protocol):
         ...
 
 
-@runtime_checkable
-class Linked(Protocol):
-    """A tree that has symbolic links."""
-
-    def resolve(self, path: str) -> str:
-        """Return the path with its links followed; the path itself if it is not there."""
-        ...
-
-
 def content_id(data: bytes) -> str:
     """Return the id that Git gives to this content (SHA-1 repositories), hex."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def resolve(tree: Tree, path: str) -> str:
-    """Return the path with links followed, in trees that have them."""
-    return tree.resolve(path) if isinstance(tree, Linked) else path
+    """Return the path with links followed, in trees that have them (those with a method `resolve`)."""
+    follow = getattr(tree, "resolve", None)
+    return path if follow is None else str(follow(path))
 
 
 class FolderTree:

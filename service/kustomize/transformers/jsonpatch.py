@@ -39,6 +39,11 @@ def _apply(body: dict[str, Any], operation: Operation) -> None:
         case "remove":
             holder, key = _find(body, path, "remove")
             _remove(holder, key, path)
+        case "replace" if path == "":
+            if not isinstance(operation.get("value"), dict):
+                raise BuildError("replace operation value must be an object")
+            body.clear()
+            body.update(copied(operation["value"]))
         case "replace":
             holder, key = _find(body, path, "replace")
             _replace(holder, key, copied(operation.get("value")), path)

@@ -6,7 +6,7 @@ from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import Gvk, Specs, slots, split_path
 from service.kustomize.layer import Layer, Transformer
 from service.kustomize.objects import Objects, Resource
-from service.kustomize.scalars import text_of
+from service.kustomize.scalars import plain, text_of
 
 SKIPPED = (Gvk(kind="CustomResourceDefinition"), Gvk(group="apiregistration.k8s.io", kind="APIService"), Gvk(kind="Namespace"))
 _NAME = "metadata/name"
@@ -59,5 +59,6 @@ def _transform(objects: Objects, specs: Specs, change: Callable[[str], str], not
             for holder, key in slots(row.body, path, "scalar" if spec.create else None):
                 if isinstance(holder[key], dict | list):
                     raise BuildError(f"considering field '{spec.path}' of object {row.id}: wrong node kind: expected a text")
-                holder[key] = change(text_of(holder[key]))
+                old = holder[key]
+                holder[key] = change(old) if isinstance(old, str) else plain(change(text_of(old)), "1.2")
     objects.changed()
