@@ -4,15 +4,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from providers import (
+    alertmanager,
+    datadog,
     discord,
     generic,
     generic_hmac,
     googlechat,
+    grafana,
+    incident_io,
     lark,
     matrix,
     mattermost,
     msteams,
+    opsgenie,
+    otel,
+    pagerduty,
     rocket,
+    sentry,
     slack,
     telegram,
     webex,
@@ -37,5 +45,13 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "matrix": Provider(render=matrix.render, settle=matrix.settle),
         "zulip": Provider(render=zulip.render, settle=zulip.settle),
         "zoom": Provider(render=zoom.render, settle=zoom.settle),
+        "pagerduty": Provider(converse=pagerduty.converse, alarms=True),
+        "opsgenie": Provider(converse=opsgenie.converse, alarms=True),
+        "alertmanager": Provider(converse=alertmanager.converse, alarms=True),
+        "incident.io": Provider(converse=incident_io.converse, alarms=True),
+        "grafana": Provider(render=grafana.render, settle=grafana.settle),
+        "sentry": Provider(render=sentry.render, settle=sentry.settle, address="dsn"),
+        "datadog": Provider(render=datadog.render, settle=datadog.settle),
+        "otel": Provider(converse=otel.converse, headers=True),
     }
 )

@@ -24,6 +24,14 @@ TARGETS = {
     "matrix": Target(address=Secret("https://matrix.example.com"), token=TOKEN, channel="!room:example.com"),
     "zulip": Target(address=Secret("https://zulip.example.com"), username="bot@example.com", password=TOKEN, channel="deploys/flux"),
     "zoom": Target(address=HOOK, token=TOKEN),
+    "pagerduty": Target(channel="routing-key"),
+    "opsgenie": Target(token=TOKEN, uid="p1"),
+    "alertmanager": Target(address=Secret("https://alerts.example.com/api/v2/alerts/"), username="me", password=TOKEN),
+    "incident.io": Target(address=HOOK, token=TOKEN),
+    "grafana": Target(address=Secret("https://grafana.example.com/api/annotations"), token=TOKEN),
+    "sentry": Target(address=Secret("https://abc123@sentry.example.com/42"), channel="production"),
+    "datadog": Target(address=Secret("https://api.datadoghq.eu"), token=TOKEN),
+    "otel": Target(address=Secret("https://otel.example.com:4318"), token=TOKEN),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 MACHINES = ("generic", "generic-hmac")  # they get the event as it is

@@ -63,7 +63,7 @@ def test_same_event_makes_the_same_requests(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, line in PROVIDERS.items() if line.address != "unused"])
 def test_without_address_and_credentials_a_provider_says_what_to_set(name: str) -> None:
     with pytest.raises(Rejected, match=r"set |put |add |no "):
-        list(requests_of(PROVIDERS[name], event_of(BASE | {"metadata": {"change_request": "7", "revision": SHA}}), Target(channel="c")))
+        list(requests_of(PROVIDERS[name], event_of(BASE | {"metadata": {"change_request": "7", "revision": SHA}}), Target()))
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
