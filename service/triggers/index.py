@@ -89,6 +89,7 @@ class ReceiverIndex:
         self._secret_of: dict[ObjectKey, tuple[str, str]] = {}
         self._dirty: dict[ObjectKey, None] = {}
         self._unread: set[ObjectKey] = set()
+        self._looked_at: set[ObjectKey] = set()
         self._mismatches: dict[ObjectKey, float] = {}
         self._failures: dict[ObjectKey, int] = {}
         self._wake = asyncio.Event()
@@ -115,7 +116,7 @@ class ReceiverIndex:
         if change.type == "DELETED":
             self._forget(key)
             return
-        if change.old is not None and key in self._entries and _same(change.old, change.object):
+        if change.old is not None and key in self._looked_at and _same(change.old, change.object):
             return
         if key not in self._entries:
             self._unread.add(key)
@@ -146,6 +147,7 @@ class ReceiverIndex:
         except (Invalid, NoToken):
             self._drop(key)
             self._unread.discard(key)
+            self._looked_at.add(key)
             raise
         except ApiError:
             self._unread.discard(key)
@@ -161,6 +163,7 @@ class ReceiverIndex:
         if (key.namespace, key.name) in self._objects:  # it may have gone while the Secret was read
             self._put(entry)
         self._unread.discard(key)
+        self._looked_at.add(key)
         self._failures.pop(key, None)
         return entry
 
@@ -238,6 +241,7 @@ class ReceiverIndex:
     def _forget(self, key: ObjectKey) -> None:
         self._drop(key)
         self._unread.discard(key)
+        self._looked_at.discard(key)
         self._mismatches.pop(key, None)
         self._failures.pop(key, None)
         self._by_secret[self._secret_of.pop(key, ("", ""))].discard(key)

@@ -87,9 +87,9 @@ class Intake:
 
     def open(self, path: str, headers: Mapping[str, str], trace: str) -> "Reception":
         """Look up the path. Header names are lower case. Raises NotReady, UnknownPath."""
-        if not self._is_ready() or not self.index.is_complete:
-            raise NotReady("the service has just started and does not know all Receivers yet")
         entry = self.index.find(path)
+        if entry is None and not (self._is_ready() and self.index.is_complete):  # what is known is served all the same
+            raise NotReady("the service has just started, or a Receiver has just come, and not all are known yet")
         if entry is None:
             raise UnknownPath("no Receiver has this path: compare the hook's address with the Receiver's status.webhookPath")
         return Reception(self, entry, headers, trace)

@@ -64,6 +64,20 @@ async def test_a_status_write_reads_no_secret(kube: Kube, cluster: Cluster) -> N
     assert kube.calls == [("GET", SECRET_PATH)]
 
 
+async def test_a_status_write_of_a_receiver_without_a_token_reads_no_secret_either(kube: Kube, cluster: Cluster) -> None:
+    index = made(cluster, receiver())
+    index.seen(added(receiver()))
+    async with running(index):
+        await settled(index)
+        asked = len(kube.calls)
+        index.seen(added({**receiver(), "status": {"observedGeneration": 1}}, receiver()))
+        await asyncio.sleep(0.05)
+        assert (len(kube.calls), index.is_complete) == (asked, True)
+        kube.objects[SECRET_PATH] = secret()
+        await index.load(WEB)
+    assert index.find(PATH) is not None
+
+
 async def test_a_deleted_receiver_has_no_path(kube: Kube, cluster: Cluster) -> None:
     kube.objects[SECRET_PATH] = secret()
     index = made(cluster, receiver())

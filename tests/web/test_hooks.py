@@ -26,7 +26,7 @@ from service.web.hooks import UNKNOWN_PER_MINUTE, Hooks, application
 from service.web.port import Port
 from service.workers import Workers
 from tests.triggers.kube import Kube
-from tests.triggers.scene import SECRET_PATH, TOKEN, key, push_body, receiver, secret, signed, until
+from tests.triggers.scene import SECRET_PATH, TOKEN, added, key, push_body, receiver, secret, signed, until
 
 PATH = webhook_path(TOKEN, "web", "apps")
 UNKNOWN = "/hook/" + "0" * 64
@@ -211,11 +211,21 @@ async def test_a_receiver_that_is_not_carried_out_answers_503(store: Store, kube
         assert "spec.resourceFilter" in (await scene.last()).detail
 
 
-async def test_before_the_caches_are_complete_senders_are_asked_to_come_again(store: Store, kube: Kube, cluster: Cluster) -> None:
+async def test_before_the_caches_are_complete_an_unknown_path_proves_nothing(store: Store, kube: Kube, cluster: Cluster) -> None:
     async with serving(store, kube, cluster) as scene:
         scene.ready = False
-        async with scene.session.post(f"http://{scene.port.address}{PATH}", data=b"x") as answer:
+        async with scene.session.post(f"http://{scene.port.address}{UNKNOWN}", data=b"x") as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert (await scene.post(push_body()))[0] == 200, "what is known is served"
+
+
+async def test_a_receiver_whose_secret_cannot_be_read_yet_takes_no_other_down(store: Store, kube: Kube, cluster: Cluster) -> None:
+    async with serving(store, kube, cluster) as scene:
+        kube.away = True
+        scene.index.seen(added(receiver("other")))
+        assert not scene.index.is_complete
+        assert (await scene.post(push_body()))[0] == 200
+        kube.away = False
 
 
 async def test_a_token_that_changed_meanwhile_is_read_once_more(store: Store, kube: Kube, cluster: Cluster) -> None:
