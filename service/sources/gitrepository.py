@@ -22,13 +22,14 @@ from service.cluster.discovery import Discovery, NoSuchKind
 from service.kinds import meta
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.event import Event
-from service.kinds.meta import ObjectKey, split_revision
+from service.kinds.meta import ObjectKey
 from service.kinds.source import Artifact, GitRepository
 from service.reconcile.outcome import Outcome
 from service.reconcile.queue import Trigger
 from service.sources import packs
 from service.sources.artifact import ArtifactStore
 from service.sources.credentials import Credentials, InvalidSecret, masked, read_credentials
+from service.sources.depth import PRIVATE
 from service.sources.fetcherror import FetchError
 from service.sources.gitref import InvalidRef, InvalidUrl, Wanted, checked_url, wanted
 from service.sources.gitreports import Reports
@@ -124,8 +125,8 @@ class GitRepositoryReconciler:
             self._uids[key] = found.metadata.uid
         if found.metadata.deletion_timestamp is not None:
             return await self._deleted(key, found, raw)
-        await self._restore(found, triggers)
         if found.spec.suspend:
+            await self._restore(found, triggers)
             await self._reports.suspended(found, raw)
             return Outcome(result="suspended")
         if not self._shadow:
@@ -133,6 +134,7 @@ class GitRepositoryReconciler:
         try:
             return await self._fetched(found, raw, triggers)
         except _EndedEarly as early:
+            await self._restore(found, triggers)
             return await self._reports.failed(found, raw, early.failure)
 
     async def _fetched(self, found: GitRepository, raw: Raw, triggers: tuple[Trigger, ...]) -> Outcome:
@@ -211,24 +213,27 @@ class GitRepositoryReconciler:
         )
 
     async def _restore(self, found: GitRepository, triggers: tuple[Trigger, ...]) -> None:
-        """After a restart: the snapshot of status.artifact, from the store alone, so that consumers need no remote."""
-        artifact, store = found.status.artifact, self._needs.gitstore.located(found.metadata.uid)
-        if found.key in self.snapshots or artifact is None or store is None:
+        """After a restart without a fetch: the snapshot of what was fetched last, from the store, so that consumers need no remote.
+
+        Not what status.artifact names: that may lag behind what the consumers have applied, and would take them back.
+        """
+        store = self._needs.gitstore.located(found.metadata.uid)
+        if found.key in self.snapshots or store is None:
             return
         try:
-            commit = split_revision(artifact.revision)[1]
-            tree, subject, author = await asyncio.to_thread(_commit, store, commit)
+            commit, tree, subject, author = await asyncio.to_thread(_last_fetched, store, found.metadata.uid)
             files = await self._needs.workers.run(ignore_files, store, tree, timeout=WALK_LIMIT)
-        except (SnapshotGone, OSError) as error:
-            log.warning("snapshot not restored, fetched afresh", extra={"object": str(found.key), "error": str(error)})
+            revision = wanted(found.spec.ref).revision(commit)
+        except (SnapshotGone, OSError, InvalidRef) as error:
+            log.warning("snapshot not restored", extra={"object": str(found.key), "error": str(error)})
             return
         snapshot = Snapshot(
             key=found.key,
-            revision=artifact.revision,
+            revision=revision,
             store_path=store,
             commit=commit,
             tree=tree,
-            ignore=found.status.observed_ignore,
+            ignore=found.spec.ignore,
             ignore_files=files,
             subject=subject,
             author=author,
@@ -328,8 +333,11 @@ def _checked_url(url: str) -> str:
         raise _EndedEarly(Failure(condition=meta.FETCH_FAILED, reason=meta.URL_INVALID, message=why, stalls=True)) from error
 
 
-def _commit(store: Path, commit: str) -> tuple[str, str, str]:
+def _last_fetched(store: Path, uid: str) -> tuple[str, str, str, str]:
+    """(commit, tree, subject, author) that the object's private ref names."""
     try:
-        return described(open_store(store), commit)
+        repo = open_store(store)
+        commit = str(repo.references[PRIVATE + uid].target)
+        return commit, *described(repo, commit)
     except (KeyError, ValueError) as error:
-        raise SnapshotGone(f"commit {commit} is not in the store") from error
+        raise SnapshotGone("what was fetched last is not in the store") from error
