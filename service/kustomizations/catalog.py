@@ -96,6 +96,11 @@ class Catalog:
         """Others may have written: only the statuses count from here on."""
         self._settled.clear()
 
+    def has_failed(self, key: ObjectKey) -> bool:
+        """Whether the last run in this process did not end well."""
+        known = self._settled.get(key)
+        return known is not None and not known.ready
+
     def settled(self, key: ObjectKey) -> Settled | None:
         """How far an object has come: what this process knows, else what its status says."""
         known = self._settled.get(key)

@@ -228,7 +228,10 @@ class KustomizationReconciler:
         if isinstance(error, Waiting) and (run.quiet or self._soon(run)):
             return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)  # no word about a moment's wait
         await self._alone(run.key)
+        before = self._rooms.catalog.settled(run.key)
         self._rooms.catalog.settle(run.key, Settled(generation=run.found.metadata.generation, revision="", ready=False))
+        if not waiting or (before is not None and before.ready):  # else those in a circle would wake each other for ever
+            self._wake_dependents(run.key)
         await run.report(
             Ended(
                 revision=run.snapshot.revision if run.snapshot else "",
@@ -250,9 +253,10 @@ class KustomizationReconciler:
         return Outcome(result="failed", requeue_after=retry, message=error.message)
 
     def _soon(self, run: Run) -> bool:
-        """Whether a dependency is about to run, so that its event will end this wait."""
-        needs = [need for need in dependencies(run.found) if need != run.key]
-        return any(self._rooms.queue.waits(need) or self._rooms.waits.waiting(need) for need in needs)
+        """Whether a dependency is about to end a run, so that its event will end this wait. One that has just failed is not."""
+        rooms = self._rooms
+        needs = [need for need in dependencies(run.found) if need != run.key and not rooms.catalog.has_failed(need)]
+        return any(rooms.queue.waits(need) or rooms.waits.waiting(need) for need in needs)
 
 
 def _same_ground(run: Run, snapshot: Snapshot, record: Record) -> bool:

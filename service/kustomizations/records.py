@@ -67,6 +67,11 @@ class Records:
         """The record in memory."""
         return self._records.get(key)
 
+    @property
+    def known(self) -> frozenset[ObjectKey]:
+        """The objects whose record is in memory."""
+        return frozenset(self._records)
+
     async def load(self, key: ObjectKey, uid: str, *, applied: str) -> Record | None:
         """The record in memory, else the one in the cache file, if this version can read it and the object still stands where it says.
 

@@ -294,7 +294,7 @@ class Run:
             queue.add(self.key, priority=priority, after=wait)
 
     async def _unhealthy(self, problem: HealthError, record: Record, inventory: Sequence[Mapping[str, str]]) -> None:
-        self.rooms.catalog.settle(self.key, Settled(generation=record.basis.generation, revision="", ready=False))
+        self._settle(record.basis.generation, "", ready=False)
         took = timedelta(milliseconds=round((perf_counter() - self._waits_since) * 1000))
         message = f"health check failed after {format_duration(took)}: {problem}"
         await self.report(
@@ -303,9 +303,9 @@ class Run:
             )
         )
 
-    def _settle(self, generation: int, revision: str) -> None:
+    def _settle(self, generation: int, revision: str, *, ready: bool = True) -> None:
         """In memory, and wake the dependents."""
-        self.rooms.catalog.settle(self.key, Settled(generation=generation, revision=revision, ready=True))
+        self.rooms.catalog.settle(self.key, Settled(generation=generation, revision=revision, ready=ready))
         for dependent in self.rooms.catalog.dependents(self.key):
             self.rooms.queue.add(dependent, trigger=Trigger(reason="dependency"), priority=CHANGE)
 

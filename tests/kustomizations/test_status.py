@@ -29,7 +29,9 @@ def ended(before: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def test_success_is_ready_at_the_revision() -> None:
-    patch = ended(raw(), ready=True, reason="ReconciliationSucceeded", message=f"Applied revision: {REVISION}", inventory=[], digest="sha256:1")
+    patch = ended(
+        raw(), ready=True, reason="ReconciliationSucceeded", message=f"Applied revision: {REVISION}", inventory=[], digest="sha256:1"
+    )
     assert conditions(patch) == {"Ready": ("True", "ReconciliationSucceeded", f"Applied revision: {REVISION}")}
     status = patch
     assert (status["lastAppliedRevision"], status["lastAttemptedRevision"], status["observedGeneration"]) == (REVISION, REVISION, 3)

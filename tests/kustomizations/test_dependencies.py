@@ -1,0 +1,73 @@
+"""dependsOn: the order is kept at the first sync and at each push, success wakes those that wait, what cannot be is told."""
+
+from tests.kustomizations.test_flow import app, settled
+from tests.kustomizations.town import Town, config_map, ready
+
+
+def on(*names: str) -> list[dict[str, str]]:
+    return [{"name": name} for name in names]
+
+
+async def test_a_chain_follows_each_push_in_order_and_at_once(hamlet: Town) -> None:
+    hamlet.repository.commit(app("one") | app("two") | app("three"))
+    await hamlet.start()
+    await hamlet.apply(
+        hamlet.source(),
+        hamlet.kustomization("three", dependsOn=on("two")),
+        hamlet.kustomization("two", dependsOn=on("one")),
+        hamlet.kustomization("one"),
+    )
+    await hamlet.at(hamlet.revision, "one", "two", "three")
+    await hamlet.quiet()
+    unconcerned = hamlet.push({"one/settings.yaml": config_map("one", "2")})
+    await hamlet.at(unconcerned, "one", "two", "three")
+    changed = hamlet.push({"three/settings.yaml": config_map("three", "2"), "one/settings.yaml": config_map("one", "3")})
+    await hamlet.at(changed, "one", "two", "three")
+    assert await hamlet.values() | {"two": "1"} == await hamlet.values()
+    assert [event["severity"] for name in ("one", "two", "three") for event in await hamlet.events(name, severity="error")] == []
+
+
+async def test_a_dependency_that_fails_holds_back_and_lets_go(hamlet: Town) -> None:
+    hamlet.repository.commit(app("one") | app("two"))
+    await hamlet.start()
+    await hamlet.apply(hamlet.source(), hamlet.kustomization("one"), hamlet.kustomization("two", dependsOn=on("one")))
+    await hamlet.at(hamlet.revision, "one", "two")
+    hamlet.push({"one/settings.yaml": "a: [", "two/settings.yaml": config_map("two", "2")})
+    await hamlet.not_ready("one", "BuildFailed")
+    seen = await hamlet.not_ready("two", "DependencyNotReady")
+    assert ready(seen)["message"] == f"dependency '{hamlet.namespace}/one' is not ready"
+    assert await hamlet.value("two") == "1"
+    mended = hamlet.push({"one/settings.yaml": config_map("one", "1")})
+    await hamlet.at(mended, "one", "two")
+    assert await hamlet.value("two") == "2"
+    assert await hamlet.events("two", severity="error") == [], "to wait is no failure"
+
+
+async def test_a_dependency_that_is_not_there_is_named(hamlet: Town) -> None:
+    hamlet.repository.commit(app("one") | app("two"))
+    await hamlet.start()
+    await hamlet.apply(hamlet.source(), hamlet.kustomization("two", dependsOn=on("one")))
+    seen = await hamlet.not_ready("two", "DependencyNotReady")
+    assert ready(seen)["message"] == f"dependency '{hamlet.namespace}/one' not found"
+    await hamlet.apply(hamlet.kustomization("one"))
+    await hamlet.at(hamlet.revision, "one", "two")
+
+
+async def test_one_that_depends_on_itself_says_so(hamlet: Town) -> None:
+    hamlet.repository.commit(app("one"))
+    await hamlet.start()
+    await hamlet.apply(hamlet.source(), hamlet.kustomization("one", dependsOn=on("one")))
+    await hamlet.not_ready("one", "DependencyNotReady")
+
+
+async def test_another_source_is_asked_for_readiness_alone(hamlet: Town) -> None:
+    hamlet.repository.commit(app("one") | app("two"))
+    await hamlet.start()
+    other = hamlet.source()
+    other["metadata"]["name"] = "other"
+    await hamlet.apply(hamlet.source(), other)
+    await hamlet.apply(hamlet.kustomization("one", sourceRef={"kind": "GitRepository", "name": "other"}))
+    await settled(hamlet)
+    await hamlet.apply(hamlet.kustomization("two", dependsOn=on("one")))
+    await hamlet.at(hamlet.revision, "one", "two")
+    await hamlet.at(hamlet.push({"two/settings.yaml": config_map("two", "2")}), "two")
