@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from service.cli import build, crds, demo, serve
+from service.cli import build, crds, demo, hook, serve
 
-COMMANDS = (serve, demo, build, crds)
+COMMANDS = (serve, demo, build, crds, hook)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,165 @@
+"""`sluice hook`: why a webhook was refused, what a delivery did, and how senders are set up.
+
+In: `check`: a recorded delivery in files; `list` and `show`: the delivery log of a running service, over its admin port; `types`: nothing.
+Out: what was read from the delivery, or the reason for its refusal; lines or JSON. The exit status is 1 for a refusal and for what is not
+there.
+"""
+
+import argparse
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+FOLLOW_SECONDS = 1.0
+TIMEOUT_SECONDS = 10.0
+
+
+class _Failed(Exception):
+    """What the user is told; the command ends."""
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command and what is below it."""
+    parser = commands.add_parser("hook", help="webhooks: check a recorded one, look into the delivery log, how senders are set up")
+    below = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = below.add_parser("check", help="verify and read a recorded delivery, offline")
+    check.add_argument("--type", required=True, metavar="TYPE", help="the Receiver's spec.type")
+    check.add_argument("--headers", required=True, type=Path, metavar="FILE", help="`Name: value` lines, or a JSON object")
+    check.add_argument("--body", required=True, type=Path, metavar="FILE", help="the body, byte for byte")
+    check.add_argument("--token-file", required=True, type=Path, metavar="FILE", help="the value of the Secret's key token, byte for byte")
+    listed = below.add_parser("list", help="the newest deliveries, accepted and refused")
+    listed.add_argument("--receiver", default="", metavar="[NAMESPACE/]NAME", help="those of one Receiver")
+    listed.add_argument("--limit", type=int, default=50, metavar="N", help="how many of the log are looked at (default: 50, at most 1000)")
+    listed.add_argument("-f", "--follow", action="store_true", help="stay, and print new ones as they come")
+    shown = below.add_parser("show", help="one delivery with its targets and their outcome")
+    shown.add_argument("id", help="its row, the id in the answer to the sender, or the id that the sender shows")
+    for each in (listed, shown):
+        each.add_argument("--address", default="127.0.0.1:9440", help="the service's admin port (default: 127.0.0.1:9440)")
+        each.add_argument("--state", type=Path, default=Path("sluice-state"), metavar="DIR", help="the state folder, for its admin.token")
+        each.add_argument("--token-file", type=Path, metavar="FILE", help="the admin token, where the state folder is elsewhere")
+        each.add_argument("--json", action="store_true", help="print JSON")
+    below.add_parser("types", help="the senders that are understood, and how each is set up (Markdown)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out one action; returns the exit status."""
+    try:
+        match args.action:
+            case "check":
+                return _check(args)
+            case "list":
+                return _list(args)
+            case "show":
+                return _show(args)
+            case _:
+                return _types()
+    except _Failed as error:
+        print(f"sluice hook: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from service.triggers.checking import BadRecording, check, headers_of
+
+    try:
+        headers = headers_of(_read(args.headers).decode("utf-8", "surrogateescape"))
+        checked = check(args.type, headers, _read(args.body), _read(args.token_file))
+    except BadRecording as error:
+        raise _Failed(str(error)) from error
+    told = {
+        "verdict": checked.verdict,
+        "reason": checked.reason,
+        "hint": checked.hint,
+        "event": checked.event,
+        "senderId": checked.delivery_id,
+        "signedAt": checked.signed_at.isoformat() if checked.signed_at else "",
+        "events": json.loads(checked.events_json),
+    }
+    print(json.dumps({name: value for name, value in told.items() if value not in ("", [])}, indent=2, ensure_ascii=False))
+    return 1 if checked.verdict == "refused" else 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    for entry in _entries(args):
+        print(json.dumps(entry, ensure_ascii=False) if args.json else _line(entry), flush=True)
+    return 0
+
+
+def _entries(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The deliveries, oldest first; with --follow each again when its state changes."""
+    told: dict[str, str] = {}
+    limit = min(max(args.limit, 1), 1000)
+    while True:
+        for entry in reversed(_asked(args, f"/deliveries?limit={limit}")["deliveries"]):
+            if told.get(entry["id"]) != entry["state"] and _is_of(entry, args.receiver):
+                told[entry["id"]] = entry["state"]
+                yield entry
+        if not args.follow:
+            return
+        for gone in list(told)[:-4000]:
+            del told[gone]
+        time.sleep(FOLLOW_SECONDS)
+
+
+def _show(args: argparse.Namespace) -> int:
+    entry = _asked(args, f"/deliveries/{quote(args.id, safe='')}")
+    if args.json:
+        print(json.dumps(entry, indent=2, ensure_ascii=False))
+        return 0
+    print(_line(entry))
+    if entry["detail"]:
+        print(f"  {entry['detail']}")
+    for target in entry["targets"]:
+        print("  " + "  ".join(filter(None, (target["object"], target["state"], target["result"], target["detail"]))))
+    return 0
+
+
+def _types() -> int:
+    from service.triggers.checking import guide
+
+    sys.stdout.write(guide())
+    return 0
+
+
+def _asked(args: argparse.Namespace, path: str) -> Any:
+    """What the admin port answers. Raises _Failed."""
+    token = _read(args.token_file or args.state / "admin.token").decode("utf-8", "replace").strip()
+    request = urllib.request.Request(f"http://{args.address}{path}", headers={"Authorization": f"Bearer {token}"})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy must not get the token
+    try:
+        with direct.open(request, timeout=TIMEOUT_SECONDS) as answer:
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        said = error.read(500).decode("utf-8", "replace").strip()
+        raise _Failed(f"the service answers {error.code}: {said}") from error
+    except (OSError, ValueError) as error:
+        wanted = "is the service running there? (kubectl port-forward deployment/sluice 9440)"
+        raise _Failed(f"no answer from http://{args.address}: {error}; {wanted}") from error
+
+
+def _is_of(entry: dict[str, Any], receiver: str) -> bool:
+    """The log names a Receiver as `Receiver/namespace/name`."""
+    return not receiver or f"/{entry['receiver'] or ''}".endswith(f"/{receiver}")
+
+
+def _line(entry: dict[str, Any]) -> str:
+    name = (entry["receiver"] or "-").removeprefix("Receiver/")
+    counted = f"{len(entry['targets'])} objects" if entry["targets"] else ""
+    why = entry["detail"] if entry["state"] == "refused" else entry["verdict"]
+    return "  ".join(filter(None, (entry["at"], entry["id"], name, entry["type"], entry["state"], why, counted)))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _Failed(f"{path} cannot be read: {error.strerror}") from error
