@@ -64,11 +64,10 @@ class Page:
                 if asked.limit and len(self.rows) == asked.limit:
                     break
         if asked.limit and len(self.rows) == asked.limit:
-            left = sum(1 for row in rows if matches is None)
-            more = left if matches is None else any(matches(found) for found in rows)
-            if more:
+            left = sum(1 for _ in rows) if matches is None else any(map(matches, rows))
+            if left:
                 self.meta["continue"] = _token(version, self.rows[-1])
-                if matches is None:
+                if matches is None:  # as the real server, which does not count through a selector
                     self.meta["remainingItemCount"] = left
 
     async def body(self, resource: Resource, form: Form, include: str) -> bytes:

@@ -79,14 +79,16 @@ async def test_list_pages_and_selects(kube):
         obj = config_map(f"c{at}")
         obj["metadata"]["labels"] = {"odd": str(at % 2)}
         await kube.call("POST", kube.path("configmaps"), obj)
-    path, names, token = kube.path("configmaps"), [], ""
-    while True:
-        _, page = await kube.call("GET", path, limit="2", **({"continue": token} if token else {}))
-        names += [item["metadata"]["name"] for item in page["items"] if item["metadata"]["name"] != "kube-root-ca.crt"]
-        assert len(page["items"]) <= 2
-        if not (token := page["metadata"].get("continue", "")):
-            break
-    assert names == ["c0", "c1", "c2", "c3", "c4"]
+    path = kube.path("configmaps")
+    for query in ({}, {"labelSelector": "odd"}):
+        names, token = [], ""
+        while True:
+            _, page = await kube.call("GET", path, limit="2", **query, **({"continue": token} if token else {}))
+            names += [item["metadata"]["name"] for item in page["items"] if item["metadata"]["name"] != "kube-root-ca.crt"]
+            assert len(page["items"]) <= 2
+            if not (token := page["metadata"].get("continue", "")):
+                break
+        assert names == ["c0", "c1", "c2", "c3", "c4"], query
     for selector, wanted in (("odd=1", 2), ("odd!=1,odd", 3), ("odd in (0,1)", 5), ("!odd,nope", 0), ("odd notin (0),odd", 2)):
         _, page = await kube.call("GET", path, labelSelector=selector)
         assert len(page["items"]) == wanted, selector
