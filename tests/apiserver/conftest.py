@@ -35,10 +35,9 @@ class Kube:
         cluster = config["clusters"][0]["cluster"]
         self.url, self.namespace = cluster["server"], namespace
         self.token = config["users"][0]["user"]["token"]
-        self.real = "insecure-skip-tls-verify" in cluster
         trusted = base64.b64decode(cluster.get("certificate-authority-data", "")).decode()
         context = ssl.create_default_context(cadata=trusted) if trusted else ssl.create_default_context()
-        if self.real:
+        if "insecure-skip-tls-verify" in cluster:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connector = aiohttp.TCPConnector(ssl=context)
         self.session = aiohttp.ClientSession(self.url, connector=connector, headers={"Authorization": f"Bearer {self.token}"})

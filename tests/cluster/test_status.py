@@ -8,6 +8,7 @@ from service.cluster.status import add_finalizer, manager_of, patch_annotations,
 from tests.cluster.objects import deployment
 
 DEPLOYMENT = Resource(group="apps", version="v1", plural="deployments", namespaced=True, kind="Deployment")
+POD = Resource(group="", version="v1", plural="pods", namespaced=True, kind="Pod")
 HOLD = "example.org/hold"
 
 
@@ -24,11 +25,16 @@ async def web(cluster: Cluster, namespace: str) -> dict[str, Any]:
     return made.body
 
 
-async def test_status_is_merged_and_only_status(cluster: Cluster, namespace: str, web: dict[str, Any]) -> None:
-    await patch_status(cluster, DEPLOYMENT, namespace, "web", {"replicas": 3, "readyReplicas": 2})
-    after = await patch_status(cluster, DEPLOYMENT, namespace, "web", {"readyReplicas": None, "updatedReplicas": 1})
-    assert {key: value for key, value in after["status"].items() if "eplicas" in key} == {"replicas": 3, "updatedReplicas": 1}
-    assert after["metadata"]["generation"] == web["metadata"]["generation"]
+async def test_status_is_merged_and_only_status(cluster: Cluster, namespace: str) -> None:
+    # a Pod that is for nobody's scheduler: no controller writes its status
+    pod = {"metadata": {"name": "one"}, "spec": {"schedulerName": "nobody", "containers": [{"name": "web", "image": "nginx:1"}]}}
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    made = (await cluster.request("POST", path, body={"apiVersion": "v1", "kind": "Pod", **pod})).body
+    await patch_status(cluster, POD, namespace, "one", {"message": "waits", "reason": "Full"})
+    after = await patch_status(cluster, POD, namespace, "one", {"reason": None, "nominatedNodeName": "node-7"})
+    assert after["status"] == {**made["status"], "message": "waits", "nominatedNodeName": "node-7"}
+    assert after["spec"] == made["spec"]
+    assert after["metadata"].get("generation") == made["metadata"].get("generation")
     entries = [entry for entry in after["metadata"]["managedFields"] if entry.get("subresource") == "status"]
     assert [(entry["manager"], entry["operation"]) for entry in entries] == [("sluice", "Update")]
 
