@@ -1,7 +1,6 @@
 import asyncio
 import json
 import os
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -149,7 +148,7 @@ async def test_exec_plugin_gives_the_token(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin"
     status = {"token": "from-plugin", "expirationTimestamp": "2126-01-01T00:00:00Z"}
     answer = json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status})
-    plugin.write_text(f"#!{sys.executable}\nprint('''{answer}''')\n")
+    plugin.write_text(f"#!/bin/sh\necho '{answer}'\n")
     plugin.chmod(0o755)
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}}
     access = await Access.from_kubeconfig(kubeconfig_for(tmp_path, "https://127.0.0.1:1", user))
