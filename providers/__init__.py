@@ -5,10 +5,17 @@ from types import MappingProxyType
 
 from providers import (
     alertmanager,
+    azuredevops,
+    bitbucket,
+    bitbucketserver,
     datadog,
     discord,
     generic,
     generic_hmac,
+    gitea,
+    github,
+    githubdispatch,
+    gitlab,
     googlechat,
     grafana,
     incident_io,
@@ -28,6 +35,7 @@ from providers import (
     zulip,
 )
 from providers.contract import Provider
+from providers.github_app import APP_KEYS
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
@@ -53,5 +61,12 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "sentry": Provider(render=sentry.render, settle=sentry.settle, address="dsn"),
         "datadog": Provider(render=datadog.render, settle=datadog.settle),
         "otel": Provider(converse=otel.converse, headers=True),
+        "githubdispatch": Provider(converse=githubdispatch.converse, address="git", secret_keys=APP_KEYS),
+        "github": Provider(converse=github.converse, wants="commit_status", address="git", secret_keys=APP_KEYS),
+        "gitlab": Provider(converse=gitlab.converse, wants="commit_status", address="git"),
+        "gitea": Provider(converse=gitea.converse, wants="commit_status", address="git"),
+        "bitbucket": Provider(converse=bitbucket.converse, wants="commit_status", address="git"),
+        "bitbucketserver": Provider(converse=bitbucketserver.converse, wants="commit_status", address="git"),
+        "azuredevops": Provider(converse=azuredevops.converse, wants="commit_status", address="git"),
     }
 )

@@ -43,7 +43,7 @@ class _Decoded(Generic[T]):
         try:
             refused = refused_fields(raw)
             if refused:
-                return f"{', '.join(refused)}: this version of sluice does not carry this out, so nothing is sent; remove it"
+                return f"{', '.join(refused)}: this version of sluice does not carry this out, so nothing is sent; change it, or leave this object to Flux"
             return self._read(raw)
         except Invalid as error:
             return f"{error}; nothing is sent"
@@ -68,7 +68,7 @@ class Catalog:
         """A Provider, None where there is none. Raises Unusable."""
         found = self._providers.get((key.namespace, key.name))
         if isinstance(found, str):
-            raise Unusable(f"{key}: {found}")
+            raise Unusable(found)
         return found
 
     def type_of(self, key: ObjectKey) -> str:

@@ -23,6 +23,7 @@ from service.alerts.message import event_of
 from service.alerts.route import ReadSecret, Route, route_of
 from service.alerts.sending import send
 from service.cluster.client import ClusterError
+from service.kinds.duration import format_duration
 from service.kinds.meta import ObjectKey
 from service.kinds.notification import Provider
 from service.log import trace
@@ -178,16 +179,16 @@ class Lane:
         fields = {"provider": str(self.provider), "alert": str(message.alert), "message_id": message.id, "error": str(error)}
         pause = back_off(self._failures, LONGEST_PAUSE) if error.retry_after is None else max(error.retry_after, SHORTEST_WAIT)
         if now - message.stored_at >= GIVE_UP:
-            await self._way.outbox.rejected(message.id, f"given up after {GIVE_UP}: {error}")
+            await self._way.outbox.rejected(message.id, f"given up after {format_duration(GIVE_UP)}: {error}")
             log.warning("message given up", extra=fields)
-            self._way.warn(message.alert, f"{self.provider}: {error}; tried for {GIVE_UP}, the message is not sent")
+            self._way.warn(message.alert, f"{self.provider}: {error}; tried for {format_duration(GIVE_UP)}, the message is not sent")
         else:
             # While the Provider is away its oldest message stays the first; one that fails where others pass waits longer and longer.
             wait = pause if message.attempts <= self._failures else max(pause, back_off(message.attempts, LONGEST_WAIT))
             await self._way.outbox.retry(message.id, now + wait, str(error))
             log.warning("message put off", extra=fields | {"attempts": message.attempts + 1, "seconds": round(wait.total_seconds(), 1)})
             if self._failures == 0 and message.attempts == 0:
-                self._way.warn(message.alert, f"{self.provider}: {error}; the message is tried again for {GIVE_UP}")
+                self._way.warn(message.alert, f"{self.provider}: {error}; the message is tried again for {format_duration(GIVE_UP)}")
         self._paused_until = now + pause
         self._failures += 1
 

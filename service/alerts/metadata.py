@@ -12,7 +12,7 @@ from service.kinds.event import Event
 from service.kinds.meta import EVENT_PREFIX
 from service.kinds.notification import AlertSpec
 
-COMMIT_STATUS, UPDATE = "commit_status", "update"
+COMMIT_STATUS, UPDATE, RECONCILED = "commit_status", "update", "ReconciliationSucceeded"
 _DROPPED = frozenset(("checksum", "digest", "token"))
 
 
@@ -46,7 +46,8 @@ def wanted(event: Event, wants: Wants) -> bool:
         case "all":
             return True
         case "commit_status":
-            return refresh or event.severity == "error" or bool(event.metadata.get(f"{EVENT_PREFIX}commit"))
+            final = event.severity == "error" or event.reason == RECONCILED  # Flux marks each success; ours come with what they changed
+            return refresh or final or bool(event.metadata.get(f"{EVENT_PREFIX}commit"))
         case "change_request":
             return not refresh and bool(event.metadata.get(f"{EVENT_PREFIX}change_request"))
         case other:

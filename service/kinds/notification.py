@@ -30,7 +30,8 @@ PROVIDER_TYPES = (
 )  # fmt: skip
 SENT_PROVIDER_TYPES = (  # what is carried out; providers.PROVIDERS holds the same
     "slack", "generic", "generic-hmac", "discord", "msteams", "googlechat", "rocket", "mattermost", "webex", "telegram", "lark", "matrix",
-    "zulip", "zoom", "pagerduty", "opsgenie", "alertmanager", "incident.io", "grafana", "sentry", "datadog", "otel",
+    "zulip", "zoom", "pagerduty", "opsgenie", "alertmanager", "incident.io", "grafana", "sentry", "datadog", "otel", "githubdispatch",
+    "github", "gitlab", "gitea", "bitbucket", "bitbucketserver", "azuredevops",
 )  # fmt: skip
 RESOURCE_KINDS = (
     "Bucket", "GitRepository", "Kustomization", "HelmRelease", "HelmChart", "HelmRepository", "ImageRepository", "ImagePolicy",

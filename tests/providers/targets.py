@@ -9,6 +9,7 @@ from typing import Any
 from providers.contract import Request, Secret, Target
 
 HOOK, TOKEN = Secret("https://hooks.example.com/hook"), Secret("hush-token")
+REPOSITORY = Secret("https://git.example.com/org/fleet")
 TARGETS = {
     "slack": Target(address=Secret("https://hooks.slack.com/services/T/B/x")),
     "generic": Target(address=HOOK, headers={"Authorization": "Bearer hush"}),
@@ -31,10 +32,17 @@ TARGETS = {
     "grafana": Target(address=Secret("https://grafana.example.com/api/annotations"), token=TOKEN),
     "sentry": Target(address=Secret("https://abc123@sentry.example.com/42"), channel="production"),
     "datadog": Target(address=Secret("https://api.datadoghq.eu"), token=TOKEN),
+    "githubdispatch": Target(address=REPOSITORY, token=TOKEN),
+    "github": Target(address=REPOSITORY, token=TOKEN, uid="p-1"),
+    "gitlab": Target(address=REPOSITORY, token=TOKEN, uid="p-1"),
+    "gitea": Target(address=REPOSITORY, token=TOKEN, uid="p-1"),
+    "bitbucket": Target(address=REPOSITORY, token=Secret("me:hush-token"), uid="p-1"),
+    "bitbucketserver": Target(address=Secret("https://git.example.com/scm/org/fleet.git"), token=TOKEN, uid="p-1"),
+    "azuredevops": Target(address=Secret("https://dev.azure.com/org/project/_git/fleet"), token=TOKEN, uid="p-1"),
     "otel": Target(address=Secret("https://otel.example.com:4318"), token=TOKEN),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-MACHINES = ("generic", "generic-hmac")  # they get the event as it is
+MACHINES = ("generic", "generic-hmac", "githubdispatch")  # they get the event as it is
 
 
 def strings(value: Any) -> list[str]:

@@ -1,0 +1,93 @@
+"""How GitHub's API is reached: its address, and a token, given or of a GitHub App.
+
+In: a target. Out: requests' headers; for an App, a dialogue that exchanges its key for a token of an hour.
+https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
+"""
+
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Generator
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from providers.answers import json_of, json_request
+from providers.contract import Misconfigured, Rejected, Request, Response, Secret, Target
+from providers.forge import Repository, repository_of, token_of
+
+APP_KEYS = ("githubAppID", "githubAppInstallationID", "githubAppInstallationOwner", "githubAppPrivateKey", "githubAppBaseURL")
+TO_DO = {
+    401: "put a valid token into the Secret",
+    403: "give the token the right to write there: statuses, contents or pull requests",
+    404: "check spec.address, and that the token may see the repository",
+    422: "the commit or the pull request is not in this repository: check spec.address",
+}
+
+
+def api_of(target: Target) -> tuple[str, str, str]:
+    """The API's address, the owner and the repository. Raises Misconfigured."""
+    repository: Repository = repository_of(target)
+    if repository.path.count("/") != 1:
+        raise Misconfigured("the address is not one of a repository: set spec.address to https://<host>/<owner>/<repository>")
+    base, owner, name = repository.split()
+    api = "https://api.github.com" if urlsplit(base).hostname in ("github.com", "ssh.github.com") else f"{base}/api/v3"
+    return api, owner, name
+
+
+def headers_of(token: str) -> dict[str, str]:
+    """The headers of each request."""
+    return {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28", "Authorization": f"Bearer {token}"}
+
+
+def get(url: str, token: str) -> Request:
+    """A request that reads."""
+    return Request(method="GET", url=Secret(url), headers=headers_of(token), body=b"")
+
+
+def authenticate(target: Target) -> Generator[Request, Response, str]:
+    """Return a token: the given one, or one for the App's installation. Raises Misconfigured, Rejected, Busy."""
+    if target.token or target.password or "githubAppID" not in target.keys:
+        return token_of(target)
+    api, owner, name = api_of(target)
+    if "githubAppBaseURL" in target.keys:
+        api = target.keys["githubAppBaseURL"].reveal().rstrip("/")
+    proof = app_proof(target)
+    if "githubAppInstallationID" in target.keys:
+        installation = target.keys["githubAppInstallationID"].reveal()
+    else:
+        found = json_of("GitHub", (yield get(f"{api}/repos/{owner}/{name}/installation", proof)))
+        installation = str(found.get("id", "")) if isinstance(found, dict) else ""
+    if not installation.isascii() or not installation.isdigit():
+        raise Misconfigured("the Secret's key githubAppInstallationID is not a number: copy it from the installation's page")
+    url = f"{api}/app/installations/{installation}/access_tokens"
+    given = json_of("GitHub", (yield json_request(url, {}, headers=headers_of(proof))))
+    token = given.get("token") if isinstance(given, dict) else None
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
+        raise Rejected("GitHub gave no token for the App: check its installation")
+    return token
+
+
+def app_proof(target: Target) -> str:
+    """The App's signed claim to be itself, good for ten minutes. Raises Misconfigured."""
+    if "githubAppPrivateKey" not in target.keys:
+        raise Misconfigured("the App has no key: put it into the Secret's key githubAppPrivateKey")
+    try:
+        pem = target.keys["githubAppPrivateKey"].reveal().encode()
+        key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)  # the check takes 100 ms
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        raise Misconfigured("the Secret's key githubAppPrivateKey is not an RSA key in PEM form: store the file as GitHub gave it")
+    now = target.now
+    claims = {"iat": now - timedelta(minutes=1), "exp": now + timedelta(minutes=9)}
+    body = {name: int(moment.timestamp()) for name, moment in claims.items()} | {"iss": target.keys["githubAppID"].reveal()}
+    text = ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, body))
+    return f"{text}.{_encoded(key.sign(text.encode(), PKCS1v15(), hashes.SHA256()))}"
+
+
+def _encoded(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
