@@ -11,6 +11,8 @@ from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.meta import ObjectKey
 from service.kinds.notification import Alert, Provider
 
+ADVICE = "not carried out by this version of sluice, so nothing is sent; change it, or leave this object to Flux"
+
 Raw = Mapping[str, Any]
 Objects = Mapping[tuple[str, str], Raw]
 T = TypeVar("T")
@@ -43,7 +45,7 @@ class _Decoded(Generic[T]):
         try:
             refused = refused_fields(raw)
             if refused:
-                return f"{', '.join(refused)}: this version of sluice does not carry this out, so nothing is sent; change it, or leave this object to Flux"
+                return f"{', '.join(refused)}: {ADVICE}"
             return self._read(raw)
         except Invalid as error:
             return f"{error}; nothing is sent"

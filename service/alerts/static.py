@@ -8,6 +8,7 @@ https://github.com/fluxcd/notification-controller/blob/main/docs/spec/v1beta3/pr
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from service.alerts.catalog import ADVICE
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.discovery import Discovery, NoSuchKind, Resource
 from service.cluster.status import patch_status, remove_finalizer
@@ -81,8 +82,7 @@ class StaticReconciler:
             bare = _decoded(self.kind, {**object_, "spec": _BARE[self.kind]})
             return bare.metadata, bare.status, str(error)
         refused = refused_fields(object_)
-        advice = "not carried out by this version of sluice, so nothing is sent; change it, or leave this object to Flux"
-        return found.metadata, found.status, f"{', '.join(refused)}: {advice}" if refused else ""
+        return found.metadata, found.status, f"{', '.join(refused)}: {ADVICE}" if refused else ""
 
     async def _patch(self, key: ObjectKey, object_: Raw, status: Raw) -> None:
         resource = await self._resource(object_)

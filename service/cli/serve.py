@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from service import log
     from service.compose import CannotStart, serve
 
+    os.umask(0o077)  # what the state folder holds (clones of private repositories, events) is for this user alone
     log.configure(chosen.log_format, getattr(logging, chosen.log_level.upper()))
     try:
         code = asyncio.run(serve(chosen))

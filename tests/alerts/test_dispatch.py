@@ -185,6 +185,7 @@ async def test_missing_secret_is_waited_for_and_named(world: World, slack: Slack
         world.secrets["apps", "hook"] = {"address": slack.address.encode()}
         await world.settled(sent=1)
     assert "Secret/apps/hook does not exist: create it" in world.warnings[0].message
+    assert world.warnings[0].message.endswith("; the message is tried again for 24h0m0s")
 
 
 async def test_corrected_provider_is_tried_at_once(world: World, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
