@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -46,6 +47,7 @@ async def test_a_worker_that_dies_fails_its_work_alone(workers: Workers) -> None
 PARENT = """
 import asyncio, os
 from datetime import timedelta
+from pathlib import Path
 from service.workers import Workers
 
 async def main():
@@ -69,8 +71,12 @@ async def test_no_worker_outlives_a_killed_service() -> None:
             os.kill(worker, 0)
         except ProcessLookupError:
             return
-        with open(f"/proc/{worker}/stat") as stat:
-            if stat.read().rpartition(")")[2].split()[0] == "Z":
-                return
+        if _state(worker) == "Z":
+            return
         await asyncio.sleep(0.05)
     pytest.fail("the worker is still there five seconds after the service was killed")
+
+
+def _state(pid: int) -> str:
+    """One letter; Z for a process that has ended and that nobody has asked about."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
