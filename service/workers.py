@@ -86,7 +86,7 @@ class Workers:
             raise ChildProcessError("a worker process died, probably out of memory; the work will be tried again") from error
 
     async def start(self) -> None:
-        """Start the fork server, which loads the modules, so that the first work does not wait for it. Workers come when they are needed."""
+        """Start the fork server, which loads the modules, so that the first work does not wait for it. Workers come when needed."""
         await asyncio.to_thread(_ensure_fork_server)
 
     async def _submitted(self, pool: ProcessPoolExecutor, work: Callable[[], T]) -> Future[T]:
