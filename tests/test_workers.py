@@ -60,7 +60,7 @@ asyncio.run(main())
 
 
 async def test_no_worker_outlives_a_killed_service() -> None:
-    service = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    service = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220 - to be killed
     assert service.stdout is not None
     worker = int(await asyncio.to_thread(service.stdout.readline))
     service.send_signal(signal.SIGKILL)
