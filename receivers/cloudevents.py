@@ -61,4 +61,4 @@ def _azure_blob(event: CloudEvent) -> tuple[Event, ...]:
     return (BucketChange(bucket=container, key=key, deleted=_AZURE_BLOBS[event.type]),)
 
 
-CLOUDEVENTS = Sender(type="cloudevents", verifier=verifier, read=read, delivery_id=delivery_id)
+CLOUDEVENTS = Sender(type="cloudevents", verifier=verifier, read=read, delivery_id=delivery_id, asks_first=True)

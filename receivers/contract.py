@@ -136,7 +136,8 @@ class Sender:
     `verifier` raises BadSignature at once where a header is missing or malformed. `read` returns () for an event that says nothing about
     what changed; it raises BadPayload. `name` is the event's name in the sender's words: what `spec.events` is compared with; None where a
     header does not carry one, so that `spec.events` has no effect, as with Flux. `delivery_id` is the sender's own id, to be found again on
-    its pages, or "". `signed_at` is when the sender signed, where the signature covers that: an old delivery is a replay.
+    its pages, or "". `signed_at` is when the sender signed, where the signature covers that: an old delivery is a replay. `asks_first`:
+    it may ask with OPTIONS whether it may deliver (https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md).
     """
 
     type: str
@@ -145,3 +146,4 @@ class Sender:
     name: Callable[[Mapping[str, str]], str] | None = None
     delivery_id: Callable[[Mapping[str, str]], str] = no_delivery_id
     signed_at: Callable[[Mapping[str, str]], datetime | None] | None = None
+    asks_first: bool = False

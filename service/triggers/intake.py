@@ -94,6 +94,11 @@ class Intake:
             raise UnknownPath("no Receiver has this path: compare the hook's address with the Receiver's status.webhookPath")
         return Reception(self, entry, headers, trace)
 
+    def may_ask(self, path: str) -> bool:
+        """Whether a sender may ask with OPTIONS if it may deliver to this path, and is told yes."""
+        entry = self.index.find(path)
+        return entry is not None and not entry.problem and entry.sender is not None and entry.sender.asks_first
+
 
 class Reception:
     """One body on its way in. `receiver`, `sender_type` and `delivery_id` (the sender's own, "" without one) are for the delivery log."""

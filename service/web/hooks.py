@@ -54,6 +54,10 @@ class Hooks:
         self._metrics.hook_seconds.labels(str(response.status)).observe(seconds)
         return response
 
+    def may_ask(self, path: str) -> bool:
+        """Whether senders of CloudEvents are told that they may deliver to this path; they ask before the first time."""
+        return self._intake.may_ask(path)
+
     async def _received(self, request: web.Request, reception: Reception) -> Accepted:
         reception.begin()
         with self.in_flight.share() as share:
@@ -103,6 +107,9 @@ async def _post(request: web.Request) -> web.Response:
 
 
 async def _other_method(request: web.Request) -> web.Response:
+    origin = request.headers.get("WebHook-Request-Origin", "")
+    if request.method == "OPTIONS" and origin and request.app[HOOKS].may_ask(request.path):
+        return web.Response(headers={"Allow": "POST", "WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "*"})
     return web.Response(status=405, text="webhooks are sent with POST\n", headers={"Allow": "POST"})
 
 

@@ -15,7 +15,7 @@ from service.triggers.index import webhook_path
 from tests.receivers.recordings import CASES, UNSIGNED, Case
 from tests.triggers.kube import Kube
 from tests.triggers.scene import SECRET_PATH, key, secret
-from tests.web.test_hooks import serving
+from tests.web.test_hooks import PATH, UNKNOWN, serving
 
 HOP = {"host", "content-length", "accept-encoding", "connection"}
 SIGNED = next(case for case in CASES if case.folder.name == "push__signed")
@@ -93,3 +93,14 @@ async def test_an_annotation_names_the_type_on_flux_own_crds(store: Store, kube:
         await scene.index.load(key("Receiver", "web"))
         assert (await scene.post(case.body, sent(case.headers)))[0] == 200
         assert (await scene.inbox.pending())[0].sender_type == "gitea"
+
+
+@pytest.mark.parametrize(("type_", "path", "status"), [("cloudevents", PATH, 200), ("github", PATH, 405), ("cloudevents", UNKNOWN, 405)])
+async def test_senders_of_cloudevents_may_ask_first(store: Store, kube: Kube, cluster: Cluster, type_: str, path: str, status: int) -> None:
+    async with serving(store, kube, cluster, type=type_) as scene:
+        url = f"http://{scene.port.address}{path}"
+        async with scene.session.options(url, headers={"WebHook-Request-Origin": "eventgrid.azure.net"}) as answer:
+            assert (answer.status, answer.headers.get("WebHook-Allowed-Origin")) == (status, "*" if status == 200 else None)
+            assert answer.headers["Allow"] == "POST"
+        async with scene.session.options(url) as answer:
+            assert answer.status == 405
