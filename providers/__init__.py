@@ -13,9 +13,12 @@ from providers import (
     generic,
     generic_hmac,
     gitea,
+    giteapullrequestcomment,
     github,
     githubdispatch,
+    githubpullrequestcomment,
     gitlab,
+    gitlabmergerequestcomment,
     googlechat,
     grafana,
     incident_io,
@@ -23,6 +26,7 @@ from providers import (
     matrix,
     mattermost,
     msteams,
+    nats,
     opsgenie,
     otel,
     pagerduty,
@@ -68,5 +72,11 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "bitbucket": Provider(converse=bitbucket.converse, wants="commit_status", address="git"),
         "bitbucketserver": Provider(converse=bitbucketserver.converse, wants="commit_status", address="git"),
         "azuredevops": Provider(converse=azuredevops.converse, wants="commit_status", address="git"),
+        "githubpullrequestcomment": Provider(
+            converse=githubpullrequestcomment.converse, wants="change_request", address="git", secret_keys=APP_KEYS
+        ),
+        "gitlabmergerequestcomment": Provider(converse=gitlabmergerequestcomment.converse, wants="change_request", address="git"),
+        "giteapullrequestcomment": Provider(converse=giteapullrequestcomment.converse, wants="change_request", address="git"),
+        "nats": Provider(publish=nats.publish, address="nats", secret_keys=("creds", "nkey")),
     }
 )

@@ -20,7 +20,7 @@ FLUX_RECEIVER_TYPES = (
 )  # fmt: skip
 OWN_RECEIVER_TYPES = ("artifactory", "azuredevops", "cloudevents", "distribution", "eventbridge", "gitea", "zot")
 RECEIVER_TYPES = FLUX_RECEIVER_TYPES + OWN_RECEIVER_TYPES
-REFUSED_RECEIVER_TYPES = frozenset({"generic-oidc", "gcr"})
+REFUSED_RECEIVER_TYPES = frozenset({"generic-oidc"})
 _SERVED_TYPES = "|".join(sorted(set(RECEIVER_TYPES) - REFUSED_RECEIVER_TYPES))
 PROVIDER_TYPES = (
     "slack", "discord", "msteams", "rocket", "generic", "generic-hmac", "github", "gitlab", "gitea", "giteapullrequestcomment",
@@ -31,7 +31,8 @@ PROVIDER_TYPES = (
 SENT_PROVIDER_TYPES = (  # what is carried out; providers.PROVIDERS holds the same
     "slack", "generic", "generic-hmac", "discord", "msteams", "googlechat", "rocket", "mattermost", "webex", "telegram", "lark", "matrix",
     "zulip", "zoom", "pagerduty", "opsgenie", "alertmanager", "incident.io", "grafana", "sentry", "datadog", "otel", "githubdispatch",
-    "github", "gitlab", "gitea", "bitbucket", "bitbucketserver", "azuredevops",
+    "github", "gitlab", "gitea", "bitbucket", "bitbucketserver", "azuredevops", "githubpullrequestcomment", "gitlabmergerequestcomment",
+    "giteapullrequestcomment", "nats",
 )  # fmt: skip
 RESOURCE_KINDS = (
     "Bucket", "GitRepository", "Kustomization", "HelmRelease", "HelmChart", "HelmRepository", "ImageRepository", "ImagePolicy",

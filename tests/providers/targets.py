@@ -39,6 +39,9 @@ TARGETS = {
     "bitbucket": Target(address=REPOSITORY, token=Secret("me:hush-token"), uid="p-1"),
     "bitbucketserver": Target(address=Secret("https://git.example.com/scm/org/fleet.git"), token=TOKEN, uid="p-1"),
     "azuredevops": Target(address=Secret("https://dev.azure.com/org/project/_git/fleet"), token=TOKEN, uid="p-1"),
+    "githubpullrequestcomment": Target(address=REPOSITORY, token=TOKEN, uid="p-1"),
+    "gitlabmergerequestcomment": Target(address=REPOSITORY, token=TOKEN, uid="p-1"),
+    "giteapullrequestcomment": Target(address=REPOSITORY, token=TOKEN, uid="p-1"),
     "otel": Target(address=Secret("https://otel.example.com:4318"), token=TOKEN),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -13,7 +13,7 @@ from providers import PROVIDERS
 from service.kinds.codec import refused_fields
 from service.kinds.notification import PROVIDER_TYPES
 
-SHARED = {"answers", "card", "contract", "flux_event", "forge", "github_app", "mrkdwn", "reason"}
+SHARED = {"answers", "card", "change_request", "contract", "flux_event", "forge", "github_app", "mrkdwn", "nats_wire", "reason"}
 FOLDER = Path(providers.__path__[0])
 CASES = Path(__file__).parent
 
