@@ -99,6 +99,9 @@ def _finished(result: Accumulated, fields: Mapping[str, Any], options: BuildOpti
     add_hashes(objects)
     fix_references(objects, result.tables.name_reference)
     variables.resolve(objects, result.variables, result.tables.var_reference)
+    for row in objects.rows:
+        if not row.kind or not (row.name or row.kind.endswith("List")):
+            raise BuildError(f"missing {'metadata.name' if row.kind else 'kind'} in object {row.id} once it is transformed")
     rows = [row for row in objects.rows if row.texts("annotations").get(LOCAL_CONFIG, "false") == "false"]
     return ordered(rows, fields.get("sortOptions"), options.sort)
 

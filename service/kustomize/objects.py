@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from service.kustomize.errors import BuildError
-from service.kustomize.fieldspecs import Gvk
+from service.kustomize.fieldspecs import Gvk, Slot
 from service.kustomize.scalars import text_of
 from service.kustomize.schema import Schema
 from service.kustomize.selectors import Selector, anchored, selects
@@ -46,16 +46,56 @@ def _gvk(api_version: str, kind: str) -> Gvk:
     return Gvk(group, version, kind) if slash else Gvk("", group, kind)
 
 
+class Shared:
+    """Places of one object that hold one value together: whoever writes one writes all.
+
+    That is how kustomize behaves: a label that one transformer adds in several places (metadata, selector, template) is one node of its
+    tree, and a later label, patch, replacement or var that writes it in one place changes the others too. Selectors are immutable in a
+    cluster, so it matters.
+    """
+
+    __slots__ = ("_groups",)
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[int, str], list[Slot]] = {}
+
+    def join(self, places: list[Slot]) -> None:
+        """Make places hold their value together."""
+        if len(places) > 1:
+            for holder, key in places:
+                self._groups[id(holder), key] = places
+
+    def write(self, holder: dict[str, Any], key: str, value: Any) -> None:
+        """Write a value, wherever it is held."""
+        for place, name in self._groups.get((id(holder), key)) or ((holder, key),):
+            place[name] = value
+
+    def leave(self, holder: Any, key: str) -> None:
+        """Tell that a place is no more, or holds a value of its own."""
+        group = self._groups.pop((id(holder), key), None)
+        if group is not None:
+            group[:] = [place for place in group if place[0] is not holder or place[1] != key]
+
+    def leave_all(self, holder: Any = None) -> None:
+        """Tell it of all places in a map, or of all."""
+        if holder is None:
+            self._groups = {}
+        elif self._groups and isinstance(holder, dict):
+            for key in holder:
+                self.leave(holder, key)
+
+
 class Resource:
     """One object and what the build knows of it. `body` may be edited; it is None once the object is deleted."""
 
-    __slots__ = ("behavior", "body", "former", "history", "needs_hash", "origin", "prefixes", "schema", "suffixes", "variables")
+    __slots__ = ("behavior", "body", "former", "history", "needs_hash", "origin", "prefixes", "schema", "shared", "suffixes", "variables")
 
     def __init__(self, body: dict[str, Any], schema: Schema) -> None:
         self.body: dict[str, Any] = body
         self.schema = schema
         self.former: list[tuple[str, str, str]] = []
         """(name, effective namespace, kind) of each former id, oldest first."""
+        self.shared = Shared()
         self.prefixes: list[str] = []
         self.suffixes: list[str] = []
         self.needs_hash = False

@@ -156,7 +156,7 @@ def add_value(row: Resource, value: str, path: str, position: int) -> None:
     old = holder.get(last)
     if isinstance(old, dict | list):
         raise BuildError(f"ValueAddTransformer: {path} of {row.id} is no text")
-    holder[last] = _inserted(text_of(old), position - 1, value) if position > 0 else value
+    row.shared.write(holder, last, _inserted(text_of(old), position - 1, value) if position > 0 else value)
 
 
 def _inserted(path: str, index: int, value: str) -> str:

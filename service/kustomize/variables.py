@@ -8,8 +8,8 @@ from typing import Any
 
 from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import Gvk, Specs, matching, slots, split_path
-from service.kustomize.objects import Id, Objects
-from service.kustomize.scalars import go_float, text_of
+from service.kustomize.objects import Id, Objects, Resource
+from service.kustomize.scalars import WrittenFloat, WrittenInt, go_float, text_of
 
 Variables = dict[str, dict[str, Any]]
 
@@ -62,7 +62,7 @@ def resolve(objects: Objects, variables: Variables, specs: Specs) -> None:
     for row in objects.rows:
         for path, _ in matching(specs, row.gvk):
             for holder, key in slots(row.body, path):
-                holder[key] = _replaced(holder[key], values)
+                _replace(row, holder, key, values)
     objects.changed()
 
 
@@ -79,7 +79,12 @@ def _value(objects: Objects, name: str, entry: Mapping[str, Any]) -> Any:
             value = value[part]
         else:
             raise BuildError(f"field specified in var '{name}' not found in corresponding resource: {path} of {row.id}")
-    return value
+    if isinstance(value, WrittenInt):  # upstream reads the text as decimal: 0644 is 644
+        try:
+            return int(value.text)
+        except ValueError:
+            raise BuildError(f"var '{name}': {value.text} of {row.id} is no decimal number; put it in quotes") from None
+    return float(value) if isinstance(value, WrittenFloat) else value
 
 
 def _path(path: str) -> list[str]:
@@ -93,16 +98,18 @@ def _path(path: str) -> list[str]:
     return parts
 
 
-def _replaced(value: Any, values: Mapping[str, Any]) -> Any:
+def _replace(row: Resource, holder: dict[str, Any], key: str, values: Mapping[str, Any]) -> None:
+    value = holder[key]
     if isinstance(value, str):
-        return expand(value, values)
-    if isinstance(value, dict):
-        return {key: expand(item, values) if isinstance(item, str) else item for key, item in value.items()}
-    if isinstance(value, list):
+        row.shared.write(holder, key, expand(value, values))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if isinstance(item, str):
+                row.shared.write(value, name, expand(item, values))
+    elif isinstance(value, list):
         if not all(isinstance(item, str) for item in value):
             raise BuildError("vars: invalid value type expect a string")
-        return [expand(item, values) for item in value]
-    return value
+        value[:] = [expand(item, values) for item in value]
 
 
 def expand(text: str, values: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ libyaml parses, values are built from its events in one pass. Bounds: size, dept
 are one (aliases are copied), so the caller may edit it.
 """
 
+import base64
 import re
 from collections.abc import Callable
 from typing import Any
@@ -166,8 +167,13 @@ class _Reader:
 
     def _tagged(self, event: Any, text: str) -> Any:
         tag = (event.tag or "").removeprefix(_TAG)
-        if tag in ("str", "!", "", "binary"):
+        if tag in ("str", "!", ""):
             return text
+        if tag == "binary":
+            try:
+                return base64.b64decode(text, validate=False).decode()
+            except ValueError as error:
+                raise self._error("!!binary value contains invalid base64 data, or is no text", event.start_mark) from error
         value = plain(text, self._dialect)
         kinds = {"int": int, "float": (int, float), "bool": bool, "null": type(None), "timestamp": str}
         wanted = kinds.get(tag)

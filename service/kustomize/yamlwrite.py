@@ -6,6 +6,7 @@ As sigs.k8s.io/yaml writes it (go.yaml.in/yaml/v2 encode.go, sorter.go): the emi
 import io
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from functools import cmp_to_key, lru_cache
 from typing import Any
 
@@ -22,7 +23,7 @@ from yaml.events import (
     StreamStartEvent,
 )
 
-from service.kustomize.scalars import HINTS, NotFinite, go_float, plain
+from service.kustomize.scalars import HINTS, NotFinite, plain
 
 _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _DATE = re.compile(r"\d{4}-")
@@ -79,7 +80,20 @@ def _scalar(value: Any) -> str:
         return "null"
     if value is True or value is False:
         return "true" if value else "false"
-    return go_float(value) if isinstance(value, float) else int.__repr__(value)
+    if isinstance(value, float) or not -(2**63) <= value < 2**64:
+        return _go_g(float(value))
+    return int.__repr__(value)
+
+
+def _go_g(value: float) -> str:
+    """A float in Go's format g: an exponent of two digits or more from a million on and below 0.0001."""
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    power = len(digits) + exponent - 1
+    if -4 <= power < 21 if value == int(value) and abs(value) < 2**64 else -4 <= power < 6:
+        return format(Decimal(repr(value)).normalize(), "f")
+    mantissa = "".join(map(str, digits))
+    return f"{'-' if sign else ''}{mantissa[0]}{'.' + mantissa[1:] if len(mantissa) > 1 else ''}e{'-' if power < 0 else '+'}{abs(power):02}"
 
 
 def _text(value: str) -> ScalarEvent:
@@ -91,7 +105,7 @@ def _text(value: str) -> ScalarEvent:
 def _reads_as_text(value: str) -> bool:
     """Whether the plain text is a string to a YAML 1.1 reader."""
     if value and value[0] not in HINTS:
-        return value != "<<"
+        return True
     if _BASE60.match(value):
         return False
     if _DATE.match(value) and plain(value, "1.2") != value:

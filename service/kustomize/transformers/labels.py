@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.kustomize.errors import BuildError
-from service.kustomize.fieldspecs import FieldSpec, Specs, extended, matching, slots
+from service.kustomize.fieldspecs import FieldSpec, Slot, Specs, extended, matching, slots
 from service.kustomize.layer import Layer, Transformer
 from service.kustomize.objects import Objects
 from service.kustomize.tables import Tables, field_specs
@@ -50,10 +50,18 @@ def _transform(objects: Objects, pairs: dict[str, str], specs: Specs) -> None:
     if not pairs:
         return
     for row in objects.rows:
+        added: dict[str, list[Slot]] = {key: [] for key in pairs}
         for path, create in matching(specs, row.gvk):
             for holder, key in slots(row.body, path, "map" if create else None):
                 target = holder[key]
                 if isinstance(target, dict):
-                    target.update(pairs)
+                    for name, value in pairs.items():
+                        if name in target:
+                            row.shared.write(target, name, value)
+                        else:
+                            target[name] = value
+                            added[name].append((target, name))
                 elif target is not None:
                     raise BuildError(f"considering field '{'/'.join(path)}' of object {row.id}: wrong node kind: expected a map")
+        for places in added.values():
+            row.shared.join(places)

@@ -118,6 +118,7 @@ def edit(row: Resource, operations: list[Operation]) -> None:
         apply_operations(row.body, operations)
     except BuildError as error:
         raise BuildError(f"patch of {row.id}: {error.message}") from error
+    row.shared.leave_all()
     row.set_texts("annotations", row.texts("annotations"))
 
 
@@ -207,7 +208,7 @@ def merge_into(row: Resource, patch: dict[str, Any], allowed: tuple[bool, bool])
     if any(allowed):
         row.remember()
     try:
-        merged = Merge(row.schema).walk(row.body, patch, None)
+        merged = Merge(row.schema, row.shared).walk(row.body, patch, None)
     except BuildError as error:
         raise BuildError(f"patch of {row.id}: {error.message}") from error
     row.body = {} if merged is MISSING else merged

@@ -149,14 +149,14 @@ def _write(row: Resource, value: Any, path: str, options: Mapping[str, Any]) -> 
     if not found:
         raise BuildError(f"{_not_found(path, create)} {row.id}")
     for place in found:
-        _set(place, value, options)
+        _set(row, place, value, options)
 
 
 def _not_found(path: str, create: str | None) -> str:
     return f'unable to find {"or create " if create else ""}field "{path}" in replacement target'
 
 
-def _set(place: Place, value: Any, options: Mapping[str, Any]) -> None:
+def _set(row: Resource, place: Place, value: Any, options: Mapping[str, Any]) -> None:
     old = place.value
     is_scalar = not isinstance(old, dict | list)
     delimiter = options.get("delimiter")
@@ -166,10 +166,12 @@ def _set(place: Place, value: Any, options: Mapping[str, Any]) -> None:
         value = _spliced(text_of(old), delimiter, options.get("index") or 0, text_of(value))
     if not is_scalar or place.is_new:
         place.put(copied(value) if isinstance(value, dict | list) else plain(text_of(value), "1.2") if place.is_new else value)
-    elif isinstance(value, dict | list):
-        raise BuildError("replacements: a map or list cannot be written onto a scalar field")
-    else:
-        place.put(retyped(old, text_of(value)))
+    else:  # of a map or list nothing is left on a scalar field, as upstream
+        changed = retyped(old, text_of(value))
+        if isinstance(place.holder, dict):
+            row.shared.write(place.holder, place.key, changed)
+        else:
+            place.put(changed)
 
 
 def _spliced(text: str, delimiter: str, index: int, value: str) -> str:

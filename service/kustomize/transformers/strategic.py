@@ -8,6 +8,7 @@ that the same objects come out. The patch is consumed: give a copy.
 from typing import Any
 
 from service.kustomize.errors import BuildError
+from service.kustomize.objects import Shared
 from service.kustomize.scalars import text_of
 from service.kustomize.schema import Schema, Shape
 
@@ -22,8 +23,9 @@ Values = list[str]
 class Merge:
     """The merge of one patch."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, shared: Shared) -> None:
         self._schema = schema
+        self._shared = shared
 
     def walk(self, dest: Any, patch: Any, shape: Shape | None) -> Any:
         """Return the merged value, MISSING if it is deleted. Raises BuildError where a map meets a list or a text."""
@@ -57,7 +59,10 @@ class Merge:
                 continue
             result = self.walk(value, change, field)
             if result is MISSING:
+                self._shared.leave(node, key)
                 node.pop(key, None)
+            elif change is not MISSING:
+                self._shared.write(node, key, result)
             else:
                 node[key] = result
         return node
