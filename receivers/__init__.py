@@ -12,6 +12,7 @@ from receivers.contract import Sender
 from receivers.distribution import DISTRIBUTION
 from receivers.dockerhub import DOCKERHUB
 from receivers.eventbridge import EVENTBRIDGE
+from receivers.gcr import GCR
 from receivers.generic import GENERIC
 from receivers.generic_hmac import GENERIC_HMAC
 from receivers.gitea import GITEA
@@ -34,6 +35,7 @@ RECEIVERS: Mapping[str, Sender] = {
         DISTRIBUTION,
         DOCKERHUB,
         EVENTBRIDGE,
+        GCR,
         GENERIC,
         GENERIC_HMAC,
         GITEA,

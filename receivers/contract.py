@@ -15,6 +15,10 @@ class BadSignature(Exception):
     """The delivery does not prove that it comes from the sender. The message is for the delivery log, never for the caller."""
 
 
+class UnknownKey(BadSignature):
+    """The delivery is signed with a key that is not known, perhaps a new one: it can be tried again once the keys are fetched."""
+
+
 class BadPayload(Exception):
     """The delivery is not what its sender sends. `path` names the place, such as `repository.clone_url`, "" for the whole body."""
 
@@ -28,10 +32,22 @@ class BadPayload(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RsaKey:
+    """A public key of someone who signs tokens."""
+
+    id: str
+    modulus: int
+    exponent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What the Receiver's Secret holds."""
+    """What the Receiver's Secret holds, and the keys of whoever signs for the sender: both for the types that need them."""
 
     token: bytes = field(repr=False)
+    email: str = ""
+    audience: str = ""
+    keys: tuple[RsaKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +152,9 @@ class Sender:
     `verifier` raises BadSignature at once where a header is missing or malformed. `read` returns () for an event that says nothing about
     what changed; it raises BadPayload. `name` is the event's name in the sender's words: what `spec.events` is compared with; None where a
     header does not carry one, so that `spec.events` has no effect, as with Flux. `delivery_id` is the sender's own id, to be found again on
-    its pages, or "". `signed_at` is when the sender signed, where the signature covers that: an old delivery is a replay. `asks_first`:
-    it may ask with OPTIONS whether it may deliver (https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md).
+    its pages, or "". `signed_at` is when the sender signed, where the signature covers that: an old delivery is a replay. `expires_at` is
+    when the proof ends. `needs_keys`: the Secret must hold `email` and `audience` too, and Google's keys are needed. `asks_first`: it may
+    ask with OPTIONS whether it may deliver (https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md).
     """
 
     type: str
@@ -146,4 +163,6 @@ class Sender:
     name: Callable[[Mapping[str, str]], str] | None = None
     delivery_id: Callable[[Mapping[str, str]], str] = no_delivery_id
     signed_at: Callable[[Mapping[str, str]], datetime | None] | None = None
+    expires_at: Callable[[Mapping[str, str]], datetime] | None = None
+    needs_keys: bool = False
     asks_first: bool = False

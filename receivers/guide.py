@@ -22,8 +22,7 @@ A payload is a hint: what `spec.resources` names always runs; only entries with 
 or bucket that the payload is about, and to its ref or tag; what is fetched is read from the remote. Where nothing in a payload can be
 compared, all of them run. `spec.events` filters by the event's name, where the section of the type says so.
 
-`generic-oidc` and `gcr` (which Artifact Registry needs too) are refused by name in this version: their tokens are signed with keys that
-must be fetched and kept fresh.
+`generic-oidc` is refused by name in this version: what it must validate are CEL expressions.
 
 On a cluster with Flux's own CRDs, whose schema knows only Flux's types, name the others in an annotation, which wins over `spec.type`:
 

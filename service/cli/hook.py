@@ -33,6 +33,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     check.add_argument("--headers", required=True, type=Path, metavar="FILE", help="`Name: value` lines, or a JSON object")
     check.add_argument("--body", required=True, type=Path, metavar="FILE", help="the body, byte for byte")
     check.add_argument("--token-file", required=True, type=Path, metavar="FILE", help="the value of the Secret's key token, byte for byte")
+    check.add_argument("--email", default="", help="for gcr: the Secret's key email")
+    check.add_argument("--audience", default="", help="for gcr: the Secret's key audience")
+    check.add_argument("--keys", type=Path, metavar="FILE", help="for gcr: https://www.googleapis.com/oauth2/v3/certs, downloaded")
     listed = below.add_parser("list", help="the newest deliveries, accepted and refused")
     listed.add_argument("--receiver", default="", metavar="[NAMESPACE/]NAME", help="those of one Receiver")
     listed.add_argument("--limit", type=int, default=50, metavar="N", help="how many of the log are looked at (default: 50, at most 1000)")
@@ -68,11 +71,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from service.triggers.checking import BadRecording, check, headers_of
+    from service.triggers.checking import BadRecording, check, credentials_of, headers_of
 
     try:
         headers = headers_of(_read(args.headers).decode("utf-8", "surrogateescape"))
-        checked = check(args.type, headers, _read(args.body), _read(args.token_file))
+        jwks = _read(args.keys) if args.keys else b""
+        credentials = credentials_of(_read(args.token_file), email=args.email, audience=args.audience, jwks=jwks)
+        checked = check(args.type, headers, _read(args.body), credentials)
     except BadRecording as error:
         raise _Failed(str(error)) from error
     told = {

@@ -12,6 +12,7 @@ from typing import Literal
 from receivers import RECEIVERS
 from receivers.contract import BadPayload, BadSignature, Credentials, Delivery, Sender, Unchanged
 from receivers.guide import render
+from receivers.jwt import keys_of
 from receivers.payload import parse, text_or
 from receivers.record import dump
 
@@ -56,16 +57,16 @@ def headers_of(recorded: str) -> dict[str, str]:
     return found
 
 
-def check(type_: str, headers: Mapping[str, str], body: bytes, token: bytes) -> Checked:
+def check(type_: str, headers: Mapping[str, str], body: bytes, credentials: Credentials) -> Checked:
     """Return what the intake would do with a delivery, apart from `spec.events` and the time. Raises BadRecording for an unknown type."""
     sender = RECEIVERS.get(type_)
     if sender is None:
         raise BadRecording(f"the type {type_} is not carried out by this version; there are {', '.join(RECEIVERS)}")
-    refusal = _refusal(sender, headers, body, token)
+    refusal = _refusal(sender, headers, body, credentials)
     event, delivery_id = sender.name(headers) if sender.name is not None else "", sender.delivery_id(headers)
     about = Checked(verdict="refused", reason=refusal, event=event, delivery_id=delivery_id)
     if refusal:
-        return replace(about, hint=_hint(sender, headers, body, token))
+        return replace(about, hint=_hint(sender, headers, body, credentials))
     about = replace(about, signed_at=sender.signed_at(headers) if sender.signed_at is not None else None)
     try:
         events = sender.read(Delivery(headers=headers, body=body))
@@ -75,14 +76,22 @@ def check(type_: str, headers: Mapping[str, str], body: bytes, token: bytes) -> 
     return replace(about, verdict="filtered" if nothing else "stored", events_json=dump(events))
 
 
+def credentials_of(token: bytes, *, email: str = "", audience: str = "", jwks: bytes = b"") -> Credentials:
+    """Return what a Secret would hold, with the keys of a JWK set for the types that need them. Raises BadRecording."""
+    try:
+        return Credentials(token=token, email=email, audience=audience, keys=keys_of(jwks) if jwks else ())
+    except BadPayload as error:
+        raise BadRecording(f"the keys are no JWK set: {error}") from error
+
+
 def guide() -> str:
     """Return the guide to all senders, in Markdown."""
     return render()
 
 
-def _refusal(sender: Sender, headers: Mapping[str, str], body: bytes, token: bytes) -> str:
+def _refusal(sender: Sender, headers: Mapping[str, str], body: bytes, credentials: Credentials) -> str:
     try:
-        verifier = sender.verifier(headers, Credentials(token=token))
+        verifier = sender.verifier(headers, credentials)
         verifier.feed(body)
         verifier.check()
         if sender.signed_at is not None:
@@ -92,14 +101,14 @@ def _refusal(sender: Sender, headers: Mapping[str, str], body: bytes, token: byt
     return ""
 
 
-def _hint(sender: Sender, headers: Mapping[str, str], body: bytes, token: bytes) -> str:
+def _hint(sender: Sender, headers: Mapping[str, str], body: bytes, credentials: Credentials) -> str:
     """Editors end files with a line break, which counts in signatures."""
-    short_token, short_body = token.rstrip(b"\r\n"), body.removesuffix(b"\n").removesuffix(b"\r")
-    if short_token != token and not _refusal(sender, headers, body, short_token):
+    short, short_body = replace(credentials, token=credentials.token.rstrip(b"\r\n")), body.removesuffix(b"\n").removesuffix(b"\r")
+    if short != credentials and not _refusal(sender, headers, body, short):
         return _HINTS["token"]
-    if short_body != body and not _refusal(sender, headers, short_body, token):
+    if short_body != body and not _refusal(sender, headers, short_body, credentials):
         return _HINTS["body"]
-    if short_token != token and short_body != body and not _refusal(sender, headers, short_body, short_token):
+    if short != credentials and short_body != body and not _refusal(sender, headers, short_body, short):
         return f"{_HINTS['token']}; the body file's too"
     return ""
 

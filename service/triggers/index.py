@@ -12,7 +12,7 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +24,7 @@ from service.cluster.watch import Change
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.meta import NOTIFICATION_GROUP, ObjectKey
 from service.kinds.notification import FLUX_RECEIVER_TYPES, TYPE_ANNOTATION, Receiver
+from service.triggers.keys import Keys
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ class ReceiverIndex:
 
     name = "triggers.index"
 
-    def __init__(self, cluster: Cluster, objects: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+    def __init__(self, cluster: Cluster, objects: Mapping[tuple[str, str], Mapping[str, Any]], *, keys: Keys | None = None) -> None:
+        self.keys = keys or Keys()
         self._cluster = cluster
         self._objects = objects
         self._by_path: dict[str, dict[ObjectKey, Entry]] = defaultdict(dict)
@@ -143,7 +145,7 @@ class ReceiverIndex:
             receiver = decode(Receiver, object_)
             problem = problem_of(receiver, refused_fields(object_))
             self._remember_secret(key, receiver)
-            token = await self._token(receiver)
+            credentials = await self._credentials(receiver)
         except (Invalid, NoToken):
             self._drop(key)
             self._unread.discard(key)
@@ -155,8 +157,8 @@ class ReceiverIndex:
         entry = Entry(
             receiver=receiver,
             sender=RECEIVERS.get(receiver.spec.type),
-            path=webhook_path(token, key.name, key.namespace),
-            credentials=Credentials(token=token),
+            path=webhook_path(credentials.token, key.name, key.namespace),
+            credentials=credentials,
             read_at=_now(),
             problem=problem,
         )
@@ -179,16 +181,27 @@ class ReceiverIndex:
             return None
         return newer if newer is not None and newer.credentials != entry.credentials else None
 
+    def credentials(self, entry: Entry) -> Credentials:
+        """Return what a delivery to an entry is checked with, with the keys as they are now."""
+        needs_keys = entry.sender is not None and entry.sender.needs_keys
+        return replace(entry.credentials, keys=self.keys.current) if needs_keys else entry.credentials
+
     async def run(self) -> None:
-        """Read what is marked until stopped."""
-        while not self._stopping:
-            await self._wake.wait()
-            self._wake.clear()
-            keys, self._dirty = list(self._dirty), {}
-            limit = asyncio.Semaphore(AT_ONCE)
-            async with asyncio.TaskGroup() as tasks:
-                for key in keys:
-                    tasks.create_task(self._read(key, limit), name=f"index {key}")
+        """Read what is marked until stopped, and keep the keys of senders fresh."""
+        async with asyncio.TaskGroup() as tasks:
+            refreshing = tasks.create_task(self.keys.run(), name="keys")
+            while not self._stopping:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._read_all()
+            refreshing.cancel()
+
+    async def _read_all(self) -> None:
+        keys, self._dirty = list(self._dirty), {}
+        limit = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            for key in keys:
+                tasks.create_task(self._read(key, limit), name=f"index {key}")
 
     def stop(self) -> None:
         """End `run` when what it reads is read."""
@@ -207,7 +220,7 @@ class ReceiverIndex:
                 wait = min(LONGEST_RETRY, RETRY * 2 ** min(failures - 1, 10))
                 asyncio.get_running_loop().call_later(wait.total_seconds(), self._mark, key)
 
-    async def _token(self, receiver: Receiver) -> bytes:
+    async def _credentials(self, receiver: Receiver) -> Credentials:
         namespace, name = receiver.metadata.namespace, receiver.spec.secret_ref
         if name is None:
             raise NoToken(f"spec.secretRef: needed by the type {receiver.spec.type}: name a Secret with the key token")
@@ -218,13 +231,22 @@ class ReceiverIndex:
             if not error.not_found:
                 raise
             raise NoToken(f"Secret {namespace}/{name} is missing: create it with the key token") from error
-        encoded = (answer.body.get("data") or {}).get("token")
-        if not encoded:
+        data = answer.body.get("data") or {}
+        token = _decoded(data, "token", f"Secret {namespace}/{name}")
+        if not token:
             raise NoToken(f"Secret {namespace}/{name} has no key token, or it is empty: put the hook's secret there")
-        try:
-            return base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise NoToken(f"Secret {namespace}/{name}: the key token is not base64") from error
+        sender = RECEIVERS.get(receiver.spec.type)
+        if sender is None or not sender.needs_keys:
+            return Credentials(token=token)
+        email, audience = (
+            _decoded(data, key, f"Secret {namespace}/{name}").decode("utf-8", "replace").strip() for key in ("email", "audience")
+        )
+        if not email or not audience:
+            raise NoToken(
+                f"Secret {namespace}/{name} needs the keys email and audience: the push subscription's service account and audience"
+            )
+        self.keys.need()
+        return Credentials(token=token, email=email, audience=audience)
 
     def _put(self, entry: Entry) -> None:
         self._drop(entry.key)
@@ -254,6 +276,14 @@ class ReceiverIndex:
     def _mark(self, key: ObjectKey) -> None:
         self._dirty[key] = None
         self._wake.set()
+
+
+def _decoded(data: Mapping[str, Any], key: str, named: str) -> bytes:
+    """One value of a Secret, empty where it is not there. Raises NoToken."""
+    try:
+        return base64.b64decode(data.get(key) or b"", validate=True)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise NoToken(f"{named}: the key {key} is not base64") from error
 
 
 def _key(object_: Mapping[str, Any]) -> ObjectKey:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from receivers import RECEIVERS
-from receivers.contract import BadPayload, BadSignature, Delivery, Event, Sender, Unchanged, Verifier
+from receivers.contract import BadPayload, BadSignature, Delivery, Event, Sender, Unchanged, UnknownKey, Verifier
 from receivers.record import dump
 from service import crash
 from service.kinds.meta import ObjectKey
@@ -22,7 +22,7 @@ from service.state.errors import StateError
 from service.state.inbox import Accepted as Row
 from service.state.inbox import Inbox, NewDelivery
 from service.triggers.index import Entry, ReceiverIndex
-from service.triggers.refusals import BadRequest, NotReady, NotStored, Unavailable, UnknownPath
+from service.triggers.refusals import BadRequest, KeysUnknown, NotReady, NotStored, Unavailable, UnknownPath
 from service.triggers.spool import Spool
 from service.workers import Workers
 
@@ -33,6 +33,7 @@ INLINE_FORM_BYTES = 32 * 1024  # undoing the percent signs takes ten times as lo
 PARSE_TIMEOUT = timedelta(seconds=8)  # GitHub waits for ten
 STORE_TIMEOUT = timedelta(seconds=10)
 LONGEST_ID = 128
+LEEWAY = timedelta(seconds=10)  # clocks differ a little
 REPLAY_WINDOW = timedelta(minutes=5)  # of Standard Webhooks, for clocks that differ and senders that try again at once
 
 
@@ -125,7 +126,7 @@ class Reception:
             raise Unavailable(self._entry.problem)
         self._sender = self._entry.sender
         try:
-            self._verifier = self._sender.verifier(self._headers, self._entry.credentials)
+            self._verifier = self._sender.verifier(self._headers, self._intake.index.credentials(self._entry))
         except BadSignature as error:
             raise BadRequest(str(error)) from error
 
@@ -156,12 +157,15 @@ class Reception:
         """Check the signature; where it does not fit, once more with a token that may have been changed meanwhile."""
         try:
             self._verifier.check()
+        except UnknownKey as error:
+            self._intake.index.keys.unknown()
+            raise KeysUnknown(str(error)) from error
         except BadSignature as error:
             newer = await self._intake.index.refreshed(self._entry)
             if newer is None:
                 raise BadRequest(str(error)) from error
             try:
-                again = self._sender.verifier(self._headers, newer.credentials)
+                again = self._sender.verifier(self._headers, self._intake.index.credentials(newer))
                 for chunk in self._pieces:
                     again.feed(chunk)
                     await asyncio.sleep(0)
@@ -171,11 +175,15 @@ class Reception:
 
     def _check_time(self) -> None:
         """Where the sender signs a time, an old delivery is one that somebody has heard and sends again. Raises BadRequest."""
+        now = datetime.now(UTC)
         try:
             signed_at = self._sender.signed_at(self._headers) if self._sender.signed_at is not None else None
+            expires_at = self._sender.expires_at(self._headers) if self._sender.expires_at is not None else None
         except BadSignature as error:
             raise BadRequest(str(error)) from error
-        if signed_at is not None and abs(datetime.now(UTC) - signed_at) > REPLAY_WINDOW:
+        if expires_at is not None and expires_at < now - LEEWAY:
+            raise BadRequest(f"the token in Authorization has ended at {expires_at.isoformat()}")
+        if signed_at is not None and abs(now - signed_at) > REPLAY_WINDOW:
             minutes = REPLAY_WINDOW.total_seconds() / 60
             raise BadRequest(
                 f"signed at {signed_at.isoformat()}, more than {minutes:g} minutes from now: a replay, or a clock that is wrong"

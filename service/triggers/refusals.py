@@ -28,6 +28,12 @@ class Unavailable(Refused):
     retry_after = timedelta(seconds=60)
 
 
+class KeysUnknown(Refused):
+    """The key that the delivery is signed with is not known yet."""
+
+    retry_after = timedelta(seconds=10)
+
+
 class BadRequest(Refused):
     """The signature or the body is bad."""
 

@@ -16,6 +16,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (refusals.UnknownPath, 404, "not found"),
     (refusals.NotReady, 503, "starting, try again"),
     (refusals.Unavailable, 503, "not available"),
+    (refusals.KeysUnknown, 503, "not ready, try again"),
     (refusals.BadRequest, 400, "refused"),
     (refusals.TooLarge, 413, "too large"),
     (refusals.TooSlow, 408, "too slow"),

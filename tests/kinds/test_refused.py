@@ -47,7 +47,6 @@ BY_VALUE = [
     ("Kustomization", {"sourceRef": {"kind": "Bucket", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"deletionPolicy": "WaitForTermination"}, "spec.deletionPolicy"),
-    ("Receiver", {"type": "gcr"}, "spec.type"),
     ("Receiver", {"type": "generic-oidc"}, "spec.type"),
     ("Receiver", {"type": "github-enterprise"}, "spec.type"),
     ("Provider", {"type": "azureeventhub"}, "spec.type"),

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from receivers import RECEIVERS
 from receivers.contract import Credentials, Delivery, Event
+from receivers.jwt import keys_of
 
 FOLDER = Path(__file__).parent
 TOKEN = b"a-shared-secret"
 UNSIGNED = {"generic", "dockerhub", "quay", "acr", "cdevents"}  # the path alone proves something, as with Flux
+KEYED = {"gcr"}  # what proves it is signed with a key of somebody else, and the token only makes the path
 PLAIN = {"harbor", "distribution", "zot", "cloudevents", "eventbridge", "azuredevops"}  # the token comes in a header
 
 
@@ -40,6 +42,10 @@ class Case:
         return own.read_bytes() if own.exists() else TOKEN
 
     @property
+    def credentials(self) -> Credentials:
+        return credentials_of(self.type, self.token)
+
+    @property
     def is_good(self) -> bool:
         """Whether the sender's part is right: only then does the body count."""
         return isinstance(self.expected, list) or self.expected["refused"] != "BadSignature"
@@ -52,13 +58,22 @@ def folder_of(type_: str) -> Path:
     return FOLDER / type_.replace("-", "_")
 
 
+def credentials_of(type_: str, token: bytes) -> Credentials:
+    """With the keys and names of the folder, where the type needs them."""
+    held = folder_of(type_) / "credentials.json"
+    if not held.exists():
+        return Credentials(token=token)
+    said = json.loads(held.read_text())
+    return Credentials(token=token, email=said["email"], audience=said["audience"], keys=keys_of(json.dumps(said["jwks"]).encode()))
+
+
 CASES = [Case(type=type_, folder=path.parent) for type_ in RECEIVERS for path in sorted(folder_of(type_).glob("*/events.json"))]
 
 
 def received(type_: str, headers: Mapping[str, str], body: bytes, token: bytes = TOKEN, piece: int = 1000) -> tuple[Event, ...]:
     """Verify and read, as the intake does."""
     sender = RECEIVERS[type_]
-    check = sender.verifier(headers, Credentials(token=token))
+    check = sender.verifier(headers, credentials_of(type_, token))
     for start in range(0, len(body), piece):
         check.feed(body[start : start + piece])
     check.check()

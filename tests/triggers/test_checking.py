@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receivers.contract import Credentials
 from service.triggers.checking import BadRecording, check, headers_of
 from tests.receivers.recordings import CASES, Case
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_says_of_each_recording_what_it_says_itself(case: Case) -> None:
-    checked = check(case.type, case.headers, case.body, case.token)
+    checked = check(case.type, case.headers, case.body, case.credentials)
     if isinstance(case.expected, dict):
         assert checked.verdict == "refused"
         assert checked.reason
@@ -57,19 +58,19 @@ def test_any_text_is_headers_or_none(recorded: str) -> None:
 )
 def test_line_breaks_of_editors_are_found(body_end: bytes, token_end: bytes, word: str) -> None:
     case = next(case for case in CASES if case.type == "github" and case.folder.name == "package__published")
-    checked = check("github", case.headers, case.body + body_end, case.token + token_end)
+    checked = check("github", case.headers, case.body + body_end, Credentials(token=case.token + token_end))
     assert checked.verdict == "refused"
     assert word in checked.hint
 
 
 def test_an_unknown_type_names_the_known_ones() -> None:
     with pytest.raises(BadRecording, match="gitlab"):
-        check("gcr", {}, b"", b"x")
+        check("generic-oidc", {}, b"", Credentials(token=b"x"))
 
 
 def test_a_signed_time_is_told() -> None:
     case = next(case for case in CASES if case.folder.name == "push__signed")
-    checked = check("gitlab", case.headers, case.body, case.token)
+    checked = check("gitlab", case.headers, case.body, case.credentials)
     assert checked.signed_at is not None
-    refused = check("gitlab", case.headers | {"webhook-timestamp": "soon"}, case.body, case.token)
+    refused = check("gitlab", case.headers | {"webhook-timestamp": "soon"}, case.body, case.credentials)
     assert "webhook-timestamp" in refused.reason

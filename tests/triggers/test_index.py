@@ -156,7 +156,7 @@ async def test_what_is_not_carried_out_is_named(kube: Kube, cluster: Cluster) ->
     entry = await made(cluster, receiver(resourceFilter="true")).load(WEB)
     assert entry is not None
     assert "spec.resourceFilter" in entry.problem
-    other = await made(cluster, receiver(type="gcr")).load(WEB)
+    other = await made(cluster, receiver(type="generic-oidc")).load(WEB)
     assert other is not None
     assert "spec.type" in other.problem
 

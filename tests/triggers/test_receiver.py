@@ -88,7 +88,7 @@ async def test_a_lost_secret_blanks_the_path(kube: Kube, cluster: Cluster) -> No
 
 @pytest.mark.parametrize(
     ("spec", "field"),
-    [({"resourceFilter": "true"}, "spec.resourceFilter"), ({"type": "gcr"}, "spec.type"), ({"secretRef": None}, "spec.secretRef")],
+    [({"resourceFilter": "true"}, "spec.resourceFilter"), ({"type": "generic-oidc"}, "spec.type"), ({"secretRef": None}, "spec.secretRef")],
 )
 async def test_stalls_on_what_is_not_carried_out(kube: Kube, cluster: Cluster, spec: dict[str, Any], field: str) -> None:
     kube.objects[SECRET_PATH] = secret()

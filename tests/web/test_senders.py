@@ -1,9 +1,13 @@
 """Every recording of every sender over HTTP: verified, read, on disk or filtered, and refused where it is damaged."""
 
+import asyncio
 import base64
 import hmac
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -11,11 +15,13 @@ from receivers import RECEIVERS
 from receivers.record import load
 from service.cluster.client import Cluster
 from service.state.store import Store
-from service.triggers.index import webhook_path
-from tests.receivers.recordings import CASES, UNSIGNED, Case
+from service.triggers import intake
+from service.triggers.index import NoToken, webhook_path
+from tests.receivers.recordings import CASES, KEYED, UNSIGNED, Case, folder_of
 from tests.triggers.kube import Kube
-from tests.triggers.scene import SECRET_PATH, key, secret
-from tests.web.test_hooks import PATH, UNKNOWN, serving
+from tests.triggers.scene import SECRET_PATH, key, secret, until
+from tests.triggers.test_keys import Issuer
+from tests.web.test_hooks import PATH, UNKNOWN, Scene, serving
 
 HOP = {"host", "content-length", "accept-encoding", "connection"}
 SIGNED = next(case for case in CASES if case.folder.name == "push__signed")
@@ -33,7 +39,7 @@ def signed_now(case: Case, *, seconds_ago: float = 0) -> dict[str, str]:
     return case.headers | {"webhook-timestamp": at, "webhook-signature": f"v1,{base64.b64encode(mac).decode()}"}
 
 
-@pytest.mark.parametrize("type_", RECEIVERS)
+@pytest.mark.parametrize("type_", [type_ for type_ in RECEIVERS if type_ not in KEYED])
 async def test_recordings_are_taken_or_refused_as_they_say(store: Store, kube: Kube, cluster: Cluster, type_: str) -> None:
     async with serving(store, kube, cluster, type=type_) as scene:
         for case in (case for case in CASES if case.type == type_ and case is not SIGNED):
@@ -104,3 +110,53 @@ async def test_senders_of_cloudevents_may_ask_first(store: Store, kube: Kube, cl
             assert answer.headers["Allow"] == "POST"
         async with scene.session.options(url) as answer:
             assert answer.status == 405
+
+
+@asynccontextmanager
+async def with_keys(scene: Scene) -> AsyncIterator[Issuer]:
+    """The index runs, and its keys come from an issuer on loopback."""
+    issuer = Issuer()
+    async with issuer.serving() as keys, asyncio.TaskGroup() as tasks:
+        scene.index.keys = keys
+        indexing = tasks.create_task(scene.index.run(), name="index")
+        yield issuer
+        indexing.cancel()
+
+
+async def test_google_is_believed_once_its_keys_are_there(store: Store, kube: Kube, cluster: Cluster) -> None:
+    said = json.loads((folder_of("gcr") / "credentials.json").read_text())
+    held = secret()
+    kube.objects[SECRET_PATH] = held
+    cases = {case.folder.name: case for case in CASES if case.type == "gcr"}
+    good = cases["insert__tag"]
+    async with serving(store, kube, cluster) as scene:
+        scene.cache["apps", "web"]["spec"]["type"] = "gcr"
+        with pytest.raises(NoToken, match="email and audience"):
+            await scene.index.load(key("Receiver", "web"))
+        held["data"] |= {name: base64.b64encode(said[name].encode()).decode() for name in ("email", "audience")}
+        await scene.index.load(key("Receiver", "web"))
+        status, words = await scene.post(good.body, sent(good.headers))
+        assert (status, words.partition(";")[0]) == (503, "not ready, try again")
+        async with with_keys(scene):
+            await scene.index.load(key("Receiver", "web"))
+            await until(lambda: bool(scene.index.keys.current))
+            for case in cases.values():
+                status, _ = await scene.post(case.body, sent(case.headers))
+                assert status == (200 if isinstance(case.expected, list) else 400), case
+            assert len(await scene.inbox.pending()) == 4
+            assert (await scene.post(good.body, {"Content-Type": "application/json"}))[0] == 400
+            assert "Authorization is missing" in (await scene.last()).detail
+
+
+async def test_a_token_that_has_ended_is_refused(store: Store, kube: Kube, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = json.loads((folder_of("gcr") / "credentials.json").read_text())
+    held = secret()
+    held["data"] |= {name: base64.b64encode(said[name].encode()).decode() for name in ("email", "audience")}
+    kube.objects[SECRET_PATH] = held
+    good = next(case for case in CASES if case.type == "gcr" and case.folder.name == "insert__tag")
+    async with serving(store, kube, cluster, type="gcr") as scene, with_keys(scene):
+        await scene.index.load(key("Receiver", "web"))
+        await until(lambda: bool(scene.index.keys.current))
+        monkeypatch.setattr(intake, "LEEWAY", -timedelta(days=365 * 150))
+        assert (await scene.post(good.body, sent(good.headers)))[0] == 400
+        assert "has ended" in (await scene.last()).detail

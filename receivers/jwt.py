@@ -1,0 +1,95 @@
+"""JSON Web Tokens, checked against keys that are given: RS256, which is what Google's Pub/Sub signs with.
+
+In: `header.payload.signature` and the keys of its issuer (a JWK set). Out: the claims. No clock: who calls compares `exp`.
+https://www.rfc-editor.org/rfc/rfc7519, https://www.rfc-editor.org/rfc/rfc8017#section-8.2.2
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from receivers.contract import BadPayload, BadSignature, RsaKey, UnknownKey
+from receivers.payload import Json, length_of, number_or, parse, text, text_or
+
+LONGEST_TOKEN = 8192
+MOST_KEYS = 100
+MODULUS_BITS = range(2048, 8193)
+_SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")  # DigestInfo, up to the digest
+
+
+def keys_of(jwks: bytes) -> tuple[RsaKey, ...]:
+    """Return the RSA keys of a JWK set; others are passed over. Raises BadPayload."""
+    whole = parse(jwks)
+    count = min(length_of(whole, "keys") or 0, MOST_KEYS)
+    return tuple(key for number in range(count) if (key := _key(whole, number)) is not None)
+
+
+def claims_of(token: str, keys: Sequence[RsaKey]) -> Mapping[str, Json]:
+    """Return the claims of a token that one of the keys has signed. Raises BadSignature, and UnknownKey where its key is not among them."""
+    header, payload, signature = _parts(token)
+    try:
+        told = parse(header)
+        algorithm, key_id = text_or(told, "alg"), text_or(told, "kid")
+        claims = parse(payload)
+    except BadPayload as error:
+        raise BadSignature("the token in Authorization is no JSON Web Token") from error
+    if algorithm != "RS256":
+        raise BadSignature("the token in Authorization is not signed with RS256")
+    key = next((each for each in keys if each.id == key_id), None)
+    if key is None:
+        raise UnknownKey("the key that signed the token in Authorization is not one of those that its issuer publishes")
+    signed = token.rpartition(".")[0].encode()
+    if not _is_signed(signed, signature, key):
+        raise BadSignature("the signature of the token in Authorization does not fit: it was not made by its issuer")
+    return claims
+
+
+def expiry(token: str) -> datetime:
+    """Return when a token ends. Raises BadSignature where it does not say so."""
+    try:
+        seconds = number_or(parse(_parts(token)[1]), "exp", default=-1)
+    except BadPayload as error:
+        raise BadSignature("the token in Authorization is no JSON Web Token") from error
+    if not 0 <= seconds < 2**33:
+        raise BadSignature("the token in Authorization does not say when it ends")
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _parts(token: str) -> tuple[bytes, bytes, bytes]:
+    parts = token.split(".")
+    if len(parts) != 3 or len(token) > LONGEST_TOKEN or not token.isascii():
+        raise BadSignature("the token in Authorization is no JSON Web Token")
+    return _decoded(parts[0]), _decoded(parts[1]), _decoded(parts[2])
+
+
+def _decoded(part: str) -> bytes:
+    try:
+        return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadSignature("the token in Authorization is no JSON Web Token") from error
+
+
+def _is_signed(message: bytes, signature: bytes, key: RsaKey) -> bool:
+    """RSASSA-PKCS1-v1_5: the whole padded block is built and compared, so that nothing in it can be something else."""
+    length = (key.modulus.bit_length() + 7) // 8
+    if len(signature) != length:
+        return False
+    opened = pow(int.from_bytes(signature), key.exponent, key.modulus).to_bytes(length)
+    block = _SHA256 + hashlib.sha256(message).digest()
+    return hmac.compare_digest(opened, b"\x00\x01" + b"\xff" * (length - len(block) - 3) + b"\x00" + block)
+
+
+def _key(whole: Json, number: int) -> RsaKey | None:
+    at = ("keys", number)
+    if text_or(whole, *at, "kty") != "RSA" or text_or(whole, *at, "use", default="sig") != "sig":
+        return None
+    try:
+        modulus, exponent = (int.from_bytes(_decoded(text(whole, *at, part).rstrip("="))) for part in ("n", "e"))
+    except BadSignature as error:
+        raise BadPayload(f"keys.{number}", "not a key") from error
+    if modulus.bit_length() not in MODULUS_BITS or not 3 <= exponent < 2**32 or exponent % 2 == 0:
+        return None
+    return RsaKey(id=text_or(whole, *at, "kid"), modulus=modulus, exponent=exponent)
