@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from service.cli import build, crds, demo, hook, serve
+from service.cli import alert, build, crds, demo, hook, serve
 
-COMMANDS = (serve, demo, build, crds, hook)
+COMMANDS = (serve, demo, build, crds, hook, alert)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
