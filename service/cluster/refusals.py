@@ -16,7 +16,8 @@ _IMMUTABLE = re.compile(
     r"|fields other than [^;]* are forbidden|is forbidden after creation",
     re.IGNORECASE | re.DOTALL,
 )
-_VALUES = re.compile(r'(Invalid value: )("(?:[^"\\]|\\.)*"|[^:]+)|(Value:)("(?:[^"\\]|\\.)*"|[^}]+)')
+_VALUES = re.compile(r'(Invalid value: |Unsupported value: |Duplicate value: )("(?:[^"\\]|\\.)*"|.*(?=: )|.*)')
+_GOT = re.compile(r"(expected [^,]*, got ).*", re.DOTALL)  # Go's own form of a value, which has no sure end
 
 
 class ApplyFailed(ClusterError):
@@ -76,4 +77,4 @@ def masked(object: ObjectId, message: str) -> str:
     """The message without the values of a Secret, which the server repeats."""
     if (object.group, object.kind) != ("", "Secret"):
         return message
-    return _VALUES.sub(lambda found: f"{found[1] or found[3]}***", message)
+    return _GOT.sub(r"\1***", _VALUES.sub(r"\1***", message))

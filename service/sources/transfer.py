@@ -238,8 +238,10 @@ def _check_no_redirect(request: Request) -> None:
         headers = {"Authorization": f"Bearer {request.credentials.bearer}"}
         connection.request("GET", f"{parts.path}/info/refs?service=git-upload-pack", headers=headers)
         where = connection.getresponse().getheader("Location")
-    except http.client.HTTPException as error:
-        raise RemoteFailed(f"no HTTP answer: {error}") from error
+    except TimeoutError as error:
+        raise Stopped(f"unable to clone '{request.url}': the remote did not answer in time") from error
+    except (http.client.HTTPException, OSError) as error:  # of the network: it says nothing about the store
+        raise RemoteFailed(f"unable to clone '{request.url}': no HTTP answer: {error}") from error
     finally:
         connection.close()
     if where and _origin(urljoin(request.url, where)) != _origin(request.url):

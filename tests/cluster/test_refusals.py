@@ -1,4 +1,8 @@
+import json
+
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from service.cluster.changes import ChangeSet
 from service.cluster.client import ApiAway, ApiError, Cause
@@ -68,6 +72,23 @@ def test_values_of_secrets_are_not_repeated(message: str) -> None:
     assert "hunter2" not in masked(SECRET, message)
     assert "hunter2" in masked(SITE, message)
     assert "***" in dry_run_failed(SECRET, ApiError(422, "Invalid", message))
+
+
+FORMS = """\
+Secret "key" is invalid: data.x: Invalid value: {}: must not be so
+Secret "key" is invalid: [data.x: Invalid value: {}: no, type: Required value]
+failed to create typed patch object (apps/key; /v1, Kind=Secret): .data.x: expected string, got &value.valueUnstructured{{Value:{}}}"""
+
+
+@given(value=st.text(st.characters(codec="utf-8"), min_size=8))
+def test_no_form_of_a_value_is_repeated(value: str) -> None:
+    assume(value not in FORMS)
+    quoted = json.dumps(value, ensure_ascii=False)
+    for form in FORMS.splitlines():
+        for shown in (quoted, f"[]interface {{}}{{{quoted}}}", f"map[string]string{{{quoted}:{quoted}}}"):
+            told = masked(SECRET, form.format(shown))
+            assert quoted[1:-1] not in told
+            assert "data.x" in told, "the field is still named"
 
 
 def test_failure_knows_whether_the_server_was_away() -> None:

@@ -173,12 +173,25 @@ async def test_missing_branch_empty_and_gone_repository(remote, tmp_path):
         await fetch(store, remote.url.replace("fleet", "gone"))
 
 
-async def test_nothing_listens(tmp_path):
+@pytest.mark.parametrize("credentials", [NOBODY, Credentials(bearer="s3cret")], ids=("nobody", "bearer"))
+async def test_nothing_listens(tmp_path, credentials):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/a.git"
+    with pytest.raises(RemoteFailed, match="unable to clone"):
+        await fetch(GitStore(tmp_path / "git"), url, credentials=credentials)
+
+
+async def test_a_remote_that_went_away_costs_no_store(remote, tmp_path):
+    remote.commit({"a.yaml": "a: 1\n"})
+    store, known = GitStore(tmp_path / "git"), Credentials(bearer="s3cret")
+    async with GitServer(root=remote.bare.parent, password="s3cret").serving() as base:
+        url = f"{base}/fleet.git"
+        got = await fetch(store, url, credentials=known)
+    (got.store / "mark").touch()
     with pytest.raises(RemoteFailed):
-        await fetch(GitStore(tmp_path / "git"), url)
+        await fetch(store, url, credentials=known)
+    assert (got.store / "mark").exists(), "it was made anew for a network error"
 
 
 @pytest.mark.parametrize(
