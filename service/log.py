@@ -5,6 +5,7 @@ JSON keys follow what `flux logs` reads: `level`, `ts`, `msg`, `error`, `control
 
 import json
 import logging
+import re
 import secrets
 import sys
 from contextvars import ContextVar
@@ -13,12 +14,18 @@ from typing import Any, Literal
 
 trace: ContextVar[str] = ContextVar("trace", default="")
 
+_IN_URL = re.compile(r"(://)[^/\s@\"']+@")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def new_trace() -> str:
     """A fresh trace id: 16 hex digits."""
     return secrets.token_hex(8)
+
+
+def masked(text: str) -> str:
+    """The text without user names and passwords in URLs: the last net, whoever put them into a message."""
+    return _IN_URL.sub(r"\1***@", text) if "@" in text else text
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -41,7 +48,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return masked(json.dumps(line, default=str))
 
 
 class Text(logging.Formatter):
@@ -51,7 +58,7 @@ class Text(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
         fields = " ".join(f"{key}={value}" for key, value in _fields(record).items())
         line = f"{moment} {record.levelname:<7} {record.getMessage()}" + (f"  {fields}" if fields else "")
-        return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+        return masked(line + ("\n" + self.formatException(record.exc_info) if record.exc_info else ""))
 
 
 def configure(form: Literal["json", "text"], level: int = logging.INFO) -> None:

@@ -92,7 +92,7 @@ class Folder:
     def file(self, path: str) -> str:
         """Return the path of a file that may be read. Raises BuildError."""
         if _REMOTE.match(path):
-            raise BuildError(f"'{path}' is remote: nothing is fetched during a build; commit it and name the file")
+            raise BuildError(f"'{_shown(path)}' is remote: nothing is fetched during a build; commit it and name the file")
         full = self.at(path)
         tree = self.source.tree
         if not path or tree.kind(full) == "dir":
@@ -112,7 +112,7 @@ class Folder:
         if not path:
             raise BuildError("new root cannot be empty")
         if _REMOTE.match(path):
-            raise BuildError(f"'{path}' is remote: bases are not fetched during a build; vendor it into the repository")
+            raise BuildError(f"'{_shown(path)}' is remote: bases are not fetched during a build; vendor it into the repository")
         tree = self.source.tree
         full = self.at(path)
         if tree.kind(full) != "dir":
@@ -125,6 +125,11 @@ class Folder:
                 raise BuildError(f"cycle detected: candidate root '{root or '.'}' contains visited root '{visited.root or '.'}'")
             visited = visited._parent
         return Folder(self.source, root, self)
+
+
+def _shown(address: str) -> str:
+    """An address for a message: without a password, and without the query, where tokens stand."""
+    return re.sub(r"//[^/@]*@", "//***@", address.partition("?")[0])
 
 
 def _is_below(path: str, folder: str) -> bool:

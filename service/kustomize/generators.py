@@ -66,10 +66,10 @@ def _unique(name: str, entry: Mapping[str, Any], folder: Folder) -> dict[str, by
 def _pairs(entry: Mapping[str, Any], folder: Folder) -> Iterator[tuple[str, bytes]]:
     for path in entry.get("envs") or ():
         yield from _env_pairs(folder.read(path), path)
-    for literal in entry.get("literals") or ():
+    for number, literal in enumerate(entry.get("literals") or ()):
         key, equals, value = literal.partition("=")
         if not equals or not key:
-            raise BuildError(f"invalid literal source {literal}, expected key=value")
+            raise BuildError(f"invalid literal source literals[{number}], expected key=value")  # itself it may be a secret
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
         yield key, value.encode("utf-8", "surrogatepass")
