@@ -46,8 +46,11 @@ class JsonLines(logging.Formatter):
             "msg": record.getMessage(),
             **_fields(record),
         }
+        parts = str(line.get("object", "")).split("/")
+        if len(parts) == 3:
+            line["controllerKind"], line["namespace"], line["name"] = parts
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["stacktrace" if "error" in line else "error"] = self.formatException(record.exc_info)
         return masked(json.dumps(line, default=str))
 
 

@@ -32,8 +32,14 @@ def test_a_json_line_holds_the_fields_and_the_trace_of_the_moment() -> None:
     assert line["ts"].endswith("Z")
 
 
-def test_without_a_trace_there_is_none() -> None:
-    assert "trace" not in json.loads(log.JsonLines().format(record("listening")))
+def test_a_json_line_has_the_keys_that_flux_logs_filters_by() -> None:
+    line = json.loads(log.JsonLines().format(record("reconciled", object="Kustomization/apps/shop")))
+    assert (line["controllerKind"], line["namespace"], line["name"]) == ("Kustomization", "apps", "shop")
+
+
+def test_what_does_not_apply_is_left_out() -> None:
+    line = json.loads(log.JsonLines().format(record("listening", object="")))
+    assert not {"trace", "controllerKind", "name", "namespace"} & line.keys()
 
 
 @pytest.mark.parametrize("form", [log.JsonLines(), log.Text()], ids=("json", "text"))
