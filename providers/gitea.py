@@ -5,6 +5,8 @@ Secret's key `token`. The address is the repository's URL. Sent is `success`, `f
 last status of the context says so already. The format: https://docs.gitea.com/api/#tag/repository/operation/repoCreateStatus
 """
 
+from typing import Any
+
 from providers.answers import json_request
 from providers.card import is_error
 from providers.contract import Dialogue, Event, Request, Secret, Target
@@ -24,10 +26,16 @@ def converse(event: Event, target: Target) -> Dialogue:
     yield from set_status(
         "Gitea",
         look=Request(method="GET", url=Secret(f"{repository}/commits/{commit}/statuses?limit=50"), headers=headers, body=b""),
-        is_set=lambda entries: latest_is(entries, wanted, context="context"),
+        is_set=lambda entries: latest_is(newest_first(entries), wanted, context="context"),
         put=json_request(f"{repository}/statuses/{commit}", body, headers=headers),
         to_do=TO_DO,
     )
+
+
+def newest_first(entries: object) -> list[dict[str, Any]]:
+    """The statuses by their ids. Gitea sorts by the second in which they were made; its sorting by index goes the other way round."""
+    found = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    return sorted(found, key=lambda each: each["id"] if isinstance(each.get("id"), int) else 0, reverse=True)
 
 
 def api_of(target: Target) -> str:
