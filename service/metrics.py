@@ -24,3 +24,7 @@ class Metrics:
         self.outbox_pending = Gauge("sluice_outbox_pending", "Messages that are not sent", registry=on)
         self.alerts_total = Counter("sluice_alerts_total", "Messages by provider type and outcome", ["provider", "outcome"], registry=on)
         self.leader = Gauge("sluice_leader", "1 while the Lease of the controller is held", ["lease"], registry=on)
+
+    def forget(self, *, kind: str, name: str, namespace: str) -> None:
+        """Drop the series of an object that is gone; nothing happens where there is none."""
+        self.reconcile_seconds.remove_by_labels({"kind": kind, "name": name, "namespace": namespace})

@@ -109,6 +109,7 @@ class House:
         self._reconciled.add(run.key)
         if run.outcome.result == "gone":
             self._reconciled.discard(run.key)
+            self.ground.metrics.forget(kind=run.key.kind, name=run.key.name, namespace=run.key.namespace)
         self.deliveries.outcome(run.key, run.began_at, run.outcome.result, run.outcome.message)
 
     def _build_sources(self) -> None:

@@ -58,6 +58,9 @@ class Leadership:
         self._then()
 
     def _on_lost(self) -> None:
-        log.warning("lease lost, writing stops", extra={"lease": self._gate.name})
+        if self._stop.is_set():
+            log.info("lease given back", extra={"lease": self._gate.name})
+        else:
+            log.warning("lease lost, writing stops", extra={"lease": self._gate.name})
         self._held.set(0)
         self._gate.shut()
