@@ -117,6 +117,25 @@ async def test_match_looks_at_the_type_of_the_provider(world: World, type_: str,
     assert bool((await matcher.match(event(metadata=REFRESH), [decode(Alert, alert())])).messages) is matched
 
 
+@pytest.mark.parametrize(
+    ("type_", "told", "matched"),
+    [
+        ("pagerduty", event("well again"), True),
+        ("alertmanager", event("well again"), True),
+        ("pagerduty", event(reason="Progressing"), False),
+        ("pagerduty", event(reason="DependencyNotReady"), False),
+        ("pagerduty", event(metadata=REFRESH), False),
+        ("slack", event("well again"), False),
+    ],
+)
+async def test_recovery_reaches_what_alarms_though_only_failures_are_asked_for(
+    world: World, type_: str, told: Event, matched: bool
+) -> None:
+    only_failures = decode(Alert, alert(eventSeverity="error", inclusionList=["failed"]))
+    found = await Matcher(world.read_labels, world.workers, type_of=lambda _: type_).match(told, [only_failures])
+    assert [event_of(each.payload)[0].recovery_only for each in found.messages] == ([True] if matched else [])
+
+
 async def test_message_keeps_the_event_and_its_trace(world: World) -> None:
     found = await Matcher(world.read_labels, world.workers).match(event(), [decode(Alert, alert(eventMetadata={"cluster": "prod"}))])
     [message] = found.messages
