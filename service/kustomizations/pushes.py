@@ -90,12 +90,14 @@ class Pushes:
         snapshot = push.snapshot
         trace.set(next(iter(push.traces), ""))
         before = self._trees.get(snapshot.key, "")
+        known = {key: self._records.get(key) for key in self._catalog.of_source(snapshot.key)}
         concerned = await self._concerned(snapshot, before) if before else None
         run = self._run(concerned or (), push)
         by_tree: dict[str, dict[ObjectKey, Record]] = defaultdict(dict)
         for step in _steps(self._catalog.of_source(snapshot.key) - run):
             for key in step:
-                if (record := self._movable(key, snapshot)) is not None:
+                # a run that ended while the trees were compared was not compared: it looks for itself
+                if (record := self._movable(key, snapshot)) is not None and record is known.get(key):
                     by_tree[record.basis.tree][key] = record
                 else:
                     run |= self._run([key], push)

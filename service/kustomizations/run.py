@@ -139,14 +139,12 @@ class Run:
         gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
         digests = {each.object.id: each.digest for each in built.objects}
         await self._apply([each for each in built.objects if self.before is None or self.before.digests.get(each.object.id) != each.digest])
-        gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
         if gone:
             await self._prune(gone)
         if self.changes and not self.rooms.shadow:
             log.info("applied", extra={"object": str(self.key), "changes": self.changes[:SHOWN], "count": len(self.changes)})
         if self.rooms.shadow:
-            self.rooms.reports.shadowed(self.key, self.snapshot.revision, self.changes)
-            return Outcome(result="succeeded", requeue_after=self.found.spec.interval or None)
+            return self._shadowed(self.snapshot)
         basis = Basis(
             generation=self.found.metadata.generation,
             source=self.snapshot.key,

@@ -119,5 +119,6 @@ async def test_the_cache_file_may_be_deleted_at_any_time(hamlet: Town) -> None:
     await hamlet.patch("ConfigMap", "shop", {"data": {"value": "drifted"}})
     await hamlet.start()
     await hamlet.wait("ConfigMap", "shop", lambda seen: seen["data"]["value"] == "1")
+    await hamlet.quiet()  # the event is stored after the write
     told = len(await hamlet.events("shop"))
     assert told == 2, "the first sync, and the drift"

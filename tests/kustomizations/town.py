@@ -20,7 +20,7 @@ from service.compose.install import install_kinds
 from service.compose.running import Room, Until, run_rooms
 from service.compose.serving import connect
 from service.gitserver import GitServer
-from service.kinds.meta import KUSTOMIZE_GROUP, SOURCE_GROUP, ObjectKey
+from service.kinds.meta import KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP, ObjectKey
 from service.metrics import Metrics
 from service.reconcile.queue import HOOK, Trigger
 from service.settings import KINDS, Address, Settings
@@ -35,6 +35,7 @@ PATHS = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps/{}",
     "Service": "/api/v1/namespaces/{}/services/{}",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments/{}",
+    "Receiver": f"/apis/{NOTIFICATION_GROUP}/v1/namespaces/{{}}/receivers/{{}}",
     "Namespace": "/api/v1/namespaces/{1}",
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}",
 }
@@ -70,7 +71,8 @@ class Noting(Cluster):
         self.asked: list[tuple[str, str]] = []
 
     async def request(self, method: str, path: str, **arguments: Any) -> Answer:
-        dry = "?dryRun" if "dryRun" in (arguments.get("query") or {}) else ""
+        body = arguments.get("body")
+        dry = "?dryRun" if "dryRun" in (arguments.get("query") or {}) or (isinstance(body, dict) and "dryRun" in body) else ""
         self.asked.append((method, path + dry))
         return await super().request(method, path, **arguments)
 
@@ -97,16 +99,18 @@ def inventory(seen: Object) -> set[str]:
 class Town:
     """One service at a time, on one state folder; `start` and `stop` as often as wanted."""
 
-    def __init__(self, folder: Path, kubeconfig: Path, namespace: str, git_url: str) -> None:
-        self.folder, self.kubeconfig, self.namespace = folder, kubeconfig, namespace
-        self.repository = Repository(folder / "git" / "fleet.git")
-        self.url = f"{git_url}/fleet.git"
+    def __init__(self, folder: Path, kubeconfig: Path, namespace: str, url: str, *, repository: Repository, api: Cluster) -> None:
+        self.folder, self.kubeconfig, self.namespace, self.url = folder, kubeconfig, namespace, url
+        self.repository, self.api = repository, api
         self.settings: dict[str, Any] = {}
         self.house: House
         self.cluster: Noting
-        self.api: Cluster
         self._task: asyncio.Task[int] | None = None
         self._stop = asyncio.Event()
+
+    def beside(self) -> "Town":
+        """The same place for another service; whoever starts it kills it."""
+        return Town(self.folder, self.kubeconfig, self.namespace, self.url, repository=self.repository, api=self.api)
 
     # --- the service
 
@@ -216,12 +220,20 @@ class Town:
             raise
 
     async def wait(self, kind: str, name: str, test: Callable[[Object], bool], *, seconds: float = 10) -> Object:
-        """The object as soon as `test` is true of it."""
+        """The object as soon as `test` is true of it; not if the service ends before."""
+
+        def checked(seen: Object) -> bool:
+            assert self.alive, "the service ended"
+            return test(seen)
+
+        return await self.wait_outside(kind, name, checked, seconds=seconds)
+
+    async def wait_outside(self, kind: str, name: str, test: Callable[[Object], bool], *, seconds: float) -> Object:
+        """The object as soon as `test` is true of it, whoever brings it about."""
         seen: Object | None = None
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    assert self.alive, "the service ended"
                     with suppress(ApiAway):
                         seen = await self.get(kind, name)
                     if seen is not None and test(seen):
@@ -306,8 +318,8 @@ async def town(folder: Path, kubeconfig: Path, namespace: str) -> AsyncIterator[
     try:
         await install_kinds(api, namespace)
         async with GitServer(root=folder / "git").serving() as url:
-            made = Town(folder, kubeconfig, namespace, url)
-            made.api = api
+            repository = Repository(folder / "git" / "fleet.git")
+            made = Town(folder, kubeconfig, namespace, f"{url}/fleet.git", repository=repository, api=api)
             try:
                 yield made
             finally:
