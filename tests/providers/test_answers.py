@@ -77,11 +77,11 @@ def test_repository_of_an_address(address: str, base: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["https://github.com", "https://github.com/org", "https://github.com/../x/y", "https://a.example/o/r?x=<>|"]
+    "address", ["https://github.com", "https://github.com/org", "https://github.com/../x/y", "https://a.example/o/<r>"]
 )
 def test_address_that_names_no_repository_is_named(address: str) -> None:
-    with pytest.raises(Misconfigured, match="set spec.address"):
-        list(requests_of(PROVIDERS["github"], EVENT, Target(address=Secret(address.replace("?", "/ ")), token=Secret("t"))))
+    with pytest.raises(Misconfigured, match=r"set spec\.address"):
+        list(requests_of(PROVIDERS["github"], EVENT, Target(address=Secret(address), token=Secret("t"))))
 
 
 @pytest.mark.parametrize(
