@@ -31,6 +31,7 @@ PLURALS = {
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "GitRepository": ("/apis/source.toolkit.fluxcd.io/v1", "gitrepositories"),
+    "OCIRepository": ("/apis/source.toolkit.fluxcd.io/v1", "ocirepositories"),
     "Kustomization": ("/apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
     "Receiver": ("/apis/notification.toolkit.fluxcd.io/v1", "receivers"),
     "Alert": ("/apis/notification.toolkit.fluxcd.io/v1beta3", "alerts"),
