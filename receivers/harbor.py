@@ -18,6 +18,7 @@ from receivers.signature import token_in
 _PUSHED = ("push_artifact", "harbor.artifact.pushed")
 _SCANNED = ("scanning_completed", "harbor.scan.completed")  # from then on it may be pulled, where the project asks for a scan
 _DELETED = ("delete_artifact", "harbor.artifact.deleted")
+MOST_RESOURCES = 200  # of one event: more are as good as not told
 _PULLED = ("pull_artifact", "harbor.artifact.pulled")
 
 
@@ -44,7 +45,8 @@ def events_of(kind: str, data: Json) -> tuple[Event, ...]:
         return (Unchanged(what=kind),)
     if kind not in (*_PUSHED, *_SCANNED, *_DELETED):
         return ()
-    return tuple(_image(data, number, deleted=kind in _DELETED) for number in range(length_of(data, "resources") or 0))
+    count = length_of(data, "resources") or 0
+    return tuple(_image(data, number, deleted=kind in _DELETED) for number in range(count)) if count <= MOST_RESOURCES else ()
 
 
 def _image(data: Json, number: int, *, deleted: bool) -> ImagePush:

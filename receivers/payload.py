@@ -6,7 +6,6 @@ In: bytes of any sender. Out: text, flags and lists, or BadPayload with the path
 import json
 import re
 from collections.abc import Mapping
-from itertools import accumulate
 from urllib.parse import parse_qsl
 
 from receivers.contract import BadPayload
@@ -17,7 +16,7 @@ _FORM_FIELDS = 16
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
-_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_ALIKE = bytes.maketrans(b"{}", b"[]")
 
 Json = object
 
@@ -123,11 +122,19 @@ def _at(value: Json, path: tuple[str | int, ...]) -> Json:
 
 
 def _check_depth(body: bytes) -> None:
-    """Python's parser recurses: what is too deep must not reach it. Most bodies have fewer brackets than levels are allowed."""
+    """Python's parser recurses: what is too deep must not reach it. Most bodies have fewer brackets than levels are allowed.
+
+    Each round takes the innermost pairs away, so that as many rounds as levels leave nothing. What does not pair is left to the parser.
+    """
     if body.count(b"[") + body.count(b"{") <= DEEPEST:
         return
-    brackets = _STRING.sub(b"", body).translate(None, _OTHERS)
-    if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > DEEPEST:
+    brackets = _STRING.sub(b"", body).translate(_ALIKE, _OTHERS)
+    for _ in range(DEEPEST):
+        shorter = brackets.replace(b"[]", b"")
+        if len(shorter) == len(brackets):
+            break
+        brackets = shorter
+    if b"[]" in brackets or brackets.count(b"[") > DEEPEST:
         raise BadPayload("", f"the body is nested deeper than {DEEPEST} levels")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from receivers.contract import Delivery, Event, ImagePush, Sender
 from receivers.generic import verifier
 from receivers.images import named
-from receivers.payload import Json, parse, text_or, texts
+from receivers.payload import Json, length_of, parse, text_or, texts
 
 MOST_TAGS = 200
 
@@ -20,18 +20,15 @@ def read(delivery: Delivery) -> tuple[Event, ...]:
     """Return an ImagePush for each tag, () for other notifications. Raises BadPayload."""
     payload = parse(delivery.body)
     found = text_or(payload, "docker_url") or named("", text_or(payload, "repository"))
-    tags = _tags(payload)
-    if not found.strip("/") or len(tags) > MOST_TAGS:
-        return ()
-    return tuple(ImagePush(names=(found,), tag=tag) for tag in tags)
+    return tuple(ImagePush(names=(found,), tag=tag) for tag in _tags(payload)) if found.strip("/") else ()
 
 
 def _tags(payload: Mapping[str, Json]) -> tuple[str, ...]:
-    """The updated tags: a list, or, of older Quays, a map from tag to image id."""
+    """The updated tags: a list, or, of older Quays, a map from tag to image id; () where they are too many to be of use."""
     tags = payload.get("updated_tags")
     if isinstance(tags, Mapping):
-        return texts({"updated_tags": list(tags)}, "updated_tags") or ()
-    return texts(payload, "updated_tags") or ()
+        payload = {"updated_tags": list(tags)}
+    return (texts(payload, "updated_tags") or ()) if (length_of(payload, "updated_tags") or 0) <= MOST_TAGS else ()
 
 
 QUAY = Sender(type="quay", verifier=verifier, read=read)
