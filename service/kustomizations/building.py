@@ -7,13 +7,15 @@ Rules after the build: fluxcd/pkg/ssa `normalize` (status dropped, stringData fo
 import base64
 import hashlib
 import json
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from service.cluster.built import Built
 from service.kinds.meta import OWNER_NAME, OWNER_NAMESPACE
-from service.kustomize.build import BuildOptions, build
+from service.kustomize.build import BuildError, BuildOptions, build
 from service.kustomize.cache import ParseCache
 from service.kustomize.tree import Recording, seen
 from service.sources.snapshot import Snapshot
@@ -47,9 +49,18 @@ def run_build(order: BuildOrder) -> BuildResult:
     tree = Recording(GitTree.open(order.snapshot))
     if tree.kind(order.path) != "dir":
         raise NotADirectoryError(order.path)
-    made = build(tree, order.path, options=order.options, cache=_parsed)
     labels = {OWNER_NAME: order.owner_name, OWNER_NAMESPACE: order.owner_namespace}
-    return BuildResult(objects=tuple(_ready(object_, labels) for object_ in made.objects), reads=dict(made.reads))
+    try:
+        made = build(tree, order.path, options=order.options, cache=_parsed)
+        return BuildResult(objects=tuple(_ready(object_, labels) for object_ in made.objects), reads=dict(made.reads))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
+        # a defect, or more than there is room for: the object says so, and the next revision may well build. (Its words may quote a Secret.)
+        raise BuildError(f"internal error, please report it: {type(error).__name__} at {_where(error)}") from error
+
+
+def _where(error: BaseException) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in last)
 
 
 def read_tokens(snapshot: Snapshot, keys: tuple[str, ...]) -> dict[str, str]:

@@ -8,26 +8,28 @@ import pytest
 from tests.kustomizations.test_flow import app, built, settled
 from tests.kustomizations.town import Town, config_map, is_at, ready
 
-NAMES = [f"app-{number}" for number in range(12)]
+NAMES = [f"app-{number}" for number in range(300)]
 
 
-def fleet() -> dict[str, str]:
-    return {path: text for name in NAMES for path, text in app(name).items()}
+def fleet(names: list[str]) -> dict[str, str]:
+    return {path: text for name in names for path, text in app(name).items()}
 
 
-async def test_unchanged_apps_are_neither_built_nor_written(place: Town, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("count", [12, pytest.param(300, marks=pytest.mark.soak)])
+async def test_unchanged_apps_are_neither_built_nor_written(place: Town, caplog: pytest.LogCaptureFixture, count: int) -> None:
+    names = NAMES[:count]
     caplog.set_level(logging.INFO, "service")
-    place.repository.commit(fleet())
+    place.repository.commit(fleet(names))
     await place.start()
-    await settled(place, *NAMES)
+    await settled(place, *names)
     moved = place.push({"README": "nobody reads this"})  # some have moved without a build
-    await place.at(moved, *NAMES)
+    await place.at(moved, *names)
     await place.quiet()
     assert await place.stop() == 0
     built(caplog)
     await place.start()
-    async with asyncio.timeout(10):
-        while len(place.house.records.known) < len(NAMES):  # noqa: ASYNC110 - each takes up its record
+    async with asyncio.timeout(60):
+        while len(place.house.records.known) < len(names):  # noqa: ASYNC110 - each takes up its record
             await asyncio.sleep(0.01)
     await place.quiet()
     assert place.cluster.writes() == []
@@ -35,7 +37,7 @@ async def test_unchanged_apps_are_neither_built_nor_written(place: Town, caplog:
     assert not [path for _, path in place.cluster.asked if "/configmaps/" in path]
 
     revision = place.push({"app-3/settings.yaml": config_map("app-3", "2")})  # and the records are good
-    await place.at(revision, *NAMES)
+    await place.at(revision, *names)
     assert built(caplog) == {"app-3"}
 
 

@@ -249,7 +249,7 @@ class Town:
 
     async def at(self, revision: str, *names: str) -> list[Object]:
         """These Kustomizations, as soon as they are Ready at the revision."""
-        return [await self.wait("Kustomization", name, lambda seen: is_at(seen, revision)) for name in names]
+        return [await self.wait("Kustomization", name, lambda seen: is_at(seen, revision), seconds=10 + len(names) / 5) for name in names]
 
     async def not_ready(self, name: str, reason: str) -> Object:
         """The Kustomization, as soon as it is Ready=False with the reason."""
@@ -282,7 +282,7 @@ class Town:
 
     async def quiet(self) -> None:
         """Return when nothing is under way."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             for _ in range(3):
                 for queue in (self.house.sources.queue, self.house.kustomizations.queue):
                     await queue.idle.wait()

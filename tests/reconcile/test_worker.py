@@ -12,7 +12,7 @@ from service.metrics import Metrics
 from service.reconcile.gate import Gate
 from service.reconcile.outcome import Failed, Outcome, Stalled, Waiting
 from service.reconcile.queue import Queue, Trigger
-from service.reconcile.worker import Run, Worker
+from service.reconcile.worker import Run, Worker, contained
 
 
 def key(name: str) -> ObjectKey:
@@ -34,6 +34,11 @@ class Scripted:
         self.began.append(key.name)
         self.traces.append(trace.get())
         match key.name:
+            case "anew":
+                if len(self.began) == 1:
+                    self.hold.set()
+                    await asyncio.sleep(0.02)
+                    return Outcome(result="gone")
             case "stalled":
                 raise Stalled("URLInvalid", "mend the URL")
             case "failed":
@@ -112,6 +117,41 @@ async def test_cancels_what_runs_when_the_gate_shuts_and_runs_it_again() -> None
         started.gate.open()
         assert (await started.next()).outcome.result == "succeeded"
         assert started.script.began == ["held", "held"]
+
+
+async def test_an_object_made_anew_while_its_end_runs_is_not_forgotten() -> None:
+    async with Started() as started:
+        started.gate.open()
+        started.worker.queue.add(key("anew"))
+        await started.script.hold.wait()
+        started.worker.queue.add(key("anew"), trigger=Trigger(reason="added"))
+        assert (await started.next()).outcome.result == "gone"
+        run = await started.next()
+        assert (run.outcome.result, [trigger.reason for trigger in run.triggers]) == ("succeeded", ["added"])
+
+
+async def test_a_run_that_is_cancelled_keeps_its_triggers() -> None:
+    async with Started() as started:
+        started.gate.open()
+        started.worker.queue.add(key("held"), trigger=Trigger(reason="hook"))
+        await asyncio.sleep(0.02)
+        started.gate.shut()
+        await asyncio.sleep(0.02)
+        started.script.hold.set()
+        started.gate.open()
+        assert [trigger.reason for trigger in (await started.next()).triggers] == ["hook"]
+
+
+async def test_work_beside_the_workers_takes_nothing_down(caplog: pytest.LogCaptureFixture) -> None:
+    async def breaks() -> None:
+        raise ZeroDivisionError
+
+    async def works() -> None:
+        await asyncio.sleep(0)
+
+    assert not await contained(breaks(), doing="test", about="a")
+    assert await contained(works(), doing="test", about="a")
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
 async def test_stop_lets_what_runs_end() -> None:
