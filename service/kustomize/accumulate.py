@@ -142,14 +142,14 @@ class Target:
         choose_schema(self._schema, folder, fields, root=False)
         origin = self._origin.at(path) if self._origin is not None else None
         below = Target(folder, fields, file, schema=self._schema, origin=origin)
-        if component:
-            below.accumulate(result)
-        else:
-            made = below.accumulate(Accumulated())
-            try:
+        made = below.accumulate(result if component else Accumulated())
+        try:
+            if component:
+                result.objects.replace(result.objects.rows)  # two objects may have got one id
+            else:
                 result.merge(made)
-            except BuildError as error:
-                raise BuildError(f"merging from path '{path}': {error.message}", self._file) from error
+        except BuildError as error:
+            raise BuildError(f"merging from path '{path}': {error.message}", self._file) from error
 
     def _tables(self) -> Tables:
         added = EMPTY

@@ -96,12 +96,15 @@ def _built(tree: Recording, path: str, options: BuildOptions, cache: ParseCache 
 def _finished(result: Accumulated, fields: Mapping[str, Any], options: BuildOptions) -> list[Resource]:
     """What is done once, for the built folder only."""
     objects = result.objects
+    for row in objects.rows:
+        row.settle(as_text=False)
     add_hashes(objects)
     fix_references(objects, result.tables.name_reference)
     variables.resolve(objects, result.variables, result.tables.var_reference)
     for row in objects.rows:
         if not row.kind or not (row.name or row.kind.endswith("List")):
             raise BuildError(f"missing {'metadata.name' if row.kind else 'kind'} in object {row.id} once it is transformed")
+    objects.replace(objects.rows)  # two objects may have got one id
     rows = [row for row in objects.rows if row.texts("annotations").get(LOCAL_CONFIG, "false") == "false"]
     return ordered(rows, fields.get("sortOptions"), options.sort)
 

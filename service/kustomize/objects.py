@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import Gvk, Slot
-from service.kustomize.scalars import text_of
+from service.kustomize.scalars import settle, text_of
 from service.kustomize.schema import Schema
 from service.kustomize.selectors import Selector, anchored, selects
 
@@ -88,7 +88,10 @@ class Shared:
 class Resource:
     """One object and what the build knows of it. `body` may be edited; it is None once the object is deleted."""
 
-    __slots__ = ("behavior", "body", "former", "history", "needs_hash", "origin", "prefixes", "schema", "shared", "suffixes", "variables")
+    __slots__ = (
+        "behavior", "body", "former", "history", "loose", "needs_hash",
+        "origin", "prefixes", "schema", "shared", "suffixes", "variables",
+    )  # fmt: skip
 
     def __init__(self, body: dict[str, Any], schema: Schema) -> None:
         self.body: dict[str, Any] = body
@@ -99,6 +102,8 @@ class Resource:
         self.prefixes: list[str] = []
         self.suffixes: list[str] = []
         self.needs_hash = False
+        self.loose = False
+        """Whether the body may hold texts without a type (scalars.Loose)."""
         self.behavior = ""
         self.variables: list[str] = []
         self.origin: dict[str, Any] | None = None
@@ -178,6 +183,12 @@ class Resource:
         """Whether kustomize would have written a note into the annotations by now."""
         return bool(self.former or self.prefixes or self.suffixes or self.behavior or self.origin)
 
+    def settle(self, *, as_text: bool) -> None:
+        """Give loose texts their type."""
+        if self.loose:
+            settle(self.body, as_text=as_text)
+            self.loose = as_text
+
     def texts(self, field: str) -> dict[str, str]:
         """Labels or annotations as texts."""
         metadata = self.body.get("metadata")
@@ -223,6 +234,7 @@ class Objects:
 
     def replace(self, rows: Iterable[Resource]) -> None:
         """Take other rows. Raises BuildError if two have one id."""
+        rows = list(rows)
         self.rows = []
         self.changed()
         self.extend(rows)

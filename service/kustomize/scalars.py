@@ -54,6 +54,21 @@ class WrittenDate(str):
     text: str
 
 
+class Loose(str):
+    """A text that a replacement has put where nothing was: it has no type yet. In the end it is what it reads as ("3" is a number), but
+    a strategic merge that passes by makes it a string."""
+
+
+def settle(value: Any, *, as_text: bool) -> None:
+    """Give the loose texts in a value a type, in place: strings (in maps only, as a strategic merge walks), or what they read as."""
+    if type(value) is dict or (type(value) is list and not as_text):
+        for key, item in value.items() if type(value) is dict else enumerate(value):
+            if type(item) is Loose:
+                value[key] = str(item) if as_text else plain(str(item), "1.2")
+            else:
+                settle(item, as_text=as_text)
+
+
 def text_of(value: Any) -> str:
     """Return the text that stands for a scalar in the file; "" for null, maps and lists, as kyaml's Node.Value."""
     if type(value) is str:

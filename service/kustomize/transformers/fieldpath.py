@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import split_path
-from service.kustomize.scalars import WrittenDate, WrittenFloat, WrittenInt, plain, text_of
+from service.kustomize.scalars import Loose, WrittenDate, WrittenFloat, WrittenInt, plain, text_of
 from service.kustomize.selectors import go_regexp
 
 Create = Literal["map", "list", "scalar"] | None
@@ -163,7 +163,7 @@ def _at_elements(place: Place, node: Any, path: list[str], create: Create) -> li
     found = _matching(node, name, pattern, path, create)
     if found or create is None:
         return found
-    value = plain(pattern, "1.2")
+    value = Loose(pattern)
     node.append({name: value} if name else value)
     return _matching(node, name, pattern, path, create)
 
@@ -183,7 +183,7 @@ def _matching(node: list[Any], name: str, pattern: str, path: list[str], create:
 def retyped(old: Any, text: str) -> Any:
     """Return a text as a value of the type of `old`. Raises BuildError if it does not read as one."""
     if isinstance(old, str) and not isinstance(old, WrittenDate):
-        return text
+        return Loose(text) if isinstance(old, Loose) else text
     value = plain(text, "1.2")
     if old is None and value is None:
         return None

@@ -110,6 +110,7 @@ def _apply_json(objects: Objects, operations: list[Operation], target: Selector 
 
 def edit(row: Resource, operations: list[Operation]) -> None:
     """Apply a JSON6902 patch. Raises BuildError that names the object."""
+    row.settle(as_text=False)
     if row.is_marked:  # kustomize's notes stand in annotations while it works, so the map is there
         metadata = row.metadata
         if not isinstance(metadata.get("annotations"), dict):
@@ -204,6 +205,7 @@ def _identify(body: dict[str, Any], patch: Resource, row: Resource) -> None:
 
 def merge_into(row: Resource, patch: dict[str, Any], allowed: tuple[bool, bool]) -> None:
     """Merge a patch into an object; name, kind and namespace survive unless they may change. Raises BuildError that names the object."""
+    row.settle(as_text=True)
     name, namespace, kind = row.name, row.namespace, row.kind
     if any(allowed):
         row.remember()
@@ -216,7 +218,7 @@ def merge_into(row: Resource, patch: dict[str, Any], allowed: tuple[bool, bool])
         return
     if not allowed[1]:
         row.body["kind"] = kind
-    if not allowed[0]:
+    if not allowed[0] and row.name != name:
         row.metadata["name"] = name
     row.metadata.pop("namespace", None)
     if namespace:

@@ -14,7 +14,7 @@ from service.kustomize.files import Folder
 from service.kustomize.kustomization import REPLACEMENT
 from service.kustomize.layer import Layer, Transformer
 from service.kustomize.objects import Id, Objects, Resource
-from service.kustomize.scalars import plain, text_of
+from service.kustomize.scalars import Loose, text_of
 from service.kustomize.selectors import Selector, anchored, selects
 from service.kustomize.transformers.fieldpath import Create, Place, lookup, places, retyped, smart_split
 from service.kustomize.transformers.nested import set_in_text
@@ -143,6 +143,7 @@ def _write(row: Resource, value: Any, path: str, options: Mapping[str, Any]) -> 
     if set_in_text(row.body, parts, value, create):
         return
     try:
+        row.loose = row.loose or create is not None
         found = places(row.body, parts, create)
     except BuildError as error:
         raise BuildError(f"{_not_found(path, create)} {row.id}: {error.message}") from error
@@ -165,7 +166,7 @@ def _set(row: Resource, place: Place, value: Any, options: Mapping[str, Any]) ->
             raise BuildError("replacements: delimiter option can only be used with scalar nodes")
         value = _spliced(text_of(old), delimiter, options.get("index") or 0, text_of(value))
     if not is_scalar or place.is_new:
-        place.put(copied(value) if isinstance(value, dict | list) else plain(text_of(value), "1.2") if place.is_new else value)
+        place.put(copied(value) if isinstance(value, dict | list) else Loose(text_of(value)) if place.is_new else value)
     else:  # of a map or list nothing is left on a scalar field, as upstream
         changed = retyped(old, text_of(value))
         if isinstance(place.holder, dict):
