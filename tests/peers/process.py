@@ -5,6 +5,7 @@ In: a command line. Out: a running program, or `PeerFailed` with the end of its 
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _TAIL_BYTES = 3000
+_PORTS = (10_000, 32_000)
+_dice = random.SystemRandom()  # several test processes choose at the same time
 
 
 class PeerFailed(Exception):
@@ -22,10 +25,14 @@ class PeerFailed(Exception):
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port of 127.0.0.1 that nobody uses right now, below those that the system gives to connections and to port 0."""
+    while True:
+        port = _dice.randrange(*_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
 
 
