@@ -55,6 +55,8 @@ from service.workers import Workers
 
 SOURCE, KUSTOMIZE, NOTIFICATION = LEASES
 CONSUMERS_FIRST_SECONDS = 1.0
+WAITING_FOR_GIT = 16
+"""Times `--concurrency`: that many sources may be under way, since all but their fetches, which GitStore bounds, is waiting."""
 CACHES = {SOURCE: ("GitRepository",), KUSTOMIZE: ("GitRepository", "Kustomization"), NOTIFICATION: ("Receiver",)}
 """What must be listed before a controller decides anything."""
 
@@ -98,10 +100,10 @@ class House:
         for kind, worker in (("GitRepository", self.sources), ("Kustomization", self.kustomizations), ("Receiver", self.receivers)):
             metrics.queue_length.labels(kind).set_function(partial(getattr, worker.queue, "due"))
 
-    def _worker(self, lease: str, queue: Queue, *reconcilers: Reconciler) -> Worker:
-        settings, metrics = self.ground.settings, self.ground.metrics
+    def _worker(self, lease: str, queue: Queue, *reconcilers: Reconciler, times: int = 1) -> Worker:
+        concurrency, metrics = self.ground.settings.concurrency * times, self.ground.metrics
         by_kind = {each.kind: each for each in reconcilers}
-        worker = Worker(queue, reconcilers=by_kind, gate=self.gates[lease], concurrency=settings.concurrency, metrics=metrics)
+        worker = Worker(queue, reconcilers=by_kind, gate=self.gates[lease], concurrency=concurrency, metrics=metrics)
         worker.on_run.append(self._ran)
         return worker
 
@@ -114,7 +116,8 @@ class House:
 
     def _build_sources(self) -> None:
         ground, watch = self.ground, self.watches.by_kind["GitRepository"]
-        self.gitstore = GitStore(ground.settings.state / "git")
+        at_once = ground.settings.concurrency
+        self.gitstore = GitStore(ground.settings.state / "git", fetches=4 * at_once, of_a_host=at_once)
         needs = Needs(
             cluster=ground.cluster,
             discovery=self.discovery,
@@ -128,7 +131,7 @@ class House:
             consumers_done=self._consumers_done,
         )
         self.gitrepositories = GitRepositoryReconciler(needs, shadow=ground.settings.shadow)
-        self.sources = self._worker(SOURCE, Queue(), self.gitrepositories)
+        self.sources = self._worker(SOURCE, Queue(), self.gitrepositories, times=WAITING_FOR_GIT)
 
     async def _consumers_done(self) -> None:
         """Until what a revision concerns is applied, for a moment at most: others wait for the artifact."""

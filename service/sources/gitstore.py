@@ -10,11 +10,13 @@ import logging
 import secrets
 import shutil
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import pygit2
 
@@ -36,10 +38,11 @@ KEPT_STORES = 2
 class GitStore:
     """All stores of one state folder. Belongs to one event loop."""
 
-    def __init__(self, folder: Path, *, fetches: int = 8, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+    def __init__(self, folder: Path, *, fetches: int = 32, of_a_host: int = 8, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
         self._folder = folder
         self._limits = limits
         self._slots = asyncio.Semaphore(fetches)
+        self._hosts: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(of_a_host))  # one that hangs leaves room
         self._locks: dict[Path, asyncio.Lock] = {}
         self._stops: set[threading.Event] = set()
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,12 @@ class GitStore:
             most_objects=self._limits.objects,
         )
         try:
-            async with asyncio.timeout(request.seconds), self._locks.setdefault(store, asyncio.Lock()), self._slots:
+            async with (
+                asyncio.timeout(request.seconds),
+                self._locks.setdefault(store, asyncio.Lock()),
+                self._hosts[_host(url)],
+                self._slots,
+            ):
                 fetched = await self._healing(request)
         except TimeoutError:
             raise Stopped(f"not finished within {request.seconds:g} s; is the remote slow, or spec.timeout too short?") from None
@@ -159,6 +167,11 @@ class GitStore:
         """Tell all running fetches to end; waits for none."""
         for stop in self._stops:
             stop.set()
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}"
 
 
 def _make(store: Path, anew: bool = False) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +34,11 @@ async def fetch(store: GitStore, url: str, uid: str = "u1", *, ref=MAIN, credent
 def refs(fetched: Fetched) -> dict[str, str]:
     repo = pygit2.Repository(str(fetched.store))
     return {name: str(repo.references[name].target) for name in repo.references}
+
+
+async def ended(work: Awaitable[Fetched]) -> None:
+    with suppress(Stopped):
+        await work
 
 
 async def test_fetch_returns_what_the_remote_names_and_moves_one_ref(remote, tmp_path):
@@ -269,6 +274,21 @@ async def test_stuck_server_ends_at_the_timeout_and_frees_the_store(tmp_path):
                 await fetch(store, url, seconds=0.2)
             assert time.monotonic() - begun < 1
         store.close()
+
+
+async def test_a_host_that_hangs_holds_up_no_other(remote, tmp_path):
+    remote.commit({"a.yaml": "a: 1\n"})
+    server = await asyncio.start_server(stuck, "127.0.0.1", 0)
+    async with server, asyncio.TaskGroup() as tasks:
+        silent = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        store = GitStore(tmp_path / "git", fetches=3, of_a_host=2, limits=Limits(silence=timedelta(seconds=1)))
+        hanging = [tasks.create_task(ended(fetch(store, f"{silent}/{n}.git", f"h{n}", seconds=1))) for n in range(6)]
+        await asyncio.sleep(0.1)
+        await fetch(store, remote.url, seconds=1)
+        assert not any(each.done() for each in hanging)
+        for each in hanging:
+            each.cancel()
+    store.close()
 
 
 async def test_libgit2_gives_up_on_silence_by_itself(tmp_path):
