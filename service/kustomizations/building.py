@@ -54,7 +54,7 @@ def run_build(order: BuildOrder) -> BuildResult:
         made = build(tree, order.path, options=order.options, cache=_parsed)
         return BuildResult(objects=tuple(_ready(object_, labels) for object_ in made.objects), reads=dict(made.reads))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
-        # a defect, or more than there is room for: the object says so, and the next revision may well build. (Its words may quote a Secret.)
+        # a defect, or more than there is room for: the object says so (not in the error's words, which may quote a Secret)
         raise BuildError(f"internal error, please report it: {type(error).__name__} at {_where(error)}") from error
 
 
