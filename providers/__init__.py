@@ -5,7 +5,9 @@ from types import MappingProxyType
 
 from providers import (
     alertmanager,
+    awssns,
     azuredevops,
+    azureeventhub,
     bitbucket,
     bitbucketserver,
     datadog,
@@ -20,6 +22,7 @@ from providers import (
     gitlab,
     gitlabmergerequestcomment,
     googlechat,
+    googlepubsub,
     grafana,
     incident_io,
     lark,
@@ -78,5 +81,8 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "gitlabmergerequestcomment": Provider(converse=gitlabmergerequestcomment.converse, wants="change_request", address="git"),
         "giteapullrequestcomment": Provider(converse=giteapullrequestcomment.converse, wants="change_request", address="git"),
         "nats": Provider(publish=nats.publish, address="nats", secret_keys=("creds", "nkey")),
+        "googlepubsub": Provider(converse=googlepubsub.converse, address="free", headers=True, secret_keys=("token",)),
+        "azureeventhub": Provider(render=azureeventhub.render, settle=azureeventhub.settle, address="free"),
+        "awssns": Provider(render=awssns.render, settle=awssns.settle, secret_keys=("accessKeyID", "secretAccessKey", "sessionToken")),
     }
 )

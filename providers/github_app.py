@@ -4,20 +4,14 @@ In: a target. Out: requests' headers; for an App, a dialogue that exchanges its 
 https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
 """
 
-import json
-from base64 import urlsafe_b64encode
 from collections.abc import Generator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from providers.answers import json_of, json_request
 from providers.contract import Misconfigured, Rejected, Request, Response, Secret, Target
 from providers.forge import Repository, repository_of, token_of
+from providers.jwt import signed
 
 APP_KEYS = ("githubAppID", "githubAppInstallationID", "githubAppInstallationOwner", "githubAppPrivateKey", "githubAppBaseURL")
 TO_DO = {
@@ -75,19 +69,12 @@ def app_proof(target: Target) -> str:
     """The App's signed claim to be itself, good for ten minutes. Raises Misconfigured."""
     if "githubAppPrivateKey" not in target.keys:
         raise Misconfigured("the App has no key: put it into the Secret's key githubAppPrivateKey")
-    try:
-        pem = target.keys["githubAppPrivateKey"].reveal().encode()
-        key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)  # the check takes 100 ms
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, RSAPrivateKey):
-        raise Misconfigured("the Secret's key githubAppPrivateKey is not an RSA key in PEM form: store the file as GitHub gave it")
     now = target.now
     claims = {"iat": now - timedelta(minutes=1), "exp": now + timedelta(minutes=9)}
-    body = {name: int(moment.timestamp()) for name, moment in claims.items()} | {"iss": target.keys["githubAppID"].reveal()}
-    text = ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, body))
-    return f"{text}.{_encoded(key.sign(text.encode(), PKCS1v15(), hashes.SHA256()))}"
-
-
-def _encoded(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
+    body: dict[str, object] = {name: int(moment.timestamp()) for name, moment in claims.items()} | {
+        "iss": target.keys["githubAppID"].reveal()
+    }
+    proof = signed(body, target.keys["githubAppPrivateKey"].reveal())
+    if proof is None:
+        raise Misconfigured("the Secret's key githubAppPrivateKey is not an RSA key in PEM form: store the file as GitHub gave it")
+    return proof

@@ -34,7 +34,7 @@ def target_of(provider: Provider, secret: Mapping[str, bytes] | None, *, now: da
         raise BadCredentials(f"{where} does not exist: create it with the key address or token")
     held = secret or {}
     _check_unused(held, by_type, where, spec.type)
-    given = {name: one_line(name, held[name], where) for name in _KEYS if name in held}
+    given = {name: one_line(name, held[name], where) for name in _KEYS if name in held and name not in by_type.secret_keys}
     username = given.get("username") or spec.username
     if "password" in given and not username:
         raise BadCredentials(f"{where} has a password but no username: add the key username, or set spec.username")

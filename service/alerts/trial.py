@@ -24,7 +24,7 @@ from service.state import moments
 
 OPEN_HEADERS = frozenset(("content-type", "accept", "gotk-component", "x-github-api-version", "x-atlassian-token", "x-requested-with"))
 MADE_UP = json.dumps(
-    {"login": "you", "username": "you", "slug": "you", "token": "made-up", "id": 1}
+    {"login": "you", "username": "you", "slug": "you", "token": "made-up", "access_token": "made-up", "id": 1}
 ).encode()  # what answers are in a dry run
 
 
@@ -92,6 +92,6 @@ def _request(request: Request, route: Route, *, public: str) -> str:
 
 def _without_secrets(text: str, route: Route) -> str:
     target = route.target
-    for secret in (target.token, target.password, *target.keys.values()):
+    for secret in (target.token, target.password, *target.keys.values(), *map(contract.Secret, target.headers.values())):
         text = text.replace(secret.reveal(), "***") if secret else text
     return text

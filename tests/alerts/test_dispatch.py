@@ -211,7 +211,7 @@ async def test_suspended_alert_and_provider_send_nothing(world: World, slack: Sl
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"), [({"type": "azureeventhub"}, "spec.type"), ({"serviceAccountName": "p"}, "spec.serviceAccountName")]
+    ("spec", "words"), [({"type": "from-the-future"}, "spec.type"), ({"serviceAccountName": "p"}, "spec.serviceAccountName")]
 )
 async def test_provider_that_is_not_carried_out_is_named(world: World, slack: Slack, spec: dict[str, Any], words: str) -> None:
     world.put(alert(), provider(address=slack.address, **spec))

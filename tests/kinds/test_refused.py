@@ -49,7 +49,7 @@ BY_VALUE = [
     ("Kustomization", {"deletionPolicy": "WaitForTermination"}, "spec.deletionPolicy"),
     ("Receiver", {"type": "generic-oidc"}, "spec.type"),
     ("Receiver", {"type": "github-enterprise"}, "spec.type"),
-    ("Provider", {"type": "azureeventhub"}, "spec.type"),
+    ("Provider", {"type": "from-the-future"}, "spec.type"),
 ]
 
 

@@ -4,11 +4,19 @@ import html
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from providers.contract import Request, Secret, Target
+from tests.providers.conftest import PEM
 
 HOOK, TOKEN = Secret("https://hooks.example.com/hook"), Secret("hush-token")
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+CONNECTION = "Endpoint=sb://a.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=hush;EntityPath=hub"
+ACCESS_KEY = {"accessKeyID": Secret("AKIDEXAMPLE"), "secretAccessKey": Secret("hush-key")}
+ACCOUNT = json.dumps(
+    {"client_email": "a@b.iam.gserviceaccount.com", "private_key": PEM, "token_uri": "https://oauth2.googleapis.com/token"}
+)
 REPOSITORY = Secret("https://git.example.com/org/fleet")
 TARGETS = {
     "slack": Target(address=Secret("https://hooks.slack.com/services/T/B/x")),
@@ -42,10 +50,13 @@ TARGETS = {
     "githubpullrequestcomment": Target(address=REPOSITORY, token=TOKEN, uid="p-1"),
     "gitlabmergerequestcomment": Target(address=REPOSITORY, token=TOKEN, uid="p-1"),
     "giteapullrequestcomment": Target(address=REPOSITORY, token=TOKEN, uid="p-1"),
+    "googlepubsub": Target(address=Secret("my-project"), channel="flux", keys={"token": Secret(ACCOUNT)}, headers={"env": "a"}),
+    "azureeventhub": Target(address=Secret(CONNECTION), now=NOW),
+    "awssns": Target(channel="arn:aws:sns:eu-west-1:123456789012:flux", keys=ACCESS_KEY, now=NOW),
     "otel": Target(address=Secret("https://otel.example.com:4318"), token=TOKEN),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-MACHINES = ("generic", "generic-hmac", "githubdispatch")  # they get the event as it is
+MACHINES = ("generic", "generic-hmac", "githubdispatch", "googlepubsub", "azureeventhub")  # they get the event as it is
 
 
 def strings(value: Any) -> list[str]:

@@ -17,7 +17,10 @@ OVER_HTTP = [name for name, line in PROVIDERS.items() if line.publish is None]
 TEXT = st.text(max_size=200) | st.text("<>&!@#|`*_~[](){}.-=+\\:\n\r /\x00\x1b\u202e\u200b😀\ud800\"'", max_size=400)
 LONG = st.sampled_from(["@everyone <!channel> [x](https://evil.example) " * 900, "😀" * 20_000, "&" * 39_000, "a\n" * 19_000, "`" * 39_000])
 SHA = "5394cb7f48332b2de7c17dd8b8384bbc84b7e738"
-ANSWERS = [Response(status=200, headers={}, body=b'{"login": "sluice", "username": "sluice"}')]  # who we are, where a type asks that
+WHO = b'{"login": "sluice", "username": "sluice", "access_token": "t"}'
+ANSWERS = [Response(status=200, headers={}, body=WHO)]  # who we are, where a type asks that
+    Response(status=200, headers={}, body=b'{"login": "sluice", "username": "sluice", "access_token": "t"}')
+]  # who we are, where a type asks that
 BASE = {
     "kind": "Kustomization", "namespace": "apps", "name": "web", "severity": "error", "reason": "BuildFailed", "message": "",
     "timestamp": "2026-11-21T12:00:00+00:00", "uid": "d1",

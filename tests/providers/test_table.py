@@ -13,7 +13,8 @@ from providers import PROVIDERS
 from service.kinds.codec import refused_fields
 from service.kinds.notification import PROVIDER_TYPES
 
-SHARED = {"answers", "card", "change_request", "contract", "flux_event", "forge", "github_app", "mrkdwn", "nats_wire", "reason"}
+SHARED = {"answers", "aws_signature", "card", "change_request", "contract", "flux_event", "forge", "github_app", "jwt", "mrkdwn"}
+SHARED |= {"nats_wire", "reason"}
 FOLDER = Path(providers.__path__[0])
 CASES = Path(__file__).parent
 
