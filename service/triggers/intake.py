@@ -28,7 +28,7 @@ from service.workers import Workers
 
 log = logging.getLogger(__name__)
 
-INLINE_BYTES = 256 * 1024  # json.loads takes 20 ms a MiB: more than this is parsed in a worker process
+INLINE_BYTES = 64 * 1024  # what is made to be slow takes some milliseconds at this size: more is parsed in a worker process
 INLINE_FORM_BYTES = 32 * 1024  # undoing the percent signs takes ten times as long
 PARSE_TIMEOUT = timedelta(seconds=8)  # GitHub waits for ten
 STORE_TIMEOUT = timedelta(seconds=10)
