@@ -13,12 +13,10 @@ from tests.end_to_end.sluice_process import Sluice
 from tests.kustomizations.test_flow import app
 from tests.kustomizations.town import SHARD, Town, config_map, inventory, is_at
 
-POINTS = [
-    pytest.param(point, marks=() if point == "run.closed" else pytest.mark.soak)
-    for point in ("run.opened", "apply.first", "apply.done", "prune.first", "run.closed", "status.patched")
-]
+POINTS = ("run.opened", "apply.first", "apply.done", "prune.first", "run.closed", "status.patched")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_killed_run_forgets_no_object_and_is_told_once(hamlet: Town, tmp_path: Path, point: str) -> None:
     """A push makes one object and takes one away, and is killed; the next push takes away what was made."""
