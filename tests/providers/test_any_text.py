@@ -19,8 +19,6 @@ LONG = st.sampled_from(["@everyone <!channel> [x](https://evil.example) " * 900,
 SHA = "5394cb7f48332b2de7c17dd8b8384bbc84b7e738"
 WHO = b'{"login": "sluice", "username": "sluice", "access_token": "t"}'
 ANSWERS = [Response(status=200, headers={}, body=WHO)]  # who we are, where a type asks that
-    Response(status=200, headers={}, body=b'{"login": "sluice", "username": "sluice", "access_token": "t"}')
-]  # who we are, where a type asks that
 BASE = {
     "kind": "Kustomization", "namespace": "apps", "name": "web", "severity": "error", "reason": "BuildFailed", "message": "",
     "timestamp": "2026-11-21T12:00:00+00:00", "uid": "d1",
