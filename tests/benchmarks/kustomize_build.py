@@ -126,7 +126,11 @@ def main() -> None:
             cold = best(lambda folder=folder: build(FolderTree(folder), "overlay", options=OPTIONS), arguments.repetitions)  # type: ignore[misc]
             again = changed_once(folder, arguments.repetitions)
             command = [arguments.binary, "build", str(folder / "overlay")]
-            once = best(lambda command=command: subprocess.run(command, check=True, capture_output=True), 1 if size > 500 else 3) if has_binary else None  # type: ignore[misc]
+            once = (
+                best(lambda command=command: subprocess.run(command, check=True, capture_output=True), 1 if size > 500 else 3)
+                if has_binary
+                else None
+            )  # type: ignore[misc]
             shown = f"{once * 1000:13.0f}" if once is not None else f"{'not there':>13}"
             print(f"{size:8} {cold * 1000:9.1f} {again * 1000:15.1f} {shown} {peak_mib():9.0f}")
     if not has_binary:

@@ -1,0 +1,153 @@
+"""Random input: only BuildError comes out of bad files, and good ones build the same every time, as kustomize builds them."""
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.kustomize.build import Build, BuildError, BuildOptions, build
+from service.kustomize.cache import ParseCache
+from service.kustomize.kustomization import FIELDS
+from service.kustomize.tree import FolderTree, MapTree
+from service.kustomize.yamlwrite import dump
+
+sys.path.insert(0, str(Path(__file__).parent))
+from overlays import trees  # tests are no package
+
+BINARY = shutil.which("kustomize") or str(Path.home() / ".cache/peers/bin/kustomize")
+EXAMPLES = int(os.environ.get("SLUICE_DIFFERENTIAL_EXAMPLES", "10"))
+OPTIONS = BuildOptions(sort="legacy", schema="replace", load_restrictions="root_only")
+OBJECT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n"
+quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+yaml_text = st.text(st.sampled_from(list("abk:-[]{}&*!|>'\"%#,? \n\t0x.~<=") + ["é", "\0", "\U0001f600"]), max_size=60)
+value = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["x.yaml", ".", "", "a", "(", "a.b", "../b"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "path", "patch", "target", "kind", "pairs", "source", "targets", "select"]), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+def attempt(tree: MapTree) -> Build | None:
+    """A build, None where it is refused."""
+    try:
+        return build(tree, "", options=OPTIONS)
+    except BuildError as error:
+        assert error.message
+        return None
+
+
+@quick
+@given(yaml_text)
+def test_random_text_as_kustomization_is_refused_properly(text: str) -> None:
+    attempt(MapTree({"kustomization.yaml": text, "x.yaml": OBJECT}))
+
+
+@quick
+@given(yaml_text)
+def test_random_text_as_resource_and_patch_is_refused_properly(text: str) -> None:
+    attempt(MapTree({"kustomization.yaml": "resources: [x.yaml]\n", "x.yaml": text}))
+    attempt(MapTree({"kustomization.yaml": "resources: [x.yaml]\npatches: [{path: p, target: {}}]\n", "x.yaml": OBJECT, "p": text}))
+
+
+@quick
+@given(st.binary(max_size=60))
+def test_random_bytes_are_refused_properly(data: bytes) -> None:
+    attempt(MapTree({"kustomization.yaml": data}))
+    attempt(
+        MapTree(
+            {
+                "kustomization.yaml": "resources: [x.yaml]\nconfigMapGenerator: [{name: a, envs: [e], files: [e]}]\n",
+                "x.yaml": data,
+                "e": data,
+            }
+        )
+    )
+
+
+@quick
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)), value, min_size=1, max_size=3))
+def test_random_values_of_known_fields_are_refused_properly(fields: dict[str, object]) -> None:
+    attempt(MapTree({"kustomization.yaml": yaml.safe_dump({"resources": ["x.yaml"], **fields}), "x.yaml": OBJECT}))
+
+
+def objects_of(value: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
+    """Objects of known kinds with random insides."""
+    fields = st.dictionaries(
+        st.sampled_from(["template", "containers", "selector", "rules", "volumes", "ports", "metadata", "name"]), value, max_size=3
+    )
+    return st.fixed_dictionaries(
+        {
+            "apiVersion": st.sampled_from(["v1", "apps/v1", "rbac.authorization.k8s.io/v1"]),
+            "kind": st.sampled_from(["Deployment", "Pod", "RoleBinding", "Service", "ConfigMapList", "Ingress"]),
+            "metadata": st.fixed_dictionaries({"name": st.just("x")}, optional={"labels": value, "annotations": value}),
+            "spec": fields | value,
+        },
+        optional={"subjects": value, "roleRef": value, "items": value, "data": value},
+    )
+
+
+@quick
+@given(objects_of(value), objects_of(value))
+def test_random_insides_are_transformed_or_refused_properly(body: dict[str, object], patch: dict[str, object]) -> None:
+    fields = {
+        "resources": ["x.yaml"],
+        "namespace": "n",
+        "namePrefix": "p-",
+        "labels": [{"pairs": {"a": "b"}, "includeSelectors": True}],
+        "commonAnnotations": {"c": "d"},
+        "images": [{"name": ".*", "newTag": "1"}],
+        "patches": [{"patch": yaml.safe_dump(patch), "target": {"kind": ".*"}}],
+        "configMapGenerator": [{"name": "x", "literals": ["a=b"]}],
+    }
+    attempt(MapTree({"kustomization.yaml": yaml.safe_dump(fields), "x.yaml": yaml.safe_dump(body)}))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(trees())
+def test_a_build_is_deterministic_and_leaves_the_cache_alone(files: dict[str, str]) -> None:
+    cache = ParseCache(2**20)
+
+    def once() -> tuple[str, object]:
+        try:
+            built = build(MapTree(files), "overlay", options=OPTIONS, cache=cache)
+        except BuildError as error:
+            return str(error), None
+        text = dump(built.objects)
+        for row in copy.copy(built.objects):
+            row.clear()  # whoever spoils a result spoils only that one
+        return text, built.reads
+
+    assert once() == once() == once()
+
+
+@pytest.mark.real
+def test_random_overlays_build_as_by_the_binary() -> None:
+    if not Path(BINARY).is_file():
+        pytest.skip(f"no kustomize at {BINARY}")
+
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES <= 10)
+    @given(trees())
+    def compare(files: dict[str, str]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for path, text in files.items():
+                (Path(folder) / path).parent.mkdir(exist_ok=True)
+                (Path(folder) / path).write_text(text)
+            made = subprocess.run([BINARY, "build", f"{folder}/overlay"], capture_output=True, check=False, text=True)
+            try:
+                ours = dump(build(FolderTree(Path(folder)), "overlay", options=OPTIONS).objects)
+            except BuildError as error:
+                assert made.returncode != 0, error
+                return
+        assert made.returncode == 0, made.stderr
+        assert ours == made.stdout
+
+    compare()
