@@ -4,6 +4,8 @@ In: an event and the route to its target. Out: nothing, or Rejected or Busy with
 """
 
 import asyncio
+import logging
+import traceback
 from datetime import timedelta
 
 import aiohttp
@@ -11,6 +13,8 @@ from yarl import URL
 
 from providers.contract import Busy, Dialogue, Event, Provider, Rejected, Request, Response
 from service.alerts.route import Route
+
+log = logging.getLogger(__name__)
 
 ANSWER_BYTES = 1024 * 1024
 AT_ONCE, AT_ONCE_PER_HOST = 32, 4
@@ -35,18 +39,23 @@ async def send(session: aiohttp.ClientSession, provider: Provider, event: Event,
                 await provider.publish(event, route.target, route.tls)
                 return
             dialogue = provider.dialogue(event, route.target)
-            request = next(dialogue, None)
+            request = _following(dialogue, None)
             while request is not None:
                 request = _following(dialogue, await _answer(session, request, route))
     except TimeoutError as error:
         raise Busy(f"no answer within {timeout.total_seconds():g} s") from error
 
 
-def _following(dialogue: Dialogue, response: Response) -> Request | None:
+def _following(dialogue: Dialogue, response: Response | None) -> Request | None:
+    """The next request, None at the end. One event of which no request can be made must not stop all others. Raises Rejected, Busy."""
     try:
-        return dialogue.send(response)
+        return next(dialogue) if response is None else dialogue.send(response)
     except StopIteration:
         return None
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]  # not the error's words: they may hold what it stumbled over
+        log.error("no request can be made of an event", extra={"error": type(error).__name__, "place": f"{place.filename}:{place.lineno}"})
+        raise Rejected("no request can be made of this event and Provider: see the log, and report it") from None
 
 
 async def _answer(session: aiohttp.ClientSession, request: Request, route: Route) -> Response:
