@@ -178,7 +178,8 @@ def _generated(kind: str) -> Callable[[Config, Folder, Schema], Resource]:
 def _service_account(fields: Config, _folder: Folder, schema: Schema) -> Resource:
     if fields.get("cloud") != "gke":
         raise BuildError(f"IAMPolicyGenerator: cloud provider {fields.get('cloud') or ''} not supported yet, gke is")
-    account = f"{(fields.get('serviceAccount') or {}).get('name') or ''}@{fields.get('projectId') or ''}.iam.gserviceaccount.com"
+    cloud = fields.get("serviceAccount") or {}
+    account = f"{cloud.get('name') or ''}@{cloud.get('projectId') or ''}.iam.gserviceaccount.com"
     service = fields.get("kubernetesService") or {}
     metadata: dict[str, Any] = {"annotations": {"iam.gke.io/gcp-service-account": account}, "name": service.get("name") or ""}
     if service.get("namespace"):
@@ -216,7 +217,7 @@ _GENERATORS: dict[str, tuple[Type, Callable[[Config, Folder, Schema], Resource]]
     "ConfigMapGenerator": (record({"metadata": METADATA, **GENERATOR}), _generated("ConfigMap")),
     "SecretGenerator": (record({"metadata": METADATA, **GENERATOR, "type": text}), _generated("Secret")),
     "IAMPolicyGenerator": (
-        record({"cloud": text, "kubernetesService": _PAIR, "serviceAccount": record({"name": text}), "projectId": text}),
+        record({"cloud": text, "kubernetesService": _PAIR, "serviceAccount": record({"name": text, "projectId": text})}),
         _service_account,
     ),
 }

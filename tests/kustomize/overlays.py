@@ -6,7 +6,10 @@ import yaml
 from hypothesis import strategies as st
 
 NAMES = ("web", "db", "a1", "default")
-KINDS = ("Deployment", "StatefulSet", "Service", "ConfigMap", "Secret", "ServiceAccount", "Ingress", "CronJob", "Widget", "Namespace", "RoleBinding", "ClusterRole", "Pod")  # fmt: skip
+KINDS = (
+    *("Deployment", "StatefulSet", "CronJob", "Pod", "Service", "Ingress", "ConfigMap", "Secret"),
+    *("ServiceAccount", "RoleBinding", "ClusterRole", "Namespace", "Widget"),
+)
 API_VERSIONS = {
     "Deployment": "apps/v1",
     "StatefulSet": "apps/v1",

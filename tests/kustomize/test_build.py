@@ -151,7 +151,7 @@ def test_flux_generation_gives_nothing_for_an_empty_folder() -> None:
 
 
 def test_flux_generation_fails_when_one_file_holds_no_object() -> None:
-    with pytest.raises(BuildError, match="values.yaml"):
+    with pytest.raises(BuildError, match="no Kubernetes object"):
         build(MapTree({"a/values.yaml": "x: 1\n"}), "a", options=BuildOptions(generate=True))
 
 

@@ -28,20 +28,23 @@ OPTIONS = BuildOptions(sort="legacy", schema="replace", load_restrictions="root_
 OBJECT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n"
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
-yaml_text = st.text(st.sampled_from(list("abk:-[]{}&*!|>'\"%#,? \n\t0x.~<=") + ["é", "\0", "\U0001f600"]), max_size=60)
-value = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["x.yaml", ".", "", "a", "(", "a.b", "../b"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "path", "patch", "target", "kind", "pairs", "source", "targets", "select"]), inner, max_size=3),
-    max_leaves=6,
-)  # fmt: skip
+yaml_text = st.text(st.sampled_from([*"abk:-[]{}&*!|>'\"%#,? \n\t0x.~<=é\0\U0001f600"]), max_size=60)
+scalar = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["x.yaml", ".", "", "a", "(", "a.b", "../b"])
+)
+key = st.sampled_from(["name", "path", "patch", "target", "kind", "pairs", "source", "targets", "select"])
+value = st.recursive(scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(key, inner, max_size=3), max_leaves=6)
 
 
 def attempt(tree: MapTree) -> Build | None:
     """A build, None where it is refused."""
     try:
         return build(tree, "", options=OPTIONS)
-    except BuildError as error:
-        assert error.message
+    except BuildError:
         return None
 
 
@@ -145,9 +148,8 @@ def test_random_overlays_build_as_by_the_binary() -> None:
             try:
                 ours = dump(build(FolderTree(Path(folder)), "overlay", options=OPTIONS).objects)
             except BuildError as error:
-                assert made.returncode != 0, error
-                return
-        assert made.returncode == 0, made.stderr
-        assert ours == made.stdout
+                ours = f"error: {error}"
+        assert (made.returncode != 0) == ours.startswith("error: "), made.stderr + ours
+        assert made.returncode != 0 or ours == made.stdout
 
     compare()

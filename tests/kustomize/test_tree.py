@@ -7,8 +7,13 @@ import pytest
 from service.kustomize.build import build
 from service.kustomize.tree import FolderTree, MapTree, Recording, Tree, content_id, seen
 
-FILES = {"a/kustomization.yaml": "resources: [x.yaml, ../b]\n", "a/x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n",
-         "b/kustomization.yaml": "configMapGenerator: [{name: g, files: [f.txt]}]\n", "b/f.txt": "hello\n", "c/other.yaml": "x\n"}  # fmt: skip
+FILES = {
+    "a/kustomization.yaml": "resources: [x.yaml, ../b]\n",
+    "a/x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n",
+    "b/kustomization.yaml": "configMapGenerator: [{name: g, files: [f.txt]}]\n",
+    "b/f.txt": "hello\n",
+    "c/other.yaml": "x\n",
+}
 
 
 @pytest.fixture(params=["map", "folder"])
