@@ -49,7 +49,7 @@ class Watch:
     """One kind, in one namespace or all, kept in `objects` (namespace "" for cluster-scoped kinds; without managedFields).
 
     `synced` is set once `objects` is complete, or it is certain that the kind is not installed (`installed` is False then; it is picked up
-    when it appears). `away_since` is when the server stopped answering, None while it answers.
+    when it appears). `away_since` is when the server stopped answering as it should, None while it does; `problem` is what was wrong last.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Watch:
         self.on_change = on_change
         self.synced = asyncio.Event()
         self.away_since: datetime | None = None
+        self.problem = ""
         self.installed = False
         self.resource = resource
         self._cluster = cluster
@@ -205,6 +206,7 @@ class Watch:
         self.away_since, self.installed, self._failures = None, True, 0
 
     def _lost(self, message: str) -> None:
+        self.problem = message
         if self.away_since is None:
             self.away_since = datetime.now(UTC)
             log.warning("the watch is interrupted", extra={"resource": self.resource.plural, "error": message})

@@ -140,7 +140,7 @@ def _ports(house: House) -> list[Port]:
     checks = {
         "caches": lambda: "" if house.watches.synced else "the objects of the cluster are being listed",
         "receivers": lambda: "" if house.index.is_complete else "the tokens of the Receivers are being read",
-        "API server": lambda: f"no answer since {house.watches.away}" if house.watches.away else "",
+        "API server": lambda: house.watches.away,
     }
     return [
         Port("hooks", hooks.application(hooks.Hooks(house.intake, house.inbox, metrics)), settings.listen),

@@ -51,9 +51,9 @@ class Watches:
 
     @property
     def away(self) -> str:
-        """Since when the API server does not answer, "" while it does."""
-        times = [watch.away_since for watch in self.by_kind.values() if watch.away_since is not None]
-        return min(times).isoformat(timespec="seconds") if times else ""
+        """Since when the API server does not answer as it should and what was wrong last, "" while it does."""
+        lost = [(watch.away_since, watch.problem) for watch in self.by_kind.values() if watch.away_since is not None]
+        return f"since {min(lost)[0].isoformat(timespec='seconds')}: {min(lost)[1]}" if lost else ""
 
     def connect(
         self, kind: Kind, *, seen: Iterable[Seen] = (), changed: Iterable[Callable[[Change], None]] = (), queue: Queue | None

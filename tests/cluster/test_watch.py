@@ -112,6 +112,7 @@ async def test_what_was_missed_is_made_up_after_a_break(kubeconfig: Path, cluste
     async with running(of(namespace, log, through)) as watch:
         await cord.cut()
         await eventually(lambda: watch.away_since is not None)
+        assert "/configmaps" in watch.problem
         path = f"/api/v1/namespaces/{namespace}/configmaps"
         await cluster.request("DELETE", f"{path}/one")
         await cluster.request("PATCH", f"{path}/two", body={"data": {"v": "2"}}, content_type=MERGE_PATCH)
