@@ -23,13 +23,8 @@ def plain(text: str, limit: int) -> str:
     cleaned = clean(text[: 4 * limit]).strip()
     if units(cleaned) <= limit and len(text) <= 4 * limit:
         return cleaned
-    kept, room = [], limit - units(CUT)
-    for each in cleaned:
-        room -= units(each)
-        if room < 0:
-            break
-        kept.append(each)
-    return "".join(kept).rstrip() + CUT
+    kept = cleaned.encode("utf-16-le")[: 2 * (limit - units(CUT))]
+    return kept.decode("utf-16-le", "ignore").rstrip() + CUT  # half of a pair is left out
 
 
 def escaped(text: str, limit: int, escape: Callable[[str], str]) -> str:
@@ -38,14 +33,11 @@ def escaped(text: str, limit: int, escape: Callable[[str], str]) -> str:
     whole = escape(shown)
     if units(whole) <= limit:
         return whole
-    kept, room = [], limit - units(CUT)
-    for each in shown:
-        one = escape(each)
-        room -= units(one)
-        if room < 0:
-            break
-        kept.append(one)
-    return "".join(kept).rstrip() + CUT
+    kept, room, at = "", limit - units(CUT), 0
+    for step in (64, 1):  # many at once while they fit, then one by one
+        while at < len(shown) and units(part := escape(shown[at : at + step])) <= room:
+            kept, room, at = kept + part, room - units(part), at + step
+    return kept.rstrip() + CUT
 
 
 def line(text: str, limit: int) -> str:

@@ -14,7 +14,7 @@ CUT = " …"
 
 def units(text: str) -> int:
     """The length as Slack counts it at the most: UTF-16 units."""
-    return len(text) + sum(1 for each in text if each > "\uffff")
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def clean(text: str) -> str:

@@ -27,7 +27,7 @@ def render(event: Event, target: Target) -> Request:
         "text": escaped(event.message or event.reason, TEXT, escape),
         "fields": [
             {"title": escaped(name, 150, escape), "value": escaped(value, FACT, escape), "short": False}
-            for name, value in facts(event, longest=FACT)
+            for name, value in facts(event, most=12, longest=FACT)
         ],
     }
     body: dict[str, object] = {"attachments": [attachment]}
