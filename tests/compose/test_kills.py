@@ -25,7 +25,7 @@ async def test_a_killed_run_forgets_no_object_and_is_told_once(hamlet: Town, tmp
     scope = [f"--watch-label-selector={SHARD}={hamlet.namespace}", f"--runtime-namespace={hamlet.namespace}"]
     with Sluice(tmp_path / "sluice", [f"--kubeconfig={hamlet.kubeconfig}", *scope]) as sluice:
         await asyncio.to_thread(sluice.start)
-        await at(hamlet, hamlet.revision)
+        await at(hamlet, sluice, hamlet.revision)
         await asyncio.to_thread(sluice.kill)
         hamlet.repository.commit({"shop/made.yaml": config_map("made", "1"), "shop/more.yaml": None})
         killed = hamlet.revision
@@ -34,7 +34,7 @@ async def test_a_killed_run_forgets_no_object_and_is_told_once(hamlet: Town, tmp
         await asyncio.to_thread(sluice.wait_crash)
 
         await asyncio.to_thread(sluice.start)
-        await at(hamlet, killed)
+        await at(hamlet, sluice, killed)
         assert set(await hamlet.values()) == {"shop", "made"}
         await asyncio.to_thread(sluice.kill)
         about = [message for name, revision, message in told_by(sluice.state) if (name, revision) == ("shop", killed)]
@@ -50,10 +50,14 @@ async def test_a_killed_run_forgets_no_object_and_is_told_once(hamlet: Town, tmp
         hamlet.repository.commit({"shop/also.yaml": None, "shop/made.yaml": None})  # before the status could say that it is there
         await asyncio.to_thread(sluice.start)
         await asked(hamlet, 3)
-        seen = await at(hamlet, hamlet.revision)
+        seen = await at(hamlet, sluice, hamlet.revision)
         assert await hamlet.values() == {"shop": "1"}
         assert inventory(seen) == {f"{hamlet.namespace}_shop__ConfigMap"}
 
 
-async def at(town: Town, revision: str) -> dict[str, object]:
-    return await town.wait_outside("Kustomization", "shop", lambda seen: is_at(seen, revision), seconds=30)
+async def at(town: Town, sluice: Sluice, revision: str) -> dict[str, object]:
+    """The Kustomization at a revision; says the end of the service's log when it never is."""
+    try:
+        return await town.wait_outside("Kustomization", "shop", lambda seen: is_at(seen, revision), seconds=40)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\nthe service's log ends:\n{sluice.running.tail()}") from None
