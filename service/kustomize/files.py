@@ -79,8 +79,8 @@ class Folder:
 
     @classmethod
     def top(cls, source: Source, path: str) -> "Folder":
-        """Return the folder to build. Raises BuildError if there is none."""
-        root = resolve(source.tree, _normal("", path))
+        """Return the folder to build; a leading slash means the tree's root, as in a Flux Kustomization. Raises BuildError."""
+        root = resolve(source.tree, _normal("", path.lstrip("/")))
         if source.tree.kind(root) != "dir":
             raise BuildError(f"unable to find a folder at '{path}'; check the path")
         return cls(source, root)

@@ -200,6 +200,12 @@ def test_bases_nested_without_end_are_a_build_error() -> None:
         build(MapTree(files), "0")
 
 
+@pytest.mark.parametrize("path", ["a", "./a", "/a", "a/", "b/../a"])
+def test_path_of_the_folder_is_normalised(path: str) -> None:
+    tree = MapTree({"a/kustomization.yaml": "resources: [x.yaml]\n", "a/x.yaml": CONFIG_MAP % "x", "b/y": ""})
+    assert len(build(tree, path).objects) == 1
+
+
 def test_two_kustomization_files_are_an_error() -> None:
     with pytest.raises(BuildError, match="multiple kustomization files"):
         build(MapTree({"kustomization.yaml": "resources: []", "Kustomization": "resources: []"}), "")
