@@ -32,7 +32,7 @@ class Hooks:
         self._intake = intake
         self._inbox = inbox
         self._metrics = metrics
-        self._minute, self._unknown = 0, 0
+        self._since, self._unknown = time.monotonic(), 0
 
     async def answered(self, request: web.Request) -> web.Response:
         """Take one delivery and say what came of it."""
@@ -83,9 +83,10 @@ class Hooks:
             log.warning("the delivery log cannot be written", extra={"reason": str(failure)})
 
     def _is_worth_a_row(self) -> bool:
-        minute = int(time.monotonic() // 60)
-        self._unknown = self._unknown + 1 if minute == self._minute else 1
-        self._minute = minute
+        now = time.monotonic()
+        if now - self._since >= 60:
+            self._since, self._unknown = now, 0
+        self._unknown += 1
         return self._unknown <= UNKNOWN_PER_MINUTE
 
 
