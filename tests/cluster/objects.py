@@ -92,7 +92,7 @@ class Cord:
         self._folder = folder
         self._port = 0
         self._server: asyncio.Server | None = None
-        self._ends: set[asyncio.StreamWriter] = set()
+        self._relays: set[asyncio.Task[None]] = set()
 
     async def mend(self) -> Path:
         """Let connections through; returns the kubeconfig that goes this way."""
@@ -108,13 +108,17 @@ class Cord:
         """Break all connections and refuse new ones."""
         if self._server is not None:
             self._server.close()
-        for end in list(self._ends):
-            end.transport.abort()
-        await asyncio.sleep(0)
+        relays = list(self._relays)
+        for relay in relays:
+            relay.cancel()
+        await asyncio.gather(*relays)
+        await asyncio.sleep(0)  # aborted transports close their sockets
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
-        self._ends |= {writer, there_writer}
+        task = asyncio.current_task()
+        assert task is not None
+        self._relays.add(task)
+        ends = [writer]
 
         async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
             with contextlib.suppress(OSError):
@@ -123,8 +127,16 @@ class Cord:
                     await sink.drain()
             sink.close()
 
-        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
-        self._ends -= {writer, there_writer}
+        try:
+            there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+            ends.append(there_writer)
+            await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+        except (asyncio.CancelledError, OSError):  # cut, or nobody there
+            pass
+        finally:
+            for end in ends:
+                end.transport.abort()
+            self._relays.discard(task)
 
 
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
