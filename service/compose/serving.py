@@ -107,11 +107,14 @@ def _leaderships(house: House) -> Mapping[str, Leadership]:
 def _identity(state: Path) -> str:
     """Who holds the Leases: this state folder, which only one process can have open, so that a restart goes on at once."""
     path = state / "identity"
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        path.write_text(f"{socket.gethostname()}_{uuid4()}\n", encoding="ascii")
-        return path.read_text(encoding="ascii").strip()
+    held = path.read_text(encoding="ascii").strip() if path.exists() else ""
+    if held:
+        return held
+    made = f"{socket.gethostname()}_{uuid4()}"
+    fresh = path.with_suffix(".new")  # never half a name: an empty one would hold nothing
+    fresh.write_text(f"{made}\n", encoding="ascii")
+    fresh.replace(path)
+    return made
 
 
 def connect(house: House) -> None:
