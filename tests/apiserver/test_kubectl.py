@@ -57,14 +57,21 @@ async def test_a_list_of_objects_applies(kubectl):
     assert "configmap/listed" in await kubectl("apply", "--server-side", "-f", "-", text=json.dumps(listed))
 
 
-async def test_wait_and_watch(kubectl, kube):
+async def test_wait_and_watch(kubectl, kube, kubeconfig, tmp_path):
     await kubectl("apply", "--server-side", "-f", "-", text=MANIFEST)
     waiting = asyncio.create_task(kubectl("wait", "cm/a", "--for=jsonpath={.data.x}=3", "--timeout=10s"))
-    watching = asyncio.create_task(kubectl("get", "cm", "a", "-w", "-o", "jsonpath={.data.x},", "--request-timeout=1s"))
-    await asyncio.sleep(0.4)
-    await kube.call("PATCH", kube.path("configmaps", "a"), {"data": {"x": "3"}}, media="application/merge-patch+json")
-    assert "condition met" in await waiting
-    assert (await watching).startswith("1,3,")
+    command = ("kubectl", "--kubeconfig", kubeconfig, "--cache-dir", tmp_path, "-n", kube.namespace)
+    watch = (*command, "get", "cm", "a", "-w", "-o", "jsonpath={.data.x},")
+    watching = await asyncio.create_subprocess_exec(*watch, stdout=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(10):
+            assert await watching.stdout.readuntil(b",") == b"1,"
+            await kube.call("PATCH", kube.path("configmaps", "a"), {"data": {"x": "3"}}, media="application/merge-patch+json")
+            assert await watching.stdout.readuntil(b",") == b"3,"
+            assert "condition met" in await waiting
+    finally:
+        watching.kill()
+        await watching.communicate()
 
 
 async def test_client_side_apply_and_diff(kubectl):
