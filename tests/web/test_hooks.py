@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -71,15 +72,21 @@ class Scene:
 
     async def raw(self, *pieces: bytes, pause: float = 0) -> bytes:
         """What the server answers to bytes, until it closes the connection."""
-        reader, writer = await asyncio.open_connection(self.port.address.host, self.port.address.port)
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(pause)
-        async with asyncio.timeout(3):
-            answer = await reader.read()
-        writer.close()
-        return answer
+        return await asyncio.to_thread(_exchange, (self.port.address.host, self.port.address.port), pieces, pause)
+
+
+def _exchange(address: tuple[str, int], pieces: Sequence[bytes], pause: float) -> bytes:
+    """Send and read with a plain socket: what came before a reset is kept, which asyncio's streams throw away."""
+    answer = b""
+    with socket.create_connection(address, timeout=3) as there:
+        with suppress(ConnectionError):
+            for piece in pieces:
+                there.sendall(piece)
+                time.sleep(pause)
+        with suppress(ConnectionError):
+            while part := there.recv(65536):
+                answer += part
+    return answer
 
 
 @asynccontextmanager
