@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 YIELD_SECONDS = 0.25
 AWAY_SECONDS = 2.0
+REFUSED_TRIES = 30  # an API server that has just started refuses everybody until it has read its roles and kinds
 
 
 class Sweep:
@@ -31,6 +32,7 @@ class Sweep:
         self._idle = idle
         self._gate = gate
         self._due: dict[ObjectKey, str] = {}
+        self._refused: dict[ObjectKey, int] = {}
         self._writing: dict[ObjectKey, asyncio.Event] = {}
         self._away = False
         self._wake = asyncio.Event()
@@ -39,12 +41,14 @@ class Sweep:
     def moved(self, key: ObjectKey, revision: str) -> None:
         """The object stands at `revision` without a run."""
         self._due[key] = revision
+        self._refused.pop(key, None)
         self._wake.set()
 
     async def drop(self, key: ObjectKey) -> None:
         """A run writes the status itself, from now on: what is being written is waited for, so that it cannot come last."""
         await self.written(key)
         self._due.pop(key, None)
+        self._refused.pop(key, None)
 
     async def written(self, key: ObjectKey) -> None:
         """Return when no status of the object is being written."""
@@ -54,6 +58,7 @@ class Sweep:
     def clear(self) -> None:
         """Forget all that is not written."""
         self._due.clear()
+        self._refused.clear()
 
     def stop(self) -> None:
         """What is not written yet follows after the next start: revisions are compared then."""
@@ -104,9 +109,16 @@ class Sweep:
     async def _written(self, key: ObjectKey, record: Record) -> None:
         try:
             await self._write(key, record)
+            self._refused.pop(key, None)
             await self._records.save(key)
         except ApiAway:
             self._due.setdefault(key, record.basis.revision)
             self._away = True
         except (ClusterError, StateError) as error:
+            if isinstance(error, ClusterError) and (tries := self._refused.get(key, 0) + 1) < REFUSED_TRIES:
+                self._refused[key] = tries
+                self._due.setdefault(key, record.basis.revision)
+                self._away = True
+                return
+            self._refused.pop(key, None)
             log.warning("status not moved", extra={"object": str(key), "revision": record.basis.revision, "error": str(error)})
