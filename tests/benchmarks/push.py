@@ -1,0 +1,253 @@
+"""From the webhook to the change in the cluster, seen from outside, beside what a bare client needs for the same work.
+
+usage: python -m tests.benchmarks.push [--apps 3] [--trials 9] [--kubeconfig FILE]     (without a kubeconfig: on the embedded API)
+Each app (a Deployment of no replicas, a Service, a ConfigMap) is a Kustomization on one GitRepository. A trial commits a change to one of
+them, sends the signed payload, and takes the time until a watch shows the ConfigMap changed, that Kustomization Ready at the new revision,
+all of them at it, and until Slack's stand-in has the message. The floor, in turn with the trials: one fetch, one server-side apply.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import hmac
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pygit2
+
+from service.cluster.client import APPLY_PATCH, Cluster
+from service.cluster.discovery import Discovery, Resource, object_path
+from service.cluster.watch import Change, Watch
+from service.compose.install import install_kinds
+from service.demo.slack import SlackStandIn
+from service.gitserver import GitServer
+from tests.end_to_end.fleet import git
+from tests.end_to_end.sluice_process import Sluice
+
+TOKEN = "a-benchmark's-token"
+NAMESPACE = "bench-push"
+KUSTOMIZATION = Resource(group="kustomize.toolkit.fluxcd.io", version="v1", plural="kustomizations", namespaced=True, kind="Kustomization")
+CONFIGMAP = Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
+LIMIT_SECONDS = 120
+
+
+def manifests(name: str, value: str) -> dict[str, str]:
+    """An app's files."""
+    metadata = f"metadata:\n  name: {name}\n  namespace: {NAMESPACE}\n"
+    template = f"  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec: {{containers: [{{name: main, image: {name}}}]}}\n"
+    deployment = f"spec:\n  replicas: 0\n  selector: {{matchLabels: {{app: {name}}}}}\n{template}"
+    service = f"spec:\n  clusterIP: None\n  selector: {{app: {name}}}\n  ports: [{{port: 80}}]\n"
+    return {
+        "kustomization.yaml": "resources: [configmap.yaml, deployment.yaml, service.yaml]\n",
+        "configmap.yaml": f"apiVersion: v1\nkind: ConfigMap\n{metadata}data:\n  value: {value}\n",
+        "deployment.yaml": f"apiVersion: apps/v1\nkind: Deployment\n{metadata}{deployment}",
+        "service.yaml": f"apiVersion: v1\nkind: Service\n{metadata}{service}",
+    }
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the watches and Slack's stand-in have shown, with the time of it."""
+
+    values: dict[str, tuple[str, float]] = field(default_factory=dict)
+    revisions: dict[str, tuple[str, float]] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def configmap(self, change: Change) -> None:
+        self._note(self.values, change.object["metadata"]["name"], (change.object.get("data") or {}).get("value", ""))
+
+    def kustomization(self, change: Change) -> None:
+        status = change.object.get("status") or {}
+        if any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ()):
+            self._note(self.revisions, change.object["metadata"]["name"], status.get("lastAppliedRevision", ""))
+
+    def _note(self, known: dict[str, tuple[str, float]], name: str, value: str) -> None:
+        if known.get(name, ("",))[0] != value:
+            known[name] = (value, time.perf_counter())
+            self.news.set()
+
+    async def until(self, test: Callable[[], bool], what: str) -> None:
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                while not test():
+                    self.news.clear()
+                    await self.news.wait()
+        except TimeoutError:
+            raise SystemExit(f"not seen within {LIMIT_SECONDS} s: {what}") from None
+
+
+class Bench:
+    """One run."""
+
+    def __init__(self, folder: Path, cluster: Cluster, sluice: Sluice, apps: int) -> None:
+        self._work, self._bare = folder / "work", folder / "git" / "fleet.git"
+        self._cluster, self._discovery, self._sluice = cluster, Discovery(cluster), sluice
+        self._names = [f"app-{number:05d}" for number in range(apps)]
+        self._seen, self._slack = Seen(), SlackStandIn()
+        self._hook_path = ""
+        self._figures: dict[str, list[float]] = {name: [] for name in ("floor", "applied", "ready", "all", "alert")}
+
+    async def run(self, trials: int) -> dict[str, list[float]]:
+        """Milliseconds by what was waited for."""
+        git("init", "-q", "--bare", "-b", "main", str(self._bare))
+        git("init", "-q", "-b", "main", str(self._work))
+        for key, value in (("user.name", "bench"), ("user.email", "bench@example.com")):
+            git("config", key, value, cwd=self._work)
+        await self._slack.start()
+        async with GitServer(root=self._bare.parent).serving() as url, asyncio.TaskGroup() as tasks:
+            head = self._commit({name: "v0" for name in self._names})
+            watches = [
+                Watch(self._cluster, resource=CONFIGMAP, namespace=NAMESPACE, on_change=self._seen.configmap),
+                Watch(self._cluster, resource=KUSTOMIZATION, namespace=NAMESPACE, on_change=self._seen.kustomization),
+            ]
+            running = [tasks.create_task(watch.run()) for watch in watches]
+            for object_ in self._objects(f"{url}/fleet.git"):
+                await self._apply(object_)
+            await self._seen.until(lambda: self._all_at(head), "the first sync")
+            self._hook_path = await self._receiver_path()
+            floor = await self._bare_client(f"{url}/fleet.git")
+            pick = random.Random(1)
+            for trial in range(1, trials + 1):
+                await asyncio.sleep(1)
+                await self._trial(pick.choice(self._names), f"v{trial}")
+                await asyncio.sleep(1)
+                self._figures["floor"].append(await floor(f"v{trial}"))
+            for task in running:
+                task.cancel()
+        await self._slack.stop()
+        return self._figures
+
+    def _commit(self, values: dict[str, str]) -> str:
+        for name, value in values.items():
+            (self._work / "apps" / name).mkdir(parents=True, exist_ok=True)
+            for file, text in manifests(name, value).items():
+                (self._work / "apps" / name / file).write_text(text)
+        git("add", "-A", cwd=self._work)
+        git("commit", "-q", "-m", "Change an app", cwd=self._work)
+        git("push", "-q", str(self._bare), "main", cwd=self._work)
+        return git("rev-parse", "HEAD", cwd=self._work)
+
+    def _all_at(self, commit: str) -> bool:
+        return all(self._seen.revisions.get(name, ("",))[0] == f"main@sha1:{commit}" for name in self._names)
+
+    def _objects(self, url: str) -> list[dict[str, Any]]:
+        source, notification = {"kind": "GitRepository", "name": "fleet"}, "notification.toolkit.fluxcd.io"
+
+        def made(api: str, kind: str, name: str, **content: Any) -> dict[str, Any]:
+            return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, **content}
+
+        hook = {"type": "github", "events": ["push"], "secretRef": {"name": "hook"}, "resources": [source]}
+        alert = {"providerRef": {"name": "slack"}, "eventSources": [{"kind": "Kustomization", "name": "*"}]}
+        return [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+            made("v1", "Secret", "hook", stringData={"token": TOKEN}),
+            made("v1", "Secret", "slack", stringData={"address": self._slack.url}),
+            made("source.toolkit.fluxcd.io/v1", "GitRepository", "fleet", spec={"interval": "60m", "url": url, "ref": {"branch": "main"}}),
+            made(f"{notification}/v1", "Receiver", "hook", spec=hook),
+            made(f"{notification}/v1beta3", "Provider", "slack", spec={"type": "slack", "secretRef": {"name": "slack"}}),
+            made(f"{notification}/v1beta3", "Alert", "all", spec=alert),
+            *(
+                made(
+                    KUSTOMIZATION.api_version,
+                    "Kustomization",
+                    name,
+                    spec={"interval": "60m", "path": f"./apps/{name}", "prune": True, "sourceRef": source},
+                )
+                for name in self._names
+            ),
+        ]
+
+    async def _apply(self, object_: dict[str, Any]) -> None:
+        resource = await self._discovery.resource(object_["apiVersion"], object_["kind"])
+        path = object_path(resource, object_["metadata"].get("namespace", ""), object_["metadata"]["name"])
+        query = {"fieldManager": "bench", "force": "true"}
+        await self._cluster.request("PATCH", path, query=query, body=object_, content_type=APPLY_PATCH)
+
+    async def _trial(self, name: str, value: str) -> None:
+        commit = await asyncio.to_thread(self._commit, {name: value})
+        repository = {"full_name": "bench/fleet", "clone_url": "http://127.0.0.1/fleet.git"}
+        payload = {"ref": "refs/heads/main", "before": "0" * 40, "after": commit, "repository": repository, "commits": []}
+        body = json.dumps(payload).encode()
+        signature = "sha256=" + hmac.new(TOKEN.encode(), body, hashlib.sha256).hexdigest()
+        headers = {
+            "X-GitHub-Event": "push",
+            "X-GitHub-Delivery": commit,
+            "X-Hub-Signature-256": signature,
+            "Content-Type": "application/json",
+        }
+        url = f"http://127.0.0.1:{self._sluice.ports['listen']}{self._hook_path}"
+        async with aiohttp.ClientSession() as session:
+            began = time.perf_counter()
+            async with session.post(url, data=body, headers=headers) as answer:
+                if answer.status != 200:
+                    raise SystemExit(f"the hook was answered {answer.status}: {await answer.text()}")
+        await self._seen.until(lambda: self._seen.values.get(name, ("",))[0] == value, "the change")
+        await self._seen.until(lambda: self._all_at(commit), "all at the new revision")
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while commit[:7] not in json.dumps((await self._slack.messages.get())[1]):
+                pass
+            told = time.perf_counter()
+        at = {"applied": self._seen.values[name][1], "ready": self._seen.revisions[name][1], "alert": told}
+        at["all"] = max(moment for _, moment in self._seen.revisions.values())
+        for what, moment in at.items():
+            self._figures[what].append((moment - began) * 1000)
+
+    async def _receiver_path(self) -> str:
+        path = f"/apis/notification.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/receivers/hook"
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while True:
+                status = (await self._cluster.request("GET", path)).body.get("status") or {}
+                if found := status.get("webhookPath"):
+                    return str(found)
+                await asyncio.sleep(0.2)
+
+    async def _bare_client(self, url: str) -> Callable[[str], Any]:
+        repository = pygit2.init_repository(str(self._work.parent / "floor.git"), bare=True)
+        repository.remotes.create("origin", url, "+refs/heads/main:refs/heads/main")
+        await asyncio.to_thread(repository.remotes["origin"].fetch)
+
+        async def step(value: str) -> float:
+            began = time.perf_counter()
+            await asyncio.to_thread(lambda: repository.remotes["origin"].fetch())
+            metadata = {"name": "floor", "namespace": NAMESPACE}
+            await self._apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"value": value}})
+            return (time.perf_counter() - began) * 1000
+
+        await step("warm")
+        return step
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--apps", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=9)
+    parser.add_argument("--kubeconfig", type=Path, help="a cluster of yours to throw away; its Leases in flux-system are taken")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as name:
+        folder = Path(name)
+        where = ["--kubeconfig", str(chosen.kubeconfig)] if chosen.kubeconfig else ["--embedded", str(folder / "kube")]
+        with Sluice(folder / "sluice", where) as sluice:
+            sluice.start()
+            cluster = await Cluster.from_kubeconfig(chosen.kubeconfig or folder / "kube" / "kubeconfig")
+            await install_kinds(cluster, "flux-system")
+            figures = await Bench(folder, cluster, sluice, chosen.apps).run(chosen.trials)
+            if chosen.kubeconfig:
+                await cluster.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
+            await cluster.close()
+    floor = statistics.median(figures["floor"])
+    print(f"{chosen.apps} apps, {chosen.trials} trials       min   median      max   median : floor")
+    for what, values in figures.items():
+        middle = statistics.median(values)
+        print(f"{what:<22}{min(values):8.1f} {middle:8.1f} {max(values):8.1f} ms {middle / floor:12.2f}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
