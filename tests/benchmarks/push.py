@@ -1,9 +1,11 @@
 """From the webhook to the change in the cluster, seen from outside, beside what a bare client needs for the same work.
 
-usage: python -m tests.benchmarks.push [--apps 3] [--trials 9] [--kubeconfig FILE]     (without a kubeconfig: on the embedded API)
+usage: python -m tests.benchmarks.push [--apps 3,100] [--trials 15] [--real | --kubeconfig FILE]     (else on the embedded API)
 Each app (a Deployment of no replicas, a Service, a ConfigMap) is a Kustomization on one GitRepository. A trial commits a change to one of
 them, sends the signed payload, and takes the time until a watch shows the ConfigMap changed, that Kustomization Ready at the new revision,
 all of them at it, and until Slack's stand-in has the message. The floor, in turn with the trials: one fetch, one server-side apply.
+Then what a push costs, and when the service's own steps end by its log. Prints a table and one JSON line for each number of apps. With
+the embedded API its processor time, memory and Lease writes are part of the service's.
 """
 
 import argparse
@@ -15,7 +17,8 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,14 +32,18 @@ from service.cluster.watch import Change, Watch
 from service.compose.install import install_kinds
 from service.demo.slack import SlackStandIn
 from service.gitserver import GitServer
+from tests.benchmarks.costs import api_writes, cpu_seconds, pss_mib, step_medians
 from tests.end_to_end.fleet import git
+from tests.end_to_end.kubernetes import Kubernetes
 from tests.end_to_end.sluice_process import Sluice
+from tests.peers.kube import ControlPlane
 
 TOKEN = "a-benchmark's-token"
 NAMESPACE = "bench-push"
 KUSTOMIZATION = Resource(group="kustomize.toolkit.fluxcd.io", version="v1", plural="kustomizations", namespaced=True, kind="Kustomization")
 CONFIGMAP = Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
 LIMIT_SECONDS = 120
+SETTLE_SECONDS = 1
 
 
 def manifests(name: str, value: str) -> dict[str, str]:
@@ -87,13 +94,16 @@ class Seen:
 class Bench:
     """One run."""
 
-    def __init__(self, folder: Path, cluster: Cluster, sluice: Sluice, apps: int) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, kube: Kubernetes, sluice: Sluice, apps: int) -> None:
         self._work, self._bare = folder / "work", folder / "git" / "fleet.git"
-        self._cluster, self._discovery, self._sluice = cluster, Discovery(cluster), sluice
+        self._cluster, self._discovery, self._kube, self._sluice = cluster, Discovery(cluster), kube, sluice
         self._names = [f"app-{number:05d}" for number in range(apps)]
         self._seen, self._slack = Seen(), SlackStandIn()
         self._hook_path = ""
         self._figures: dict[str, list[float]] = {name: [] for name in ("floor", "applied", "ready", "all", "alert")}
+        self._sent: dict[str, float] = {}
+        self.costs: dict[str, float] = {}
+        self.steps: dict[str, float] = {}
 
     async def run(self, trials: int) -> dict[str, list[float]]:
         """Milliseconds by what was waited for."""
@@ -114,16 +124,24 @@ class Bench:
             await self._seen.until(lambda: self._all_at(head), "the first sync")
             self._hook_path = await self._receiver_path()
             floor = await self._bare_client(f"{url}/fleet.git")
-            pick = random.Random(1)
-            for trial in range(1, trials + 1):
-                await asyncio.sleep(1)
-                await self._trial(pick.choice(self._names), f"v{trial}")
-                await asyncio.sleep(1)
-                self._figures["floor"].append(await floor(f"v{trial}"))
+            await self._trials(trials, floor)
             for task in running:
                 task.cancel()
         await self._slack.stop()
         return self._figures
+
+    async def _trials(self, trials: int, floor: Callable[[str], Awaitable[float]]) -> None:
+        pick, pid, peak = random.Random(1), self._sluice.running.pid, 0.0
+        await asyncio.sleep(SETTLE_SECONDS)
+        cpu, writes = cpu_seconds(pid), await asyncio.to_thread(api_writes, self._kube)
+        for trial in range(1, trials + 1):
+            await self._trial(pick.choice(self._names), f"v{trial}")
+            peak = max(peak, pss_mib(pid))
+            await asyncio.sleep(SETTLE_SECONDS)
+            self._figures["floor"].append(await floor(f"v{trial}"))
+        writes = await asyncio.to_thread(api_writes, self._kube) - writes - trials  # the floor writes once a trial
+        self.costs = {"cpu_seconds": (cpu_seconds(pid) - cpu) / trials, "api_writes": writes / trials, "pss_mib": peak}
+        self.steps = step_medians(self._sluice.log(), self._sent)
 
     def _commit(self, values: dict[str, str]) -> str:
         for name, value in values.items():
@@ -185,20 +203,34 @@ class Bench:
         }
         url = f"http://127.0.0.1:{self._sluice.ports['listen']}{self._hook_path}"
         async with aiohttp.ClientSession() as session:
-            began = time.perf_counter()
+            self._sent[commit], began = time.time(), time.perf_counter()
             async with session.post(url, data=body, headers=headers) as answer:
                 if answer.status != 200:
                     raise SystemExit(f"the hook was answered {answer.status}: {await answer.text()}")
         await self._seen.until(lambda: self._seen.values.get(name, ("",))[0] == value, "the change")
         await self._seen.until(lambda: self._all_at(commit), "all at the new revision")
         async with asyncio.timeout(LIMIT_SECONDS):
-            while commit[:7] not in json.dumps((await self._slack.messages.get())[1]):
-                pass
-            told = time.perf_counter()
+            arrived, message = await self._slack.messages.get()
+            while commit[:7] not in json.dumps(message):
+                arrived, message = await self._slack.messages.get()
+            told = began + arrived - self._sent[commit]  # the stand-in's clock is that of the day
         at = {"applied": self._seen.values[name][1], "ready": self._seen.revisions[name][1], "alert": told}
         at["all"] = max(moment for _, moment in self._seen.revisions.values())
         for what, moment in at.items():
             self._figures[what].append((moment - began) * 1000)
+
+    async def remove(self) -> None:
+        """Delete what the run has made, Kustomizations first: the service prunes what they applied, and a next run begins as this."""
+        for kind in ("kustomizations.kustomize", "receivers.notification", "alerts.notification", "gitrepositories.source"):
+            plural, _, group = kind.partition(".")
+            version = "v1beta3" if plural == "alerts" else "v1"
+            path = f"/apis/{group}.toolkit.fluxcd.io/{version}/namespaces/{NAMESPACE}/{plural}"
+            await self._cluster.request("DELETE", path)
+            async with asyncio.timeout(LIMIT_SECONDS):
+                while True:
+                    if not (await self._cluster.request("GET", path)).body["items"]:
+                        break
+                    await asyncio.sleep(0.2)
 
     async def _receiver_path(self) -> str:
         path = f"/apis/notification.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/receivers/hook"
@@ -225,29 +257,70 @@ class Bench:
         return step
 
 
-async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--apps", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=9)
-    parser.add_argument("--kubeconfig", type=Path, help="a cluster of yours to throw away; its Leases in flux-system are taken")
-    chosen = parser.parse_args()
+async def measure(apps: int, trials: int, kubeconfig: Path | None) -> dict[str, Any]:
+    """One run in a folder and a service of its own; the figures as they are printed in the JSON line."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as name:
         folder = Path(name)
-        where = ["--kubeconfig", str(chosen.kubeconfig)] if chosen.kubeconfig else ["--embedded", str(folder / "kube")]
+        where = ["--kubeconfig", str(kubeconfig)] if kubeconfig else ["--embedded", str(folder / "kube")]
         with Sluice(folder / "sluice", where) as sluice:
-            sluice.start()
-            cluster = await Cluster.from_kubeconfig(chosen.kubeconfig or folder / "kube" / "kubeconfig")
-            await install_kinds(cluster, "flux-system")
-            figures = await Bench(folder, cluster, sluice, chosen.apps).run(chosen.trials)
-            if chosen.kubeconfig:
-                await cluster.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
+            if kubeconfig:
+                await _prepare(kubeconfig)
+            await asyncio.to_thread(sluice.start)
+            chosen = kubeconfig or folder / "kube" / "kubeconfig"
+            cluster = await Cluster.from_kubeconfig(chosen)
+            bench = Bench(folder, cluster, Kubernetes(chosen), sluice, apps)
+            figures = await bench.run(trials)
+            if kubeconfig:
+                await bench.remove()
             await cluster.close()
     floor = statistics.median(figures["floor"])
-    print(f"{chosen.apps} apps, {chosen.trials} trials       min   median      max   median : floor")
-    for what, values in figures.items():
-        middle = statistics.median(values)
-        print(f"{what:<22}{min(values):8.1f} {middle:8.1f} {max(values):8.1f} ms {middle / floor:12.2f}")
+    times = {
+        what: {"min": min(values), "median": (middle := statistics.median(values)), "max": max(values), "ratio": middle / floor}
+        for what, values in figures.items()
+    }
+    return {"apps": apps, "trials": trials, "real": kubeconfig is not None, "ms": times, "a_push": bench.costs, "steps_ms": bench.steps}
+
+
+async def _prepare(kubeconfig: Path) -> None:
+    cluster = await Cluster.from_kubeconfig(kubeconfig)
+    await install_kinds(cluster, "flux-system")
+    await cluster.close()
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table, and the same as one JSON line."""
+    print(f"{result['apps']} apps, {result['trials']} trials".ljust(22) + "     min   median      max    median : floor")
+    for what, row in result["ms"].items():
+        print(f"{what:<22}{row['min']:8.1f} {row['median']:8.1f} {row['max']:8.1f} ms {row['ratio']:12.2f}")
+    costs = result["a_push"]
+    print(f"a push: {costs['cpu_seconds']:.3f} CPU s, {costs['api_writes']:.1f} API writes; memory (PSS) {costs['pss_mib']:.0f} MiB")
+    print("its steps: " + ", ".join(f"{step} {value:.1f}" for step, value in result["steps_ms"].items()) + " ms")
+    print(json.dumps(rounded(result)), flush=True)
+
+
+def rounded(value: Any) -> Any:
+    """The same with numbers of three places."""
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def main() -> None:
+    """Run for each number of apps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--apps", default="3", help="numbers of apps, with commas")
+    parser.add_argument("--trials", type=int, default=9)
+    parser.add_argument("--real", action="store_true", help="on a kube-apiserver of its own (see make peers)")
+    parser.add_argument("--kubeconfig", type=Path, help="a cluster of yours to throw away; its Leases in flux-system are taken")
+    chosen = parser.parse_args()
+    with ExitStack() as stack:
+        kubeconfig: Path | None = chosen.kubeconfig
+        if chosen.real:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-kube-")))
+            kubeconfig = stack.enter_context(ControlPlane(folder)).kubeconfig
+        for apps in map(int, chosen.apps.split(",")):
+            show(asyncio.run(measure(apps, chosen.trials, kubeconfig)))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

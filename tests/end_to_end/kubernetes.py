@@ -62,14 +62,12 @@ class Kubernetes:
         """One request. Raises Refused, or OSError when nobody answers."""
         data = None if body is None else json.dumps(body).encode()
         headers = {**self._headers, "Content-Type": content_type}
-        request = urllib.request.Request(self._server + path, method=method, data=data, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=20, context=self._tls) as answer:
-                found: Object = json.load(answer)
-                return found
-        except urllib.error.HTTPError as error:
-            with error:
-                raise Refused(error.code, error.read().decode(errors="replace")) from None
+        found: Object = json.loads(self._send(urllib.request.Request(self._server + path, method=method, data=data, headers=headers)))
+        return found
+
+    def metrics(self) -> str:
+        """What the server counts, in Prometheus' text format. Raises as `request` does."""
+        return self._send(urllib.request.Request(self._server + "/metrics", headers=self._headers)).decode()
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """Server-side apply, as `kubectl apply --server-side` does."""
@@ -120,6 +118,15 @@ class Kubernetes:
         while self.get(kind, namespace, name) is not None:
             assert time.monotonic() < end, f"{kind} {namespace}/{name} is still there after {seconds:g} s"
             time.sleep(0.05)
+
+    def _send(self, request: urllib.request.Request) -> bytes:
+        try:
+            with urllib.request.urlopen(request, timeout=20, context=self._tls) as answer:
+                read: bytes = answer.read()
+                return read
+        except urllib.error.HTTPError as error:
+            with error:
+                raise Refused(error.code, error.read().decode(errors="replace")) from None
 
 
 def path_of(kind: str, namespace: str, name: str = "") -> str:
