@@ -59,12 +59,12 @@ async def test_a_list_of_objects_applies(kubectl):
 
 async def test_wait_and_watch(kubectl, kube, kubeconfig, tmp_path):
     await kubectl("apply", "--server-side", "-f", "-", text=MANIFEST)
-    waiting = asyncio.create_task(kubectl("wait", "cm/a", "--for=jsonpath={.data.x}=3", "--timeout=10s"))
+    waiting = asyncio.create_task(kubectl("wait", "cm/a", "--for=jsonpath={.data.x}=3", "--timeout=30s"))
     command = ("kubectl", "--kubeconfig", kubeconfig, "--cache-dir", tmp_path, "-n", kube.namespace)
     watch = (*command, "get", "cm", "a", "-w", "-o", "jsonpath={.data.x},")
     watching = await asyncio.create_subprocess_exec(*watch, stdout=asyncio.subprocess.PIPE)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await watching.stdout.readuntil(b",") == b"1,"
             await kube.call("PATCH", kube.path("configmaps", "a"), {"data": {"x": "3"}}, media="application/merge-patch+json")
             assert await watching.stdout.readuntil(b",") == b"3,"
