@@ -9,7 +9,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 import asyncio
 import json
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -87,6 +87,7 @@ class Cluster:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._server = access.server
+        self.on_answer: Callable[[str, str, int], None] = lambda _method, _host, _status: None  # method, host, status; 0: none
         self._api = ApiClient(access.configuration)
         self._endless = RESTClientObject(access.configuration, maxsize=0)  # a pool of 100 shared with watches would run dry
         self._requests = _session(self._api.rest_client)
@@ -163,10 +164,15 @@ class Cluster:
 
     async def _once(self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None) -> tuple[int, float | None, bytes]:
         identity = await self._access.headers()
-        async with self._requests.request(method, url, headers={**headers, **identity}, data=data, **self._hop) as response:
-            raw = await response.read()
-            busy = response.headers.get("Retry-After") if response.status == 429 or response.status >= 500 else None
-            return response.status, float(busy) if busy is not None and busy.isdigit() else None, raw
+        status = 0
+        try:
+            async with self._requests.request(method, url, headers={**headers, **identity}, data=data, **self._hop) as response:
+                raw = await response.read()
+                status = response.status
+        finally:
+            self.on_answer(method, url.authority, status)
+        busy = response.headers.get("Retry-After") if status == 429 or status >= 500 else None
+        return status, float(busy) if busy is not None and busy.isdigit() else None, raw
 
     async def stream(self, path: str, *, query: Mapping[str, str], idle: timedelta) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the JSON lines of a watch until the server ends it. Own connections, not those of `request`. Close the generator.

@@ -17,6 +17,7 @@ from service.cluster.prune import Pruner
 from service.cluster.watch import Change
 from service.compose.access import Secrets, labels_of
 from service.compose.leadership import LEASES
+from service.compose.measures import ControllerMetrics, ObjectGauges
 from service.compose.telling import Telling
 from service.compose.watching import Watches
 from service.kinds.meta import ObjectKey
@@ -85,6 +86,7 @@ class House:
         by_kind = self.watches.by_kind
         self.gates = {name: Gate(name, [by_kind[kind].synced for kind in kinds]) for name, kinds in CACHES.items()}
         self.artifacts = ArtifactStore(ground.settings.state / "artifacts", f"http://{ground.settings.artifact_host}", ground.workers)
+        self.controllers = ControllerMetrics(ground.metrics)
         self._reconciled: set[ObjectKey] = set()
         self.telling = Telling(self.outbox, self.recorder, shadow=ground.settings.shadow)
         self._build_sources()
@@ -99,12 +101,15 @@ class House:
         metrics.inbox_pending.set_function(lambda: self.deliveries.pending)
         for kind, worker in (("GitRepository", self.sources), ("Kustomization", self.kustomizations), ("Receiver", self.receivers)):
             metrics.queue_length.labels(kind).set_function(partial(getattr, worker.queue, "due"))
+            self.controllers.watch(worker, kind.lower())
+        metrics.registry.register(ObjectGauges({kind: watch.objects for kind, watch in self.watches.by_kind.items()}))
+        self.ground.cluster.on_answer = self.controllers.answered
 
     def _worker(self, lease: str, queue: Queue, *reconcilers: Reconciler, times: int = 1) -> Worker:
         concurrency, metrics = self.ground.settings.concurrency * times, self.ground.metrics
         by_kind = {each.kind: each for each in reconcilers}
         worker = Worker(queue, reconcilers=by_kind, gate=self.gates[lease], concurrency=concurrency, metrics=metrics)
-        worker.on_run.append(self._ran)
+        worker.on_run += [self._ran, self.controllers.ran]
         return worker
 
     def _ran(self, run: Run) -> None:

@@ -42,6 +42,7 @@ class Queue:
     def __init__(self) -> None:
         self._waiting: dict[ObjectKey, _Waiting] = {}
         self._running: dict[ObjectKey, _Waiting | None] = {}
+        self._since: dict[ObjectKey, float] = {}
         self._failures: dict[ObjectKey, int] = {}
         self._ready: list[tuple[int, int, ObjectKey]] = []
         self._later: list[tuple[float, int, ObjectKey]] = []
@@ -59,6 +60,23 @@ class Queue:
         """How many objects could run now if there were a worker for each."""
         now = asyncio.get_running_loop().time()
         return sum(waiting.due <= now for waiting in self._waiting.values())
+
+    @property
+    def running(self) -> int:
+        """How many objects run now."""
+        return len(self._running)
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long the longest run that is under way has taken so far."""
+        return asyncio.get_running_loop().time() - min(self._since.values()) if self._since else 0.0
+
+    def next_in(self, key: ObjectKey) -> timedelta | None:
+        """Time until the next run of an object, zero while it runs or is due; None where none is planned."""
+        found = self._waiting.get(key)
+        if key in self._running or found is None:
+            return timedelta(0) if key in self._running else None
+        return timedelta(seconds=max(0.0, found.due - asyncio.get_running_loop().time()))
 
     def waits(self, key: ObjectKey) -> bool:
         """Whether the object is running or due now (not merely on its timer)."""
@@ -97,6 +115,7 @@ class Queue:
                     continue  # superseded by a later wish for the same object
                 del self._waiting[key]
                 self._running[key] = None
+                self._since[key] = loop.time()
                 self.idle.clear()
                 return key, tuple(found.triggers)
             if not self._running:
@@ -122,6 +141,7 @@ class Queue:
     def done(self, key: ObjectKey, *, requeue_after: timedelta | None = None, failed: bool = False) -> timedelta | None:
         """The run of `key` has ended. With `failed` and no time given the queue backs off. Returns the wait until the next run."""
         again = self._running.pop(key, None)
+        self._since.pop(key, None)
         failures = self._failures.get(key, 0) + 1 if failed else 0
         if failures:
             self._failures[key] = failures

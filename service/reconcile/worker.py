@@ -49,7 +49,7 @@ class Worker:
         self.on_run: list[Callable[[Run], None]] = []
         self._reconcilers = reconcilers
         self._gate = gate
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self._metrics = metrics
         self._stopping = asyncio.Event()
 
@@ -81,7 +81,7 @@ class Worker:
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for number in range(self._concurrency):
+            for number in range(self.concurrency):
                 tasks.create_task(self._take_all(), name=f"{self.name}.{number}")
 
     async def _take_all(self) -> None:
@@ -104,7 +104,7 @@ class Worker:
         failed = outcome.result in ("failed", "waiting")
         self.queue.done(key, requeue_after=outcome.requeue_after, failed=failed and (outcome.backoff or outcome.result == "failed"))
         self._metrics.reconcile_total.labels(key.kind, outcome.result).inc()
-        self._metrics.reconcile_seconds.labels(key.kind, key.name, key.namespace).observe(seconds)
+        self._metrics.reconcile_seconds.observe(seconds, kind=key.kind, name=key.name, namespace=key.namespace)
         run = Run(key=key, triggers=triggers, began_at=began_at, seconds=seconds, outcome=outcome)
         for listener in self.on_run:
             listener(run)

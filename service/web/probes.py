@@ -6,11 +6,13 @@ https://kubernetes.io/docs/reference/using-api/health-checks/
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+SLICE = 250
 Check = Callable[[], str]
 _CHECKS = web.AppKey("checks", dict[str, Check])
 _REGISTRY = web.AppKey("registry", CollectorRegistry)
@@ -41,15 +43,30 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.StreamResponse:
-    """Family by family, so that many series do not hold the loop."""
+    """In slices of a family, so that many series do not hold the loop."""
     response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
     await response.prepare(request)
     if request.method != "HEAD":
         for family in request.app[_REGISTRY].collect():
-            await response.write(generate_latest(_Single(family)))
-            await asyncio.sleep(0)
+            for text in _slices(family):
+                await response.write(text)
+                await asyncio.sleep(0)
     await response.write_eof()
     return response
+
+
+def _slices(family: Metric) -> Iterator[bytes]:
+    """The exposition of a family, some series at a time; without the times of their creation, which no Flux controller has."""
+    samples = (each for each in family.samples if not each.name.endswith("_created"))
+    head = True
+    while (some := list(islice(samples, SLICE))) or head:
+        part = Metric(family.name, family.documentation, family.type)
+        part.samples = some
+        text = generate_latest(_Single(part))
+        if not head:
+            text = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"# "))
+        head = False
+        yield text
 
 
 class _Single(CollectorRegistry):
