@@ -36,8 +36,10 @@ from service.reconcile.queue import HOOK, Queue, Trigger
 from service.reconcile.worker import Reconciler, Run, Worker
 from service.settings import Settings
 from service.sources.artifact import ArtifactStore
-from service.sources.gitrepository import GitRepositoryReconciler, Needs
+from service.sources.gitrepository import GitOrigin
 from service.sources.gitstore import GitStore
+from service.sources.published import Published
+from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.snapshot import Snapshot
 from service.state.cache import Cache
 from service.state.inbox import Inbox
@@ -120,9 +122,10 @@ class House:
         self.deliveries.outcome(run.key, run.began_at, run.outcome.result, run.outcome.message)
 
     def _build_sources(self) -> None:
-        ground, watch = self.ground, self.watches.by_kind["GitRepository"]
+        ground, by_kind = self.ground, self.watches.by_kind
         at_once = ground.settings.concurrency
         self.gitstore = GitStore(ground.settings.state / "git", fetches=4 * at_once, of_a_host=at_once)
+        self.published = Published(self._arrived)
         needs = Needs(
             cluster=ground.cluster,
             discovery=self.discovery,
@@ -130,13 +133,13 @@ class House:
             gitstore=self.gitstore,
             artifacts=self.artifacts,
             read_secret=self.secrets.read,
-            on_revision=self._arrived,
+            published=self.published,
             on_event=self.telling.tell,
-            read=lambda key: watch.objects.get((key.namespace, key.name)),
+            read=lambda key: by_kind[key.kind].objects.get((key.namespace, key.name)),
             consumers_done=self._consumers_done,
         )
-        self.gitrepositories = GitRepositoryReconciler(needs, shadow=ground.settings.shadow)
-        self.sources = self._worker(SOURCE, Queue(), self.gitrepositories, times=WAITING_FOR_GIT)
+        git = SourceReconciler(needs, GitOrigin(needs), shadow=ground.settings.shadow)
+        self.sources = self._worker(SOURCE, Queue(), git, times=WAITING_FOR_GIT)
 
     async def _consumers_done(self) -> None:
         """Until what a revision concerns is applied, for a moment at most: others wait for the artifact."""
@@ -175,7 +178,7 @@ class House:
             discovery=self.discovery,
             applier=Applier(cluster, self.discovery),
             pruner=Pruner(cluster, self.discovery),
-            snapshots=self.gitrepositories.snapshots,
+            snapshots=self.published,
             source_state=self._source_state,
             on_move=self._moved,
             fetch_again=lambda key: self.sources.queue.add(key, trigger=Trigger(reason="store")),

@@ -9,18 +9,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from service.kinds.kustomize import Kustomization, fold_old_patches
-from service.kinds.notification import RECEIVER_TYPES, TYPE_ANNOTATION, Alert, Provider, Receiver
+from service.kinds.meta import Metadata
+from service.kinds.notification import RECEIVER_TYPES, TYPE_ANNOTATION, Receiver
 from service.kinds.schema import Facts, Invalid, is_model, named_properties, unwrap
 from service.kinds.shape import Reader, read_mapping, reader, shown
-from service.kinds.source import GitRepository
 from service.kinds.table import BY_NAME, BY_TYPE, Kind
 
 __all__ = ["Invalid", "decode", "refused_fields"]
 
-T = TypeVar("T", GitRepository, Kustomization, Receiver, Alert, Provider)
+
+class Object(Protocol):
+    """A typed object of any kind of the table."""
+
+    def __init__(self, *, metadata: Metadata, spec: Any, status: Any, api_version: str) -> None: ...
+
+
+T = TypeVar("T", bound=Object)
 
 
 def decode(cls: type[T], obj: Mapping[str, Any]) -> T:

@@ -52,6 +52,8 @@ ARTIFACT_IN_STORAGE = "ArtifactInStorage"
 FETCH_FAILED = "FetchFailed"
 ARTIFACT_OUTDATED = "ArtifactOutdated"
 STORAGE_FAILED = "StorageOperationFailed"
+INCLUDE_UNAVAILABLE = "IncludeUnavailable"
+SOURCE_VERIFIED = "SourceVerified"
 
 # reasons of every kind
 SUCCEEDED = "Succeeded"

@@ -4,6 +4,7 @@ In: the typed kinds. Out: what discovery, watches, the codec and the CRDs need t
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP
@@ -22,7 +23,7 @@ class Kind:
     storage: str
     short_names: tuple[str, ...]
     categories: tuple[str, ...]
-    type: type[GitRepository] | type[Kustomization] | type[Receiver] | type[Alert] | type[Provider]
+    type: type[Any]
     fresh_status: bool
 
     @property

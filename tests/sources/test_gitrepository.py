@@ -15,8 +15,10 @@ from service.kinds.codec import decode
 from service.kinds.meta import FINALIZER, REQUESTED_AT, ObjectKey
 from service.kinds.source import GitRepository
 from service.sources.artifact import ArtifactStore
-from service.sources.gitrepository import GitRepositoryReconciler, Needs
+from service.sources.gitrepository import GitOrigin
 from service.sources.gitstore import GitStore
+from service.sources.published import Published
+from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.snapshot import Snapshot
 from service.sources.tree import GitTree
 from service.workers import Workers
@@ -98,6 +100,7 @@ class Bench:
         self.revisions: list[str] = []
         self.events: list[tuple[str, str, str]] = []
         self.artifacts = ArtifactStore(self.state / "artifacts", "http://sluice", self.workers)
+        self.published = Published(self.told)
         needs = Needs(
             cluster=self.cluster,
             discovery=Discovery(self.cluster),
@@ -105,10 +108,10 @@ class Bench:
             gitstore=GitStore(self.state / "git"),
             artifacts=self.artifacts,
             read_secret=self.read_secret,
-            on_revision=self.told,
+            published=self.published,
             on_event=lambda event: self.events.append((event.severity, event.reason, event.message)),
         )
-        self.reconciler = GitRepositoryReconciler(needs, shadow=shadow)
+        self.reconciler = SourceReconciler(needs, GitOrigin(needs), shadow=shadow)
 
     def told(self, snapshot: Snapshot, triggers: object) -> None:
         self.revisions.append(snapshot.revision)
@@ -190,7 +193,7 @@ async def test_first_run_then_push_then_nothing(bench, remote):
     assert (await bench.run()).result == "succeeded"
     assert len(bench.api.patches) == 1  # the one status patch
     assert bench.revisions == [revision, f"main@sha1:{second}"]
-    assert GitTree.open(bench.reconciler.snapshots[KEY]).read("a.yaml") == b"a: 2\n"
+    assert GitTree.open(bench.published[KEY]).read("a.yaml") == b"a: 2\n"
 
 
 async def test_consumers_are_told_before_anything_is_written(bench, remote):
@@ -207,17 +210,17 @@ async def test_restart_writes_nothing_and_needs_no_remote_for_the_snapshot(bench
     remote.commit({"a.yaml": "a: 1\n", ".sourceignore": "*.md\n"})
     bench.api.put(spec(remote.url))
     await bench.run()
-    before = bench.reconciler.snapshots[KEY]
+    before = bench.published[KEY]
     bench.restart()
     assert (await bench.run()).result == "unchanged"
     assert bench.api.patches == []
     assert bench.events == []
     assert bench.revisions == [before.revision]
-    assert bench.reconciler.snapshots[KEY] == before
+    assert bench.published[KEY] == before
     remote.bare.rename(remote.bare.with_name("away"))
     bench.restart()
     assert (await bench.run()).result == "failed"
-    assert bench.reconciler.snapshots[KEY] == before
+    assert bench.published[KEY] == before
 
 
 async def test_deleted_branch_keeps_the_last_artifact_then_recovers(bench, remote):
@@ -336,7 +339,7 @@ async def test_spec_ignore_changes_the_snapshot_and_the_artifact(bench, remote):
     assert bench.status["artifact"]["digest"] != digest
     assert bench.status["observedIgnore"] == "/b.yaml\n"
     assert len(bench.revisions) == 2
-    assert GitTree.open(bench.reconciler.snapshots[KEY]).kind("b.yaml") is None
+    assert GitTree.open(bench.published[KEY]).kind("b.yaml") is None
     bench.api.put(spec(remote.url))
     await bench.run()
     assert "observedIgnore" not in bench.status
@@ -390,7 +393,7 @@ async def test_deletion_removes_everything_and_lets_go(bench, remote):
     bench.api.object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert (await bench.run()).result == "gone"
     assert bench.api.object is None
-    assert bench.reconciler.snapshots == {}
+    assert dict(bench.published) == {}
     assert not list((bench.state / "git").iterdir())
     assert not (bench.state / "artifacts" / "gitrepository" / "apps" / "fleet").exists()
     assert (await bench.run()).result == "gone"

@@ -1,4 +1,4 @@
-"""How a GitRepository's run becomes visible: events, then the one status patch. In shadow mode only the log says anything."""
+"""How a run of a source becomes visible: events, then the one status patch. In shadow mode only the log says anything."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -8,12 +8,12 @@ from service import crash
 from service.kinds import meta
 from service.kinds.event import Event, Severity
 from service.kinds.meta import ObjectKey
-from service.kinds.source import Artifact, GitRepository
+from service.kinds.source import Artifact
 from service.log import trace
 from service.reconcile.outcome import Outcome
-from service.sources.gitstatus import Failure, failed_patch, handled_patch, is_failing, new_artifact_message, stored_patch
+from service.sources.failure import Failure, Stored
 from service.sources.objects import Objects
-from service.sources.snapshot import Snapshot
+from service.sources.status import Source, failed_patch, handled_patch, is_failing, stored_patch
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +31,17 @@ class Reports:
         self._shadow = shadow
         self._told: dict[ObjectKey, tuple[str, str]] = {}
 
-    async def stored(self, found: GitRepository, raw: Raw, snapshot: Snapshot, artifact: Artifact) -> bool:
+    async def stored(self, found: Source, raw: Raw, stored: Stored) -> bool:
         """Tell of a success; returns whether the status changed. Raises ApiError, ApiAway."""
         before = found.status.artifact
-        if before is None or before.digest != artifact.digest:
-            self._tell(found, "info", meta.NEW_ARTIFACT, new_artifact_message(snapshot), artifact=artifact)
+        if before is None or before.digest != stored.artifact.digest:
+            reason = meta.NEW_ARTIFACT if stored.reason == meta.SUCCEEDED else stored.reason
+            self._tell(found, "info", reason, stored.news, artifact=stored.artifact)
         elif is_failing(found.status.conditions):
-            self._tell(found, "info", meta.SUCCEEDED, new_artifact_message(snapshot), artifact=artifact)
-        return await self._patch(found, raw, stored_patch(found, raw, artifact))
+            self._tell(found, "info", meta.SUCCEEDED, stored.news, artifact=stored.artifact)
+        return await self._patch(found, raw, stored_patch(found, raw, stored))
 
-    async def failed(self, found: GitRepository, raw: Raw, failure: Failure) -> Outcome:
+    async def failed(self, found: Source, raw: Raw, failure: Failure) -> Outcome:
         """Tell of a failure, once while it stays the same. Raises ApiError, ApiAway."""
         log.warning("reconcile failed", extra={"object": str(found.key), "reason": failure.reason, "error": failure.message})
         before = meta.find_condition(found.status.conditions, meta.READY)
@@ -51,7 +52,7 @@ class Reports:
             return Outcome(result="stalled", message=failure.message)
         return Outcome(result="failed", backoff=True, message=failure.message)
 
-    async def suspended(self, found: GitRepository, raw: Raw) -> None:
+    async def suspended(self, found: Source, raw: Raw) -> None:
         """Only that a requested reconcile was seen. Raises ApiError, ApiAway."""
         await self._patch(found, raw, handled_patch(found, raw))
 
@@ -59,7 +60,7 @@ class Reports:
         """The object is gone."""
         self._told.pop(key, None)
 
-    async def _patch(self, found: GitRepository, raw: Raw, status: Raw) -> bool:
+    async def _patch(self, found: Source, raw: Raw, status: Raw) -> bool:
         if self._shadow or not status:
             return False
         await self._objects.patch_status(found.key, raw, status)
@@ -67,7 +68,7 @@ class Reports:
         crash.point("status.patched")
         return True
 
-    def _tell(self, found: GitRepository, severity: Severity, reason: str, message: str, *, artifact: Artifact | None = None) -> None:
+    def _tell(self, found: Source, severity: Severity, reason: str, message: str, *, artifact: Artifact | None = None) -> None:
         words = (reason, artifact.digest if artifact else message)
         if self._shadow or self._told.get(found.key) == words:
             return  # the patch after it failed, and this is the next attempt

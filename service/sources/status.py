@@ -1,53 +1,91 @@
-"""The status of a GitRepository as Flux writes it, as merge patches of the status subresource that hold only what changes.
+"""The status of a source of any kind as Flux writes it, as merge patches of the status subresource that hold only what changes.
 
 Conditions, reasons and messages: https://github.com/fluxcd/source-controller/blob/main/docs/spec/v1/gitrepositories.md#gitrepository-status
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, Protocol
 
 from service.kinds import meta
-from service.kinds.meta import Condition, format_time
-from service.kinds.source import Artifact, GitRepository
+from service.kinds.codec import Object
+from service.kinds.meta import Condition, Metadata, ObjectKey, format_time
+from service.kinds.source import Artifact
 from service.reconcile.conditions import condition, merged
-from service.sources.snapshot import Snapshot
+from service.sources.failure import Failure, Stored
 
-_GONE_ON_SUCCESS = (meta.RECONCILING, meta.STALLED, meta.FETCH_FAILED, meta.ARTIFACT_OUTDATED, meta.STORAGE_FAILED)
-_FAILURES = (meta.FETCH_FAILED, meta.STORAGE_FAILED)
-SUBJECT_LENGTH = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why a run ended early: `condition` is FetchFailed, StorageOperationFailed or "" (the object itself is wrong)."""
-
-    condition: str
-    reason: str
-    message: str
-    stalls: bool = False
-    revision: str = ""
+_FAILURES = (meta.FETCH_FAILED, meta.STORAGE_FAILED, meta.INCLUDE_UNAVAILABLE, meta.BUILD_FAILED)
+_GONE_ON_SUCCESS = (meta.RECONCILING, meta.STALLED, *_FAILURES, meta.ARTIFACT_OUTDATED)
 
 
-def stored_patch(found: GitRepository, raw: Mapping[str, Any], artifact: Artifact) -> dict[str, Any]:
+class SourceSpec(Protocol):
+    """What the specs of all sources share."""
+
+    @property
+    def interval(self) -> timedelta: ...
+    @property
+    def suspend(self) -> bool: ...
+
+
+class SourceStatus(Protocol):
+    """What the statuses of all sources share."""
+
+    @property
+    def observed_generation(self) -> int: ...
+    @property
+    def conditions(self) -> tuple[Condition, ...]: ...
+    @property
+    def artifact(self) -> Artifact | None: ...
+
+
+class Source(Object, Protocol):
+    """An object of any of the kinds whose content others build from."""
+
+    @property
+    def metadata(self) -> Metadata: ...
+    @property
+    def spec(self) -> SourceSpec: ...
+    @property
+    def status(self) -> SourceStatus: ...
+    @property
+    def api_version(self) -> str: ...
+    @property
+    def key(self) -> ObjectKey: ...
+
+
+def stored_patch(found: Source, raw: Mapping[str, Any], stored: Stored) -> dict[str, Any]:
     """The status after a success, without what the object already says; {} if that is all."""
-    generation, message = found.metadata.generation, stored_message(artifact.revision)
+    generation = found.metadata.generation
     now = [
-        condition(meta.READY, "True", meta.SUCCEEDED, message, generation),
-        condition(meta.ARTIFACT_IN_STORAGE, "True", meta.SUCCEEDED, message, generation),
+        condition(meta.READY, "True", stored.reason, stored.ready, generation),
+        condition(meta.ARTIFACT_IN_STORAGE, "True", stored.reason, stored.ready, generation),
+        *stored.conditions,
         *_absent(_GONE_ON_SUCCESS, generation),
     ]
+    if not any(each.type == meta.SOURCE_VERIFIED for each in stored.conditions):
+        now += _absent([meta.SOURCE_VERIFIED], generation)
     wanted = {
         "conditions": [each.to_json() for each in merged(found.status.conditions, now)],
         "observedGeneration": generation,
-        "artifact": _artifact_json(artifact),
-        "observedIgnore": found.spec.ignore,
+        "artifact": _artifact_json(stored.artifact),
+        **stored.status,
         **_handled(found),
     }
-    return _changes(raw, wanted)
+    changes = _changes(raw, wanted)
+    if "artifact" in changes:
+        changes["artifact"] = _replacing((raw.get("status") or {}).get("artifact"), changes["artifact"])
+    return changes
 
 
-def failed_patch(found: GitRepository, raw: Mapping[str, Any], failure: Failure) -> dict[str, Any]:
+def _replacing(before: Any, now: dict[str, Any]) -> dict[str, Any]:
+    """`now` as a merge patch that leaves nothing of `before`."""
+    if not isinstance(before, dict):
+        return now
+    inside = {key: _replacing(before[key], value) for key, value in now.items() if isinstance(value, dict) and key in before}
+    return {**dict.fromkeys(before.keys() - now.keys()), **now, **inside}
+
+
+def failed_patch(found: Source, raw: Mapping[str, Any], failure: Failure) -> dict[str, Any]:
     """The status after a failure; the last artifact stays."""
     generation = found.metadata.generation
     now = [condition(meta.READY, "False", failure.reason, failure.message, generation)]
@@ -67,20 +105,9 @@ def failed_patch(found: GitRepository, raw: Mapping[str, Any], failure: Failure)
     return _changes(raw, wanted)
 
 
-def handled_patch(found: GitRepository, raw: Mapping[str, Any]) -> dict[str, Any]:
+def handled_patch(found: Source, raw: Mapping[str, Any]) -> dict[str, Any]:
     """Only that a requested reconcile was seen: for a suspended object."""
     return _changes(raw, _handled(found))
-
-
-def stored_message(revision: str) -> str:
-    """What Ready says after a success."""
-    return f"stored artifact for revision '{revision}'"
-
-
-def new_artifact_message(snapshot: Snapshot) -> str:
-    """What the event of a new artifact says."""
-    subject = snapshot.subject
-    return f"stored artifact for commit '{subject if len(subject) <= SUBJECT_LENGTH else subject[:SUBJECT_LENGTH] + '...'}'"
 
 
 def is_failing(conditions: Sequence[Condition]) -> bool:
@@ -88,7 +115,7 @@ def is_failing(conditions: Sequence[Condition]) -> bool:
     return any(each.type in _FAILURES and each.status == "True" for each in conditions)
 
 
-def _progress(found: GitRepository, failure: Failure) -> str:
+def _progress(found: Source, failure: Failure) -> str:
     if failure.revision:
         return f"building artifact: new upstream revision '{failure.revision}'"
     if found.status.artifact is None:
@@ -102,7 +129,7 @@ def _absent(types: Sequence[str], generation: int) -> list[Condition]:
     return [condition(each, "False", meta.SUCCEEDED, "", generation) for each in types]
 
 
-def _handled(found: GitRepository) -> dict[str, Any]:
+def _handled(found: Source) -> dict[str, Any]:
     return {"lastHandledReconcileAt": found.metadata.requested_at} if found.metadata.requested_at else {}
 
 
@@ -114,6 +141,7 @@ def _artifact_json(artifact: Artifact) -> dict[str, Any]:
         "digest": artifact.digest,
         "lastUpdateTime": format_time(artifact.last_update_time) if artifact.last_update_time else None,
         "size": artifact.size,
+        "metadata": dict(artifact.metadata) or None,
     }
     return {name: value for name, value in found.items() if value is not None}
 

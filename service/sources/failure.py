@@ -1,0 +1,56 @@
+"""How a run of a source ends early, and how it ends well: values between the reconciler of any kind and its status."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.kinds import meta
+from service.kinds.meta import Condition
+from service.kinds.source import Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a run ended early: `condition` is FetchFailed, StorageOperationFailed, another of the kind's, or "" (the object is wrong).
+
+    `stalls`: only a change of the object helps. `revision`: what was found and could not be stored.
+    """
+
+    condition: str
+    reason: str
+    message: str
+    stalls: bool = False
+    revision: str = ""
+
+
+class EndedEarly(Exception):
+    """A run ended with a failure that the object's status tells."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+    @classmethod
+    def fetch(cls, reason: str, message: str, *, stalls: bool = False) -> "EndedEarly":
+        """The remote, or the way to it."""
+        return cls(Failure(condition=meta.FETCH_FAILED, reason=reason, message=message, stalls=stalls))
+
+    @classmethod
+    def invalid(cls, message: str, *, reason: str = meta.VALIDATION_FAILED) -> "EndedEarly":
+        """The object itself: it stalls."""
+        return cls(Failure(condition="", reason=reason, message=message, stalls=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A success: `ready` is what Ready says, `news` what the event of a new artifact says.
+
+    `status` holds the kind's own status fields (None deletes), `conditions` its own ones, such as SourceVerified.
+    """
+
+    artifact: Artifact
+    ready: str
+    news: str
+    reason: str = meta.SUCCEEDED
+    status: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    conditions: tuple[Condition, ...] = ()

@@ -1,0 +1,119 @@
+"""A snapshot in, status.artifact out: the tarball is made where it is not there, not intact or of another content."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pygit2 import GitError
+
+from service.kinds import meta
+from service.kinds.meta import Condition
+from service.kinds.source import Artifact
+from service.sources import packs
+from service.sources.artifact import ArtifactStore
+from service.sources.failure import EndedEarly, Failure, Stored
+from service.sources.gitstore import GitStore
+from service.sources.openrepo import SnapshotGone
+from service.sources.snapshot import Snapshot
+from service.sources.status import Source
+from service.workers import Workers
+
+log = logging.getLogger(__name__)
+TIDY_LIMIT = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What a kind says of a snapshot that is stored, and its own part of the status.
+
+    `same_rules`: what the object's status holds was made by the rules of today's spec.
+    """
+
+    ready: str
+    news: str
+    same_rules: bool
+    status: Mapping[str, Any]
+    conditions: tuple[Condition, ...] = ()
+    metadata: Mapping[str, str] | None = None
+
+
+class Tarballs:
+    """The tarballs of the objects of one kind."""
+
+    def __init__(self, *, artifacts: ArtifactStore, gitstore: GitStore, workers: Workers) -> None:
+        self._artifacts = artifacts
+        self._gitstore = gitstore
+        self._workers = workers
+        self._made: dict[str, tuple[str, Artifact]] = {}  # by uid: of what content, for a patch that is tried again
+
+    def of(self, found: Source, snapshot: Snapshot, words: Words, *, moved: bool) -> "Tarball":
+        """The tarball of a snapshot, not made yet."""
+        return Tarball(tarballs=self, found=found, snapshot=snapshot, words=words, moved=moved)
+
+    def forget(self, uid: str) -> None:
+        """The object is gone."""
+        self._made.pop(uid, None)
+
+    async def make(self, found: Source, snapshot: Snapshot, *, same_rules: bool) -> Artifact:
+        """The stored tarball of the snapshot. Raises EndedEarly."""
+        store, current, uid = self._artifacts, found.status.artifact, found.metadata.uid
+        same = same_rules and current is not None and current.revision == snapshot.revision
+        if same and current is not None and current.url == store.url(current.path) and await store.intact(current):
+            return current
+        content = snapshot.revision + snapshot.tree + snapshot.ignore_digest
+        known, artifact = self._made.get(uid, ("", None))
+        if artifact is not None and known == content and await store.intact(artifact):
+            return artifact
+        try:
+            artifact = await store.store(snapshot)
+        except (OSError, SnapshotGone) as error:  # also a worker that died or took too long
+            why = f"unable to archive artifact to storage: {error}"
+            failure = Failure(condition=meta.STORAGE_FAILED, reason=meta.ARCHIVE_FAILED, message=why, revision=snapshot.revision)
+            raise EndedEarly(failure) from error
+        self._made[uid] = (content, artifact)
+        return artifact
+
+    async def tidy(self, snapshot: Snapshot) -> None:
+        """Few packs instead of many. What fails here is tried again at the next interval and harms nobody."""
+        store: Path = snapshot.store_path
+        try:
+            match packs.todo(store):
+                case "pack":
+                    await self._workers.run(packs.pack, store, timeout=TIDY_LIMIT)
+                case "drop":
+                    await self._gitstore.alone(store, packs.drop)
+        except (OSError, GitError) as error:
+            log.warning("git store not tidied", extra={"object": str(snapshot.key), "error": str(error)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tarball:
+    """See service.sources.reconciler.Fetch."""
+
+    tarballs: Tarballs
+    found: Source
+    snapshot: Snapshot
+    words: Words
+    moved: bool
+
+    @property
+    def revision(self) -> str:
+        return self.snapshot.revision
+
+    async def store(self) -> Stored:
+        artifact = await self.tarballs.make(self.found, self.snapshot, same_rules=self.words.same_rules)
+        if self.words.metadata is not None:
+            artifact = replace(artifact, metadata=self.words.metadata)
+        return Stored(
+            artifact=artifact,
+            ready=self.words.ready,
+            news=self.words.news,
+            status=self.words.status,
+            conditions=self.words.conditions,
+        )
+
+    async def tidy(self) -> None:
+        await self.tarballs.tidy(self.snapshot)
