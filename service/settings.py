@@ -62,6 +62,7 @@ class Settings:
     runtime_namespace: str
     shadow: bool
     no_cross_namespace_refs: bool
+    prune_limit: float | None
     log_format: LogFormat
     log_level: str
     concurrency: int
@@ -98,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("runtime-namespace", _namespace(environment), "namespace of the Leases")
     switch("shadow", "compute and report everything, write nothing to the cluster, send nothing")
     switch("no-cross-namespace-refs", "refuse references to other namespaces")
+    option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
     option("log-format", "json", "how logs look", choices=LOG_FORMATS)
     option("log-level", "info", "how much is logged", choices=LOG_LEVELS)
     option("concurrency", "8", "reconciles at once, for each controller")
@@ -132,6 +134,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         runtime_namespace=_text("runtime-namespace", arguments.runtime_namespace),
         shadow=_switch("shadow", arguments.shadow),
         no_cross_namespace_refs=_switch("no-cross-namespace-refs", arguments.no_cross_namespace_refs),
+        prune_limit=_share("prune-limit", arguments.prune_limit),
         log_format=_one_of("log-format", arguments.log_format, LOG_FORMATS),
         log_level=_one_of("log-level", arguments.log_level, LOG_LEVELS),
         concurrency=_number("concurrency", arguments.concurrency, 1, 64),
@@ -186,6 +189,23 @@ def _number(flag: str, text: str, least: int, most: int) -> int:
     if not str(text).isdigit() or not least <= int(text) <= most:
         raise BadSettings(f"--{flag} {text}: a number from {least} to {most} is needed")
     return int(text)
+
+
+def parse_share(text: str) -> float:
+    """`25%` or `25` as 25.0. Raises ValueError for what is not from 0% to 100%."""
+    number = text.strip().removesuffix("%").rstrip()
+    if not number.isascii() or not number.replace(".", "", 1).isdigit() or float(number) > 100:
+        raise ValueError(f"{text!r} is no share from 0% to 100%: write it like 25%")
+    return float(number)
+
+
+def _share(flag: str, text: str | None) -> float | None:
+    if not text:
+        return None
+    try:
+        return parse_share(text)
+    except ValueError as error:
+        raise BadSettings(f"--{flag}: {error}") from error
 
 
 def _namespace(environment: Mapping[str, str]) -> str:

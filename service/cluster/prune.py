@@ -24,6 +24,7 @@ __all__ = ["Pruned", "Pruner"]
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 8
+LOOKED_AT_ONCE = 64
 PRUNE_WITHIN = timedelta(minutes=2)
 
 
@@ -86,21 +87,46 @@ class Pruner:
             for id in reversed(tuple(run)):
                 tasks.create_task(one(id), name=f"prune {id}")
 
-    async def _delete(self, id: ObjectId, owner: Owner, dry_run: bool) -> Action:
+    async def doomed(self, entries: Iterable[ObjectId], *, owner: Owner) -> dict[ObjectId, dict[str, Any]]:
+        """The live objects that `prune` would delete now: they are there, still `owner`'s and not marked. Raises ApiError, ApiAway."""
+        found: dict[ObjectId, dict[str, Any]] = {}
+
+        async def one(id: ObjectId) -> None:
+            async with self._slots:
+                seen = await self._look(id, owner)
+            if not isinstance(seen, str):
+                found[id] = seen[1]
+
+        wanted = tuple(entries)
+        for start in range(0, len(wanted), LOOKED_AT_ONCE):
+            await asyncio.gather(*(one(id) for id in wanted[start : start + LOOKED_AT_ONCE]))
+        return {id: found[id] for id in wanted if id in found}
+
+    async def _look(self, id: ObjectId, owner: Owner) -> tuple[str, dict[str, Any]] | Action:
+        """The path and the live object, or what is to be said of one that is not to be deleted."""
         resource = await self._resource(id)
         if resource is None:
             return "deleted"  # its kind is gone, and all objects of it
         path = object_path(resource, id.namespace, id.name)
         try:
-            metadata = (await self._cluster.request("GET", path)).body["metadata"]
+            live = (await self._cluster.request("GET", path)).body
         except ApiError as error:
             if error.not_found:
                 return "deleted"
             raise
+        metadata = live["metadata"]
         labels = metadata.get("labels") or {}
         if (labels.get(OWNER_NAME), labels.get(OWNER_NAMESPACE)) != (owner.name, owner.namespace) or matches(metadata, *NEVER_PRUNED):
-            log.info("not pruned: it is marked or belongs to another", extra={"object": str(id)})
             return "skipped"
+        return path, live
+
+    async def _delete(self, id: ObjectId, owner: Owner, dry_run: bool) -> Action:
+        seen = await self._look(id, owner)
+        if isinstance(seen, str):
+            if seen == "skipped":
+                log.info("not pruned: it is marked or belongs to another", extra={"object": str(id)})
+            return seen
+        path, metadata = seen[0], seen[1]["metadata"]
         body: dict[str, Any] = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",

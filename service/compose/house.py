@@ -10,6 +10,7 @@ from typing import Literal
 from service.alerts import dispatch as alerts
 from service.alerts.static import StaticReconciler
 from service.cluster.apply import Applier
+from service.cluster.cascade import Cascade
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
 from service.cluster.events import Recorder
@@ -22,6 +23,7 @@ from service.compose.telling import Telling
 from service.compose.watching import Watches
 from service.kinds.meta import ObjectKey
 from service.kustomizations.catalog import Catalog
+from service.kustomizations.guard import PruneGuard
 from service.kustomizations.kustomization import KustomizationReconciler
 from service.kustomizations.pushes import Pushes
 from service.kustomizations.records import Records
@@ -166,6 +168,8 @@ class House:
             is_open=lambda key: self.waits.waiting(key) or self.reports.is_open(key),
             on_move=self._moved,
         )
+        pruner = Pruner(cluster, self.discovery)
+        guard = PruneGuard(pruner, Cascade(cluster, self.discovery), self.catalog, limit=ground.settings.prune_limit)
         rooms = Rooms(
             catalog=self.catalog,
             records=self.records,
@@ -177,7 +181,8 @@ class House:
             cluster=cluster,
             discovery=self.discovery,
             applier=Applier(cluster, self.discovery),
-            pruner=Pruner(cluster, self.discovery),
+            pruner=pruner,
+            guard=guard,
             snapshots=self.published,
             source_state=self._source_state,
             on_move=self._moved,

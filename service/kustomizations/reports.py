@@ -207,6 +207,10 @@ class Reports:
             self._catalog.written(written)
         return written is not None
 
+    async def forget_approval(self, raw: Raw) -> None:
+        """A prune that a person had allowed is done."""
+        self._catalog.written(await self._writes.forget_approval(raw))
+
     async def remove_finalizer(self, raw: Raw) -> None:
         """Let the object go."""
         await self._writes.remove_finalizer(raw)

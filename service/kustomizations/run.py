@@ -28,14 +28,15 @@ from service.kinds.meta import (
     ARTIFACT_FAILED,
     BUILD_FAILED,
     HEALTH_CHECK_FAILED,
-    PRUNE_FAILED,
     RECONCILIATION_FAILED,
     ObjectKey,
     format_duration,
 )
 from service.kustomizations.building import BuildOrder, BuildResult, run_build
 from service.kustomizations.catalog import Catalog, Settled
+from service.kustomizations.guard import PruneGuard
 from service.kustomizations.options import build_options
+from service.kustomizations.pruning import prune_stale
 from service.kustomizations.records import Basis, Record, Records, due_in
 from service.kustomizations.reports import Account, Reports, planned_text
 from service.kustomizations.status import Ended, digest_of
@@ -75,6 +76,7 @@ class Rooms:
     discovery: Discovery
     applier: Applier
     pruner: Pruner
+    guard: PruneGuard
     snapshots: Mapping[ObjectKey, Snapshot]
     source_state: Callable[[ObjectKey], SourceState]
     on_move: Callable[[ObjectKey, str], None]
@@ -99,10 +101,11 @@ class Run:
     began: float = field(default_factory=perf_counter)
     _waits_since: float = 0
     changes: list[str] = field(default_factory=list)
+    applied: Mapping[str, ObjectId] = field(default_factory=dict)  # all that was built, once all of it is applied
     _rows: set[int] = field(default_factory=set)
     _unsure: dict[str, ObjectId] = field(default_factory=dict)  # about to be written; whether they were is not known yet
     _created: dict[str, ObjectId] = field(default_factory=dict)
-    _pruned: set[str] = field(default_factory=set)
+    pruned: set[str] = field(default_factory=set)
 
     @property
     def owner(self) -> Owner:
@@ -121,11 +124,12 @@ class Run:
         return tuple(dict.fromkeys([*_readable(self.found.status.inventory or ()), *planned]))
 
     def tracked(self) -> list[dict[str, str]] | None:
-        """The inventory after a run that ended early: what was there, less what is pruned, and what this run and those that never ended
-        have or may have created. None: as it was."""
+        """The inventory after a run that ended early: what was there, less what is pruned, all that was built if all of it is applied, and
+        what this run and those that never ended have or may have created. None: as it was."""
         listed = {entry.id: entry for entry in _readable(self.found.status.inventory or ())}
         earlier = {entry.id: entry for entry in self.rooms.reports.planned(self.key, self.found.metadata.uid, but=self._rows)}
-        entries = {id: entry for id, entry in (listed | earlier | self._unsure | self._created).items() if id not in self._pruned}
+        known = {**self.applied, **listed, **earlier, **self._unsure, **self._created}
+        entries = {id: entry for id, entry in known.items() if id not in self.pruned}
         if entries.keys() == listed.keys():
             return None
         return [{"id": entry.id, "v": entry.version} for entry in entries.values()]
@@ -139,8 +143,9 @@ class Run:
         gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
         digests = {each.object.id: each.digest for each in built.objects}
         await self._apply([each for each in built.objects if self.before is None or self.before.digests.get(each.object.id) != each.digest])
+        self.applied = wanted
         if gone:
-            await self._prune(gone)
+            await prune_stale(self, gone)
         if self.changes and not self.rooms.shadow:
             log.info("applied", extra={"object": str(self.key), "changes": self.changes[:SHOWN], "count": len(self.changes)})
         if self.rooms.shadow:
@@ -210,36 +215,26 @@ class Run:
                 force=self.found.spec.force,
                 timeout=self.found.spec.effective_timeout,
                 dry_run=self.rooms.shadow,
-                before_write=lambda subjects: self._opened([one for subject in subjects for one in named[subject]]),
+                before_write=lambda subjects: self.opened([one for subject in subjects for one in named[subject]]),
             )
         except ApplyFailed as error:
-            self._note(error.changes)
+            self.note(error.changes)
             if isinstance(error.error, ApiAway):
                 raise ApiAway(str(error)) from error
             if error.error is not None and not error.away:
                 self._unsure.clear()  # each was answered
             soon = min(self.found.spec.effective_retry_interval, BUSY_RETRY) if error.away else None
             raise Failed(RECONCILIATION_FAILED, str(error), soon) from error
-        self._note(result)
+        self.note(result)
         self._unsure.clear()
         crash.point("apply.done")
 
-    async def _prune(self, gone: Sequence[ObjectId]) -> None:
-        if not self.rooms.shadow:
-            await self._opened(gone)
-        result = await self.rooms.pruner.prune(gone, owner=self.owner, timeout=self.found.spec.effective_timeout, dry_run=self.rooms.shadow)
-        self._note(result.changes)
-        self._pruned |= {change.id for change in result.changes.entries}
-        if result.away:
-            raise ApiAway("; ".join(result.failed))
-        if result.failed:
-            raise Failed(PRUNE_FAILED, "\n".join(result.failed))
-
-    def _note(self, result: ChangeSet) -> None:
+    def note(self, result: ChangeSet) -> None:
+        """What was done, for the event and the inventory."""
         self.changes.extend(str(change) for change in result.changed)
         self._created |= {change.id: change.object for change in result.changed if change.action == "created"}
 
-    async def _opened(self, objects: Sequence[ObjectId]) -> None:
+    async def opened(self, objects: Sequence[ObjectId]) -> None:
         """Before the first write: the journal knows what is about to change, and the last run's record is no longer true."""
         assert self.snapshot is not None
         await self.rooms.records.drop(self.key, self.found.metadata.uid)

@@ -5,8 +5,8 @@ from typing import Any
 
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery, Resource
-from service.cluster.status import add_finalizer, patch_status, remove_finalizer
-from service.kinds.meta import FINALIZER
+from service.cluster.status import add_finalizer, patch_annotations, patch_status, remove_finalizer
+from service.kinds.meta import FINALIZER, PRUNE_ALLOWED
 
 Raw = Mapping[str, Any]
 
@@ -25,6 +25,10 @@ class Writes:
     async def add_finalizer(self, raw: Raw) -> Raw | None:
         """None where the object is gone or being deleted."""
         return await add_finalizer(self._cluster, await self._resource(raw), *_place(raw), FINALIZER)
+
+    async def forget_approval(self, raw: Raw) -> Raw:
+        """Take away the annotation that has allowed a prune."""
+        return await patch_annotations(self._cluster, await self._resource(raw), *_place(raw), {PRUNE_ALLOWED: None})
 
     async def remove_finalizer(self, raw: Raw) -> None:
         """Let the object go."""

@@ -1,9 +1,9 @@
-"""Which changes of an object in the cluster ask for a reconcile: its spec, a requested reconcile, its deletion. Status writes do not."""
+"""Which changes of an object ask for a reconcile: its spec, a requested one, our own annotations, its deletion. Status writes do not."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from service.kinds.meta import REQUESTED_AT
+from service.kinds.meta import OWN_PREFIX, REQUESTED_AT
 
 
 def asks_for_run(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
@@ -13,5 +13,6 @@ def asks_for_run(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
 
 def _relevant(object_: Mapping[str, Any]) -> tuple[object, ...]:
     metadata = object_.get("metadata") or {}
-    requested = (metadata.get("annotations") or {}).get(REQUESTED_AT)
-    return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), requested
+    annotations = metadata.get("annotations") or {}
+    asked = {name: value for name, value in annotations.items() if name == REQUESTED_AT or name.startswith(OWN_PREFIX)}
+    return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), asked

@@ -55,6 +55,7 @@ SETTINGS = Settings(
     runtime_namespace="",
     shadow=False,
     no_cross_namespace_refs=False,
+    prune_limit=None,
     log_format="text",
     log_level="info",
     concurrency=8,
