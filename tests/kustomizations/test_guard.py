@@ -1,10 +1,12 @@
 """What a prune may not do unasked: an empty build, more than a share. Blocked is told, kept, and allowed for one revision."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from service.cli import main
 from service.kinds.meta import PRUNE_ALLOWED, PRUNE_LIMIT
 from tests.kustomizations.test_flow import app, settled
 from tests.kustomizations.town import Town, config_map, inventory, ready
@@ -53,7 +55,8 @@ async def test_an_empty_build_deletes_nothing_until_its_revision_is_allowed(plac
     await place.wait("Kustomization", "shop", lambda now: "is another revision" in ready(now).get("message", ""))
     assert len(await place.values()) == 2
 
-    await allow(place, "shop", empty)
+    words = ["prune", "allow", "ks/shop", "--revision", empty, "-n", place.namespace, "--kubeconfig", str(place.kubeconfig)]
+    assert await asyncio.to_thread(main, words) == 0
     (done,) = await place.at(empty, "shop")
     assert await place.values() == {}
     assert inventory(done) == set()
