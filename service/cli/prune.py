@@ -27,9 +27,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         each.add_argument("object", metavar="KIND/NAME", help="such as Kustomization/apps, or ks/apps")
         each.add_argument("-n", "--namespace", default="flux-system", help="its namespace (default: flux-system)")
         each.add_argument("--kubeconfig", default=None, metavar="FILE", help="the cluster (default: $KUBECONFIG, then ~/.kube/config)")
-    allowed.add_argument(
-        "--revision", required=True, metavar="R", help="the revision as `show` prints it, or its commit (7 digits or more)"
-    )
+    allowed.add_argument("--revision", required=True, metavar="R", help="the revision as `show` prints it, or 7 digits of its commit")
     parser.set_defaults(run=run)
 
 
@@ -74,7 +72,8 @@ async def _carried_out(args: argparse.Namespace, name: str) -> int:
 def _blocked(found: dict[str, Any], name: str) -> tuple[str, str]:
     """The revision whose prune is blocked, and the condition's words. Raises _Failed where none is."""
     status = found.get("status") or {}
-    ready = next((each for each in status.get("conditions") or () if each.get("type") == "Ready"), {})
+    conditions: list[dict[str, Any]] = status.get("conditions") or []
+    ready: dict[str, Any] = next((each for each in conditions if each.get("type") == "Ready"), {})
     if ready.get("reason") != "PruneBlocked":
         raise _Failed(f"no prune of Kustomization/{name} is blocked; Ready says {ready.get('reason', 'nothing yet')}")
     return str(status.get("lastAttemptedRevision") or ""), str(ready.get("message") or "")
