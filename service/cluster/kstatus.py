@@ -1,39 +1,23 @@
 """A live object in, its health out: Current, InProgress, Failed, Terminating, NotFound or Unknown. Pure.
 
 The rules are kstatus' (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/status/core.go and generic.go), for Jobs
-those of Flux (fluxcd/pkg/runtime/statusreaders), which wait for completion. Messages are kstatus' own.
+those of Flux (fluxcd/pkg/runtime/statusreaders), which wait for completion. Messages are kstatus' own. Kinds of other projects: neighbours.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from typing import Any
+
+from service.cluster.neighbours import RULES as NEIGHBOURS
+from service.cluster.verdict import Health, Status
+
+__all__ = ["CRASHING", "Health", "Status", "status_of"]
 
 UNSCHEDULABLE_AFTER = timedelta(seconds=15)
 CRASHING = "Containers in CrashLoop state: "
 _NO_DEADLINE = 2**31 - 1
 
 Object = Mapping[str, Any]
-
-
-class Status(Enum):
-    """kstatus' words for where an object stands."""
-
-    CURRENT = "Current"
-    IN_PROGRESS = "InProgress"
-    FAILED = "Failed"
-    TERMINATING = "Terminating"
-    NOT_FOUND = "NotFound"
-    UNKNOWN = "Unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """Where an object stands, and why in one line."""
-
-    status: Status
-    message: str
 
 
 def status_of(obj: Object | None, *, now: datetime | None = None) -> Health:
@@ -282,4 +266,5 @@ _RULES: dict[tuple[str, str], Callable[[Object], Health]] = {
     ("batch", "CronJob"): _always,
     ("policy", "PodDisruptionBudget"): _budget,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
+    **NEIGHBOURS,
 }

@@ -318,5 +318,6 @@ def _event_key(found: Kustomization, ended: Ended, changes: Sequence[str], rows:
 
 
 def _lasting(message: str) -> str:
-    """A failure's message without the time it took, which differs each time."""
-    return re.sub(r"^(health check failed after )\S+", r"\1", message)
+    """A failure's message without the time it took and the Pods' words, which differ each time."""
+    found = re.match(r"(health check failed after )\S+(.*)", message)
+    return f"{found[1]}{found[2]}" if found else message

@@ -20,10 +20,10 @@ from service.cluster.built import Built
 from service.cluster.changes import ChangeSet, Owner
 from service.cluster.client import ApiAway, Cluster, ClusterError
 from service.cluster.discovery import Discovery
-from service.cluster.health import HealthError, wait_healthy
+from service.cluster.health import HealthError
 from service.cluster.inventory import BadEntry, ObjectId, parse, stale
 from service.cluster.prune import Pruner
-from service.kinds.kustomize import InventoryEntry, Kustomization, ObjectRef
+from service.kinds.kustomize import InventoryEntry, Kustomization
 from service.kinds.meta import (
     ARTIFACT_FAILED,
     BUILD_FAILED,
@@ -35,6 +35,7 @@ from service.kinds.meta import (
 from service.kustomizations.building import BuildOrder, BuildResult, run_build
 from service.kustomizations.catalog import Catalog, Settled
 from service.kustomizations.guard import PruneGuard
+from service.kustomizations.healthchecks import checks_of, healthy
 from service.kustomizations.options import build_options
 from service.kustomizations.pruning import prune_stale
 from service.kustomizations.records import Basis, Record, Records, due_in
@@ -105,6 +106,7 @@ class Run:
     _rows: set[int] = field(default_factory=set)
     _unsure: dict[str, ObjectId] = field(default_factory=dict)  # about to be written; whether they were is not known yet
     _created: dict[str, ObjectId] = field(default_factory=dict)
+    _skipped: set[ObjectId] = field(default_factory=set)
     pruned: set[str] = field(default_factory=set)
 
     @property
@@ -160,15 +162,14 @@ class Run:
         )
         record = Record(uid=self.found.metadata.uid, basis=basis, reads=built.reads, digests=digests)
         inventory = [{"id": entry.id, "v": entry.version} for entry in wanted.values()]
-        checks = self._health_ids(tuple(wanted.values()))
-        if checks:
+        checks = checks_of(self.found, built.objects, skipped=self._skipped)
+        if checks.ids:
             self._waits_since = perf_counter()
             limit = format_duration(self.found.spec.effective_timeout)
             message = f"Running health checks for revision {self.snapshot.revision} with a timeout of {limit}"
             await self.rooms.reports.progress(self.found, self.raw, message, inventory)
-            self.rooms.waits.start(
-                self.key, record, wait=self._healthy(checks), end=lambda problem: self._end_wait(problem, record, inventory)
-            )
+            waiting = healthy(self.rooms.cluster, self.rooms.discovery, checks, timeout=self.found.spec.effective_timeout)
+            self.rooms.waits.start(self.key, record, wait=waiting, end=lambda problem: self._end_wait(problem, record, inventory))
             return Outcome(result="progressing")
         await self._succeed(record, inventory)
         return Outcome(result="succeeded", requeue_after=due_in(self.found, basis))
@@ -233,6 +234,7 @@ class Run:
         """What was done, for the event and the inventory."""
         self.changes.extend(str(change) for change in result.changed)
         self._created |= {change.id: change.object for change in result.changed if change.action == "created"}
+        self._skipped |= {change.object for change in result.entries if change.action == "skipped"}
 
     async def opened(self, objects: Sequence[ObjectId]) -> None:
         """Before the first write: the journal knows what is about to change, and the last run's record is no longer true."""
@@ -251,19 +253,6 @@ class Run:
         self._rows.add(row)
         self._unsure |= {each.id: each for each in objects}
         crash.point("run.opened")
-
-    def _health_ids(self, applied: Sequence[ObjectId]) -> tuple[ObjectId, ...]:
-        if self.found.spec.wait:
-            return tuple(applied)
-        return tuple(_referred(check, self.key.namespace) for check in self.found.spec.health_checks)
-
-    async def _healthy(self, checks: Sequence[ObjectId]) -> ClusterError | None:
-        """None once all are healthy, else what keeps them from it. May be cancelled at any time."""
-        try:
-            await wait_healthy(self.rooms.cluster, self.rooms.discovery, checks, timeout=self.found.spec.effective_timeout)
-        except ClusterError as error:
-            return error
-        return None
 
     async def _end_wait(self, problem: ClusterError | None, record: Record, inventory: Sequence[Mapping[str, str]]) -> None:
         """Ends the run and sets the next one."""
@@ -331,8 +320,3 @@ def _readable(entries: Iterable[InventoryEntry]) -> Iterator[ObjectId]:
             yield parse(entry.id, entry.v)
         except BadEntry as error:
             log.warning("inventory entry passed over", extra={"error": str(error)})
-
-
-def _referred(check: ObjectRef, namespace: str) -> ObjectId:
-    group, _, version = check.api_version.rpartition("/")
-    return ObjectId(check.namespace or namespace, check.name, group, check.kind, version)
