@@ -53,7 +53,17 @@ def test_strict_versions_have_three_plain_parts(text):
 
 
 def test_order_of_pre_releases():
-    written = "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0 1.0.1".split()
+    written = [
+        "1.0.0-alpha",
+        "1.0.0-alpha.1",
+        "1.0.0-alpha.beta",
+        "1.0.0-beta",
+        "1.0.0-beta.2",
+        "1.0.0-beta.11",
+        "1.0.0-rc.1",
+        "1.0.0",
+        "1.0.1",
+    ]
     assert [each.text for each in sorted(map(Version.parse, reversed(written)))] == written
 
 
