@@ -53,17 +53,8 @@ def test_strict_versions_have_three_plain_parts(text):
 
 
 def test_order_of_pre_releases():
-    written = [
-        "1.0.0-alpha",
-        "1.0.0-alpha.1",
-        "1.0.0-alpha.beta",
-        "1.0.0-beta",
-        "1.0.0-beta.2",
-        "1.0.0-beta.11",
-        "1.0.0-rc.1",
-        "1.0.0",
-        "1.0.1",
-    ]
+    below = ["alpha", "alpha.1", "alpha.beta", "beta", "beta.2", "beta.11", "rc.1"]
+    written = [*(f"1.0.0-{each}" for each in below), "1.0.0", "1.0.1"]
     assert [each.text for each in sorted(map(Version.parse, reversed(written)))] == written
 
 
@@ -78,7 +69,7 @@ def test_any_text_is_a_range_or_refused(text):
 
 @given(st.tuples(*[st.integers(0, 30)] * 3), st.tuples(*[st.integers(0, 30)] * 3))
 def test_caret_and_tilde_keep_their_promise(low, other):
-    version, text = Version.parse("%d.%d.%d" % other), "%d.%d.%d" % low
+    version, text = Version.parse(".".join(map(str, other))), ".".join(map(str, low))
     assert (version in Range.parse(f">={text}")) == (other >= low)
     assert (version in Range.parse(f"~{text}")) == (other >= low and other[:2] == low[:2])
     if low[0]:
