@@ -68,5 +68,10 @@ def staged(objects: Iterable[T]) -> tuple[tuple[tuple[T, ...], ...], ...]:
     return tuple(ranked(stage) for stage in stages if stage)
 
 
+def in_order(objects: Iterable[T]) -> tuple[T, ...]:
+    """The objects one after the other as they are applied, which is how Flux lists them in the inventory."""
+    return tuple(item for stage in staged(objects) for run in stage for item in run)
+
+
 def _rank(item: Identified) -> tuple[int, str, str]:
     return _RANK.get(item.kind, 1000), item.group, item.kind

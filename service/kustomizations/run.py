@@ -23,6 +23,7 @@ from service.cluster.discovery import Discovery
 from service.cluster.health import HealthError
 from service.cluster.inventory import BadEntry, ObjectId, parse, stale
 from service.cluster.prune import Pruner
+from service.cluster.stages import in_order
 from service.kinds.kustomize import InventoryEntry, Kustomization
 from service.kinds.meta import (
     ARTIFACT_FAILED,
@@ -141,7 +142,7 @@ class Run:
         assert self.snapshot is not None
         built = await self._build()
         log.info("built", extra={"object": str(self.key), "objects": len(built.objects), "seconds": round(perf_counter() - self.began, 4)})
-        wanted = {each.object.id: each.object for each in built.objects}
+        wanted = {each.object.id: each.object for each in in_order(built.objects)}
         gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
         digests = {each.object.id: each.digest for each in built.objects}
         await self._apply([each for each in built.objects if self.before is None or self.before.digests.get(each.object.id) != each.digest])
