@@ -93,9 +93,11 @@ class Pushes:
         before = self._trees.get(snapshot.key, "")
         known = {key: self._records.get(key) for key in self._catalog.of_source(snapshot.key)}
         concerned = await self._concerned(snapshot, before) if before else None
-        run = self._run(concerned or (), push)
+        later = {key for key in concerned or () if self._catalog.needs(key)}  # what these wait for moves first
+        run = self._run((concerned or set()) - later, push)
         if run:
             await self._head_start()
+        run |= later
         by_tree: dict[str, dict[ObjectKey, Record]] = defaultdict(dict)
         for step in _steps(self._catalog.of_source(snapshot.key) - run):
             for key in step:
@@ -110,6 +112,7 @@ class Pushes:
                 others = await self._concerned(snapshot, tree)
                 run |= self._run(records if others is None else records.keys() & others, push)
             await self._move(snapshot, {key: record for key, record in records.items() if key not in run})
+        self._run(later, push)
         self._trees[snapshot.key] = snapshot.tree
         still = sum(map(len, by_tree.values())) - len(run & {key for records in by_tree.values() for key in records})
         log.info("revision spread", extra={"object": str(snapshot.key), "revision": snapshot.revision, "run": len(run), "still": still})

@@ -71,3 +71,15 @@ async def test_another_source_is_asked_for_readiness_alone(hamlet: Town) -> None
     await hamlet.apply(hamlet.kustomization("two", dependsOn=on("one")))
     await hamlet.at(hamlet.revision, "one", "two")
     await hamlet.at(hamlet.push({"two/settings.yaml": config_map("two", "2")}), "two")
+
+
+async def test_what_a_push_concerns_does_not_wait_for_a_dependency_that_it_does_not_concern(hamlet: Town) -> None:
+    hamlet.repository.commit(app("base") | app("shop"))
+    await hamlet.start()
+    await settled(hamlet, "base")
+    await hamlet.apply(hamlet.kustomization("shop", dependsOn=[{"name": "base"}]))
+    await hamlet.at(hamlet.revision, "shop")
+    await hamlet.quiet()
+    await hamlet.at(hamlet.push({"shop/settings.yaml": config_map("shop", "2")}), "shop")
+    assert await hamlet.value("shop") == "2"
+    assert await hamlet.events("shop", severity="error") == []

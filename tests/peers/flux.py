@@ -10,7 +10,7 @@ from tests.peers.binaries import binary
 from tests.peers.process import Running, free_port
 
 NAME = "flux-kustomize-controller"
-CRDS = "flux.crds"
+CRDS = f"{NAME}.crds"
 START_SECONDS = 30
 
 
