@@ -42,6 +42,7 @@ from service.sources.gitrepository import GitOrigin
 from service.sources.gitstore import GitStore
 from service.sources.published import Published
 from service.sources.reconciler import Needs, SourceReconciler
+from service.sources.smart import Smart
 from service.sources.snapshot import Snapshot
 from service.state.cache import Cache
 from service.state.inbox import Inbox
@@ -68,11 +69,12 @@ CACHES = {SOURCE: ("GitRepository",), KUSTOMIZE: ("GitRepository", "Kustomizatio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What exists before any room: settings, the open state folder, the connection, worker processes, metrics."""
+    """What exists before any room: settings, the open state folder, the connections, worker processes, metrics."""
 
     settings: Settings
     store: Store
     cluster: Cluster
+    smart: Smart
     workers: Workers
     metrics: Metrics
 
@@ -126,7 +128,7 @@ class House:
     def _build_sources(self) -> None:
         ground, by_kind = self.ground, self.watches.by_kind
         at_once = ground.settings.concurrency
-        self.gitstore = GitStore(ground.settings.state / "git", fetches=4 * at_once, of_a_host=at_once)
+        self.gitstore = GitStore(ground.settings.state / "git", fetches=4 * at_once, of_a_host=at_once, smart=ground.smart)
         self.published = Published(self._arrived)
         needs = Needs(
             cluster=ground.cluster,

@@ -20,6 +20,7 @@ from service.compose.running import CannotStart, Room, Until, measure_lag, run_r
 from service.kinds.table import KINDS
 from service.metrics import Metrics
 from service.settings import Settings
+from service.sources.smart import Smart
 from service.state.errors import StateError
 from service.state.store import Store
 from service.web import admin, hooks, inside, probes
@@ -38,13 +39,14 @@ async def serve(settings: Settings) -> int:
         store = await asyncio.to_thread(Store.open, settings.state)
     except StateError as error:
         raise CannotStart(str(error)) from error
-    workers = Workers(settings.processes)
+    workers, smart = Workers(settings.processes), Smart()
     try:
         await workers.start()
         async with _cluster(settings) as cluster:
-            house = House(Ground(settings=settings, store=store, cluster=cluster, workers=workers, metrics=Metrics()))
-            return await _serve(house, stop)
+            ground = Ground(settings=settings, store=store, cluster=cluster, smart=smart, workers=workers, metrics=Metrics())
+            return await _serve(House(ground), stop)
     finally:
+        await smart.close()
         await workers.close()
         await store.close()
 

@@ -20,11 +20,15 @@ FIRST_RETRY, LAST_RETRY = timedelta(milliseconds=750), timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """Why an object runs. `delivery` is the inbox row of the hook, `stored_at` when that row became durable."""
+    """Why an object runs. `delivery` is the inbox row of the hook, `stored_at` when that row became durable.
+
+    `hint` is what a payload says is new, a commit id or "": it may make the work shorter, and is never believed.
+    """
 
     reason: str
     trace: str = ""
     delivery: int | None = None
+    hint: str = ""
     stored_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 

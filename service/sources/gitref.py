@@ -4,7 +4,8 @@ Rules of names: https://git-scm.com/docs/git-check-ref-format. An unchecked `evi
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from service.kinds.meta import Revision, git_revision
@@ -31,11 +32,19 @@ def is_ref_name(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What to fetch: `source` is a full ref name, or refs/heads/* where a commit is looked for on any branch; "" `commit`: the tip."""
+    """What to fetch: `source` is a full ref name, or refs/heads/* where a commit is looked for on any branch; "" `commit`: the tip.
+
+    `hint` is the id that a payload says the ref has now, "" for none: it makes a fetch shorter and is never believed.
+    """
 
     source: str
     label: str
     commit: str = ""
+    hint: str = ""
+
+    def hinted(self, ids: Iterable[str]) -> "Wanted":
+        """Return the same with the last of `ids` that can be the id of an object."""
+        return replace(self, hint=next((id_ for id_ in reversed(tuple(ids)) if _ID.fullmatch(id_)), ""))
 
     def revision(self, commit: str) -> Revision:
         """Return Flux's revision of `commit` reached this way."""

@@ -53,7 +53,11 @@ class GitOrigin:
         begun = time.perf_counter()
         try:
             fetched = await self._needs.gitstore.fetch(
-                uid=found.metadata.uid, url=url, credentials=credentials, wanted=want, timeout=found.spec.timeout
+                uid=found.metadata.uid,
+                url=url,
+                credentials=credentials,
+                wanted=want.hinted(trigger.hint for trigger in triggers),
+                timeout=found.spec.timeout,
             )
         except FetchError as error:
             raise EndedEarly.fetch(error.reason, f"failed to checkout and determine revision: {error}") from error

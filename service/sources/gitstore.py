@@ -13,6 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -22,24 +23,36 @@ import pygit2
 
 from service.sources.credentials import Credentials
 from service.sources.depth import PRIVATE
+from service.sources.direct import Direct
 from service.sources.fetcherror import BadStore, FetchError, RemoteFailed, Stopped
 from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
+from service.sources.smart import Smart, Unfit
 from service.sources.transfer import Fetched, Request, prepare, transfer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MOST_STUCK = 64
+LAG_WAITS = tuple(timedelta(milliseconds=each) for each in (50, 100, 200, 400))
 KEPT_STORES = 2
 """Stores per object: the present one, and the one before it that consumers may still read."""
 
 
 class GitStore:
-    """All stores of one state folder. Belongs to one event loop."""
+    """All stores of one state folder. Belongs to one event loop. With `smart`, whose owner closes it, small fetches go the short way."""
 
-    def __init__(self, folder: Path, *, fetches: int = 32, of_a_host: int = 8, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fetches: int = 32,
+        of_a_host: int = 8,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        smart: Smart | None = None,
+    ) -> None:
         self._folder = folder
+        self._direct = Direct(smart) if smart is not None else None
         self._limits = limits
         self._slots = asyncio.Semaphore(fetches)
         self._hosts: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(of_a_host))  # one that hangs leaves room
@@ -66,7 +79,7 @@ class GitStore:
     async def fetch(self, *, uid: str, url: str, credentials: Credentials, wanted: Wanted, timeout: timedelta) -> Fetched:
         """Fetch what `wanted` leads to and return it. `url` and `wanted` are checked ones. Raises a FetchError, its text without secrets.
 
-        A damaged store is made anew, once. Cancelling ends the work too.
+        A damaged store is made anew, once. Cancelling ends the work too. A host whose ref lags behind the hint is asked again, briefly.
         """
         store = self.path(url, credentials, wanted)
         request = Request(
@@ -79,17 +92,21 @@ class GitStore:
             most_objects=self._limits.objects,
         )
         try:
-            async with (
-                asyncio.timeout(request.seconds),
-                self._locks.setdefault(store, asyncio.Lock()),
-                self._hosts[_host(url)],
-                self._slots,
-            ):
-                fetched = await self._healing(request)
+            async with asyncio.timeout(request.seconds):
+                fetched = first = await self._in_turn(request)
+                for wait in LAG_WAITS:
+                    if not fetched.is_behind:
+                        break
+                    await asyncio.sleep(wait.total_seconds())
+                    fetched = replace(await self._in_turn(request), before=first.before)
         except TimeoutError:
             raise Stopped(f"not finished within {request.seconds:g} s; is the remote slow, or spec.timeout too short?") from None
         await self._remember(uid, store)
         return fetched
+
+    async def _in_turn(self, request: Request) -> Fetched:
+        async with self._locks.setdefault(request.store, asyncio.Lock()), self._hosts[_host(request.url)], self._slots:
+            return await self._healing(request)
 
     async def _healing(self, request: Request) -> Fetched:
         await self._blocking(lambda _: _make(request.store))
@@ -101,6 +118,9 @@ class GitStore:
             return await self._run(request)
 
     async def _run(self, request: Request) -> Fetched:
+        if self._direct is not None:
+            with suppress(Unfit):
+                return await self._direct.fetch(request, self._blocking)
         if request.credentials.ca and request.url.startswith("https:"):
             return await in_process(request, self._limits)
         return await self._blocking(lambda stopped: transfer(request, stopped))

@@ -1,7 +1,7 @@
-"""Many small packs of a store -> one: every fetch adds a pack, and each pack costs every later fetch a look (18 ms at 275 packs).
+"""Many small packs and loose objects of a store -> one pack: each pack costs every later fetch a look (18 ms at 275 packs).
 
-At a quiet moment. No object is dropped: the one pack holds them all, so that older trees can still be compared. The packs that it replaces
-are removed later, when no reader that opened the store before can still want them.
+At a quiet moment. No object is dropped: the one pack holds them all, so that older trees can still be compared. What it replaces is removed
+later, when no reader that opened the store before can still want it.
 """
 
 import tempfile
@@ -13,8 +13,12 @@ from typing import Literal
 import pygit2
 
 MANY = 64
+_SAMPLE = "17"
+MANY_OF_A_SAMPLE = 4
+"""Loose objects lie in 256 folders by the first byte of their id, so this many in one of them are about 1,000 in all."""
 READERS_GONE_AFTER = timedelta(minutes=15)
 _REPLACED = "sluice-replaced-packs"
+_REST = 38  # the letters of an id without its first two
 
 
 def todo(store: Path) -> Literal["pack", "drop"] | None:
@@ -23,7 +27,8 @@ def todo(store: Path) -> Literal["pack", "drop"] | None:
         note = store / _REPLACED
         if note.exists():
             return "drop" if time.time() - note.stat().st_mtime > READERS_GONE_AFTER.total_seconds() else None
-        return "pack" if len(list((store / "objects" / "pack").glob("*.pack"))) >= MANY else None
+        many_loose = len(list((store / "objects" / _SAMPLE).glob("*"))) >= MANY_OF_A_SAMPLE
+        return "pack" if many_loose or len(list((store / "objects" / "pack").glob("*.pack"))) >= MANY else None
     except OSError:
         return None
 
@@ -32,14 +37,20 @@ def pack(store: Path) -> None:
     """Put all objects into one pack beside the others: work for a worker. A kill leaves a complete store. Raises OSError, GitError."""
     folder = store / "objects" / "pack"
     before = sorted(path.name for path in folder.glob("*.pack"))
+    loose = sorted(f"{path.parent.name}/{path.name}" for path in (store / "objects").glob("[0-9a-f][0-9a-f]/*") if len(path.name) == _REST)
     made = _packed(store, folder)
-    (store / _REPLACED).write_text("\n".join(name for name in before if name != made))
+    draft = store / f"{_REPLACED}.draft"
+    draft.write_text("\n".join([*(name for name in before if name != made), *loose]))
+    draft.replace(store / _REPLACED)
 
 
 def drop(store: Path) -> None:
-    """Remove the packs that `pack` has replaced. Nobody may fetch into the store meanwhile. Raises OSError."""
+    """Remove the packs and loose objects that `pack` has replaced. Nobody may fetch into the store meanwhile. Raises OSError."""
     note = store / _REPLACED
     for name in note.read_text().split():
+        if "/" in name:
+            (store / "objects" / name).unlink(missing_ok=True)
+            continue
         for suffix in (".idx", ".pack"):  # the index first: without it nobody looks into the pack
             (store / "objects" / "pack" / name).with_suffix(suffix).unlink(missing_ok=True)
     note.unlink()

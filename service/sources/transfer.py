@@ -47,7 +47,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What the remote has for the ref: `before` is the commit of this object's last fetch, "" the first time."""
+    """What the remote has for the ref: `before` is the commit of this object's last fetch, "" the first time.
+
+    `is_behind`: a payload has named a commit that the ref does not lead to and that the store has never seen; the host may be slow.
+    """
 
     store: Path
     commit: str
@@ -55,6 +58,7 @@ class Fetched:
     tree: str
     subject: str
     author: str
+    is_behind: bool = False
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -138,7 +142,9 @@ def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
     if not request.wanted.commit:
         depth.forget_history(repo)
     tree, subject, author = described(repo, tip)
-    return Fetched(store=request.store, commit=tip, before=before, tree=tree, subject=subject, author=author)
+    hint = request.wanted.hint
+    behind = bool(hint) and hint != tip and hint not in repo
+    return Fetched(store=request.store, commit=tip, before=before, tree=tree, subject=subject, author=author, is_behind=behind)
 
 
 def described(repo: pygit2.Repository, commit: str) -> tuple[str, str, str]:

@@ -43,7 +43,7 @@ def differing(repo: pygit2.Repository, old: str, new: str, *, most: int | None =
 def _differing(repo: pygit2.Repository, old: bytes | None, new: bytes | None, above: bytes) -> Iterator[bytes]:
     if old == new:
         return
-    before, after = _stretches(_raw(repo, old), _raw(repo, new))
+    before, after = stretches(_raw(repo, old), _raw(repo, new))
     for name in before.keys() | after.keys():
         one, two = before.get(name), after.get(name)
         if one == two:
@@ -65,8 +65,8 @@ def _raw(repo: pygit2.Repository, tree: bytes | None) -> bytes:
     return raw
 
 
-def _stretches(old: bytes, new: bytes) -> tuple[Entries, Entries]:
-    """The entries of both trees without those of their common beginning and end."""
+def stretches(old: bytes, new: bytes) -> tuple[Entries, Entries]:
+    """Return the entries of two raw trees without those of their common beginning and end. Raises KeyError if one is no tree."""
     begin = _ENTRIES.match(old, 0, _common(old, new)).end()  # type: ignore[union-attr]  # matches nothing at least
     tail = _common(old[begin:][::-1], new[begin:][::-1])
     before, after = _Cut(old, begin), _Cut(new, begin)

@@ -26,7 +26,7 @@ from service.state.inbox import ATTEMPTS, Inbox, TargetState
 from service.triggers.intake import Stored
 from service.triggers.listing import Listing
 from service.triggers.requests import Requests
-from service.triggers.targets import Choice, choose, entries
+from service.triggers.targets import Choice, choose, entries, pushed_commit
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +216,8 @@ class Deliveries:
         each.waiting.add(key)
         self._by_target[key].add(each.row)
         if node is not None and key.kind in self._rules.runs:
-            self._enqueue(key, Trigger(reason=HOOK, trace=each.trace, delivery=each.row, stored_at=each.stored_at))
+            hint = pushed_commit(node, each.events)
+            self._enqueue(key, Trigger(reason=HOOK, trace=each.trace, delivery=each.row, hint=hint, stored_at=each.stored_at))
         else:  # of another controller, of another shard, or too new for our caches; where it is not there, the request says so
             self._requests.ask(key)
         return TargetState(object=key, state="waiting")

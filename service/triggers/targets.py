@@ -126,6 +126,14 @@ def _relation(node: Node, event: Event, find: Find) -> Relation:
     return Relation.FOLLOWS if follows(origin.ref, event.ref) else Relation.HERE
 
 
+def pushed_commit(node: Node, events: Sequence[Event]) -> str:
+    """Return the commit that the newest push says a repository's ref has now; "" if no push is to its address and ref."""
+    if not node.url:
+        return ""
+    pushes = (event for event in reversed(events) if isinstance(event, GitPush) and not event.deleted)
+    return next((push.after for push in pushes if _relation(node, push, lambda _: None) is Relation.FOLLOWS), "")
+
+
 def _origin(node: Node, find: Find) -> Node | None:
     """The source whose address decides; None where there is none to compare, so that the object always runs."""
     return node if node.url else find(node.source) if node.source is not None else None

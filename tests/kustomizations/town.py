@@ -24,6 +24,7 @@ from service.kinds.meta import KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP
 from service.metrics import Metrics
 from service.reconcile.queue import HOOK, Trigger
 from service.settings import KINDS, Address, Settings
+from service.sources.smart import Smart
 from service.state.store import Store
 from service.workers import Workers
 from tests.kustomizations.repository import Repository
@@ -120,7 +121,9 @@ class Town:
         settings = replace(SETTINGS, **self._given(state))
         store, workers = Store.open(settings.state), Workers(2)
         self.cluster = await Noting.from_kubeconfig(through or self.kubeconfig)  # type: ignore[assignment]  # cls is what it makes
-        house = self.house = House(Ground(settings=settings, store=store, cluster=self.cluster, workers=workers, metrics=Metrics()))
+        house = self.house = House(
+            Ground(settings=settings, store=store, cluster=self.cluster, smart=Smart(), workers=workers, metrics=Metrics())
+        )
         connect(house)
         for key in await house.reports.recover():
             house.kustomizations.queue.add(key)
@@ -157,6 +160,7 @@ class Town:
         self._task = None
         ground = self.house.ground
         await ground.workers.close()
+        await ground.smart.close()
         await self.cluster.close()
         await ground.store.close()
         await asyncio.sleep(0.02)  # closed connections end in the loop's next rounds

@@ -1,0 +1,155 @@
+"""Requests of protocol v2 over connections of our own that are kept open: a repository's URL in, the checked bodies of answers out.
+
+No redirect is followed, nothing is retried but a connection that had gone stale, every answer is bounded in size. Whoever gets Unfit asks
+in the ordinary way, which has the words for what is wrong with a remote. https://git-scm.com/docs/http-protocol
+"""
+
+import asyncio
+import base64
+import hashlib
+import ssl
+import urllib.request
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from service.sources.credentials import Credentials
+from service.sources.fetcherror import Stopped
+
+ANSWER_BYTES = 768 * 1024
+LISTING_BYTES = 16 * 2**20
+KEPT = timedelta(minutes=5)
+MOST_TRUSTS = 64
+_TYPE = "application/x-git-upload-pack-{}"
+_HEADERS = {"Git-Protocol": "version=2", "User-Agent": "git/2.0 (sluice)", "Accept-Encoding": "identity"}
+
+
+class Unfit(Exception):
+    """The remote, or this answer of it, is not for this way. `lasting`: it will not be for a while."""
+
+    def __init__(self, why: str, *, lasting: bool = False) -> None:
+        super().__init__(why)
+        self.lasting = lasting
+
+
+class Smart:
+    """Belongs to one event loop; connections are opened on use. `connect` until one stands, `silence` without any data."""
+
+    def __init__(self, *, connect: timedelta = timedelta(seconds=10), silence: timedelta = timedelta(seconds=30)) -> None:
+        self._limits = aiohttp.ClientTimeout(total=None, sock_connect=connect.total_seconds(), sock_read=silence.total_seconds())
+        self._session: aiohttp.ClientSession | None = None
+        self._trusts: dict[str, ssl.SSLContext] = {}
+
+    async def advertised(self, url: str, credentials: Credentials) -> bytes:
+        """Return the answer to info/refs. Raises Unfit, Stopped."""
+        _check(url)
+        return await self._asked(f"{url.rstrip('/')}/info/refs?service=git-upload-pack", credentials, None, _TYPE.format("advertisement"))
+
+    async def post(self, url: str, credentials: Credentials, body: bytes, most: int = ANSWER_BYTES) -> bytes:
+        """Return the answer to one command. Raises Unfit, Stopped."""
+        return await self._asked(f"{url.rstrip('/')}/git-upload-pack", credentials, body, _TYPE.format("result"), most)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _asked(self, url: str, credentials: Credentials, body: bytes | None, kind: str, most: int = ANSWER_BYTES) -> bytes:
+        trust = await self._trust(credentials)
+        for again in (True, False):
+            try:
+                return await self._answer(url, credentials, body, (kind, most, trust))
+            except aiohttp.ServerTimeoutError as error:
+                raise Stopped("the remote did not answer in time") from error
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if again and not isinstance(error, aiohttp.ClientConnectorError):
+                    continue  # a kept connection that the server had closed: asking twice does no harm
+                raise Unfit(f"no connection: {type(error).__name__}") from error
+            except (aiohttp.ClientError, ValueError) as error:
+                raise Unfit(f"no answer: {type(error).__name__}") from error
+        raise AssertionError("the second attempt returns or raises")
+
+    async def _answer(
+        self, url: str, credentials: Credentials, body: bytes | None, wanted: tuple[str, int, ssl.SSLContext | bool]
+    ) -> bytes:
+        kind, most, trust = wanted
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=KEPT.total_seconds(), ttl_dns_cache=30)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=self._limits, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
+        headers = {**_HEADERS, **authorization(credentials), "Accept": kind}
+        if body is not None:
+            headers["Content-Type"] = _TYPE.format("request")
+        async with self._session.request(
+            "GET" if body is None else "POST",
+            URL(url, encoded=True),
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            ssl=trust,
+            proxy=_proxy(url),
+        ) as answer:
+            if answer.status != 200:
+                raise Unfit(f"answered {answer.status}", lasting=300 <= answer.status < 500)
+            if answer.headers.get("Content-Type") != kind or answer.headers.get("Content-Encoding", "identity") != "identity":
+                raise Unfit("the answer is of another type", lasting=True)
+            return await _bounded(answer, most)
+
+    async def _trust(self, credentials: Credentials) -> ssl.SSLContext | bool:
+        """The certificates to trust: the system's, and the credentials' own for their requests alone."""
+        if not credentials.ca:
+            return True
+        name = hashlib.sha256(credentials.ca).hexdigest()
+        if name not in self._trusts:
+            try:
+                context = await asyncio.to_thread(_context, credentials.ca)
+            except (ssl.SSLError, ValueError) as error:
+                raise Unfit("its certificate cannot be read", lasting=True) from error
+            while len(self._trusts) >= MOST_TRUSTS:
+                self._trusts.pop(next(iter(self._trusts)))
+            self._trusts[name] = context
+        return self._trusts[name]
+
+
+def _check(url: str) -> None:
+    """Only plain addresses are taken, without user information and query."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query or parts.fragment:
+        raise Unfit("not a plain http address", lasting=True)
+
+
+def authorization(credentials: Credentials) -> dict[str, str]:
+    """Return the header that says who we are, or none."""
+    if credentials.bearer:
+        return {"Authorization": f"Bearer {credentials.bearer}"}
+    if credentials.username:
+        given = f"{credentials.username}:{credentials.password}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(given).decode()}"}
+    return {}
+
+
+async def _bounded(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    parts, left = [], most
+    async for part in answer.content.iter_any():
+        left -= len(part)
+        if left < 0:
+            raise Unfit("the answer is large")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _context(ca: bytes) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata=ca.decode("ascii"))
+    return context
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address, as libgit2 takes it."""
+    parts = urlsplit(url)
+    found = urllib.request.getproxies_environment()
+    return None if urllib.request.proxy_bypass(parts.hostname or "") else found.get(parts.scheme)
