@@ -20,6 +20,7 @@ from service.sources.credentials import masked
 from service.sources.depth import PRIVATE
 from service.sources.fetcherror import Stopped
 from service.sources.landing import admit, is_whole, land, shallow, stored
+from service.sources.openrepo import repository
 from service.sources.packread import BadPack, TooBig, read
 from service.sources.pktline import BadPackets
 from service.sources.protocol import Offer, Ref
@@ -132,7 +133,7 @@ class Direct:
 
 
 def _open(request: Request) -> pygit2.Repository:
-    return pygit2.Repository(str(request.store))
+    return repository(request.store)
 
 
 def _look(request: Request) -> _Here:

@@ -27,6 +27,7 @@ from service.sources.direct import Direct
 from service.sources.fetcherror import BadStore, FetchError, RemoteFailed, Stopped
 from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
+from service.sources.openrepo import repository
 from service.sources.smart import Smart, Unfit
 from service.sources.transfer import Fetched, Request, prepare, transfer
 
@@ -212,7 +213,7 @@ def _make(store: Path, anew: bool = False) -> None:
 
 def _drop(store: Path, uid: str) -> None:
     try:
-        repo = pygit2.Repository(str(store))
+        repo = repository(store)
         if PRIVATE + uid in repo.references:
             repo.references.delete(PRIVATE + uid)
         if any(name.startswith(PRIVATE) for name in repo.references):

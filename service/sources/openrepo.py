@@ -9,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 import pygit2
+from pygit2.enums import RepositoryOpenFlag
 
 MOST_OPEN = 8
 _opened: "OrderedDict[tuple[str, int, int, int], pygit2.Repository]" = OrderedDict()
@@ -17,6 +18,14 @@ _lock = threading.Lock()
 
 class SnapshotGone(Exception):
     """The objects of a snapshot are not in the store any more: a newer snapshot is there, or the source was deleted."""
+
+
+def repository(path: Path) -> pygit2.Repository:
+    """Return the store at exactly this path, opened anew. Raises pygit2.GitError.
+
+    By default libgit2 looks in the folders above too: a damaged store inside of somebody's working copy would lead to theirs.
+    """
+    return pygit2.Repository(str(path), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
 
 
 def open_store(path: Path) -> pygit2.Repository:
@@ -28,7 +37,7 @@ def open_store(path: Path) -> pygit2.Repository:
         with _lock:
             found = _opened.pop(key, None)
             if found is None:
-                found = pygit2.Repository(str(path))
+                found = repository(path)
             _opened[key] = found
             while len(_opened) > MOST_OPEN:
                 _opened.popitem(last=False)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-import pygit2
+from service.sources.openrepo import repository
 
 MANY = 64
 _SAMPLE = "17"
@@ -59,7 +59,7 @@ def drop(store: Path) -> None:
 def _packed(store: Path, folder: Path) -> str:
     """Write the one pack; returns its name, which may be that of a pack that was there."""
     with tempfile.TemporaryDirectory(dir=store, prefix="packing-") as draft:
-        pygit2.Repository(str(store)).pack(path=draft, n_threads=1)
+        repository(store).pack(path=draft, n_threads=1)
         index = next(Path(draft).glob("*.idx"))
         for made in (index.with_suffix(".pack"), index):  # the index last: it is what makes a pack known
             made.replace(folder / made.name)

@@ -24,6 +24,7 @@ from service.sources.credentials import Credentials, masked
 from service.sources.depth import PRIVATE
 from service.sources.fetcherror import AuthRefused, BadStore, FetchError, NoCommit, NoRef, RemoteEmpty, RemoteFailed, RemoteGone, Stopped
 from service.sources.gitref import Wanted
+from service.sources.openrepo import repository
 
 INCOMING = "refs/incoming/"
 _COUNTED = re.compile(r"objects: +(?:\d+% \(\d+/)?(\d+)")
@@ -256,7 +257,7 @@ def _check_no_redirect(request: Request) -> None:
 
 def _opened(store: Path) -> pygit2.Repository:
     try:
-        return pygit2.Repository(str(store))
+        return repository(store)
     except pygit2.GitError as error:
         raise BadStore(f"the Git store cannot be opened: {error}") from error
 
@@ -269,6 +270,8 @@ def _target(repo: pygit2.Repository, name: str) -> str:
 def _translated(error: Exception, request: Request) -> FetchError:
     text = masked(str(error), request.credentials)
     lead = f"unable to clone '{masked(request.url)}': "
+    if "loose object" in text:  # our own, such as one that a power cut has left empty
+        return BadStore(f"the Git store is damaged: {text}")
     if "401" in text or "403" in text or "authentication" in text:
         return AuthRefused(f"{lead}authentication required: {text}; check spec.secretRef and the rights of its user or token")
     if "404" in text or "410" in text:

@@ -127,11 +127,17 @@ def _relation(node: Node, event: Event, find: Find) -> Relation:
 
 
 def pushed_commit(node: Node, events: Sequence[Event]) -> str:
-    """Return the commit that the newest push says a repository's ref has now; "" if no push is to its address and ref."""
-    if not node.url:
-        return ""
-    pushes = (event for event in reversed(events) if isinstance(event, GitPush) and not event.deleted)
-    return next((push.after for push in pushes if _relation(node, push, lambda _: None) is Relation.FOLLOWS), "")
+    """Return the commit that the newest push says a repository's ref has now; "" if no push is to its path and ref.
+
+    The host may have another name in the payload than in the cluster; it is a hint only, so the path is enough.
+    """
+    path = node.url.partition("/")[2]
+    for event in reversed(events):
+        if not isinstance(event, GitPush) or not path or not follows(node.ref, event.ref):
+            continue
+        if path in {normal_url(url).partition("/")[2] for url in event.urls}:
+            return "" if event.deleted else event.after
+    return ""
 
 
 def _origin(node: Node, find: Find) -> Node | None:

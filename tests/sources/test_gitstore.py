@@ -344,6 +344,16 @@ async def test_damaged_store_is_made_anew(remote, tmp_path):
     assert (await fetch(store, remote.url)).before == ""
 
 
+async def test_a_damaged_store_does_not_lead_to_the_repository_around_it(remote, tmp_path):
+    remote.git("init", "-q", str(tmp_path))
+    commit = remote.commit({"a.yaml": "a: 1\n"})
+    store = GitStore(tmp_path / "git")
+    got = await fetch(store, remote.url)
+    (got.store / "HEAD").unlink()
+    assert (await fetch(store, remote.url)).commit == commit
+    assert remote.git("-C", str(tmp_path), "for-each-ref") == ""
+
+
 @asynccontextmanager
 async def answering(answer: Callable[[web.Request], Awaitable[web.Response]], tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Serve every request with `answer`; yields the port."""

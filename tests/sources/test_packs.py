@@ -1,6 +1,7 @@
 import os
 import time
 
+import pygit2
 import pytest
 
 from service.sources import packs
@@ -43,6 +44,22 @@ def test_many_packs_become_one_in_two_steps(many):
     assert len(left) == 1
     assert not before & left
     assert all(blob in open_store(store) for blob in blobs)
+    assert GitTree.open(snapshot).read("a.yaml") == b"a: 1"
+
+
+def test_many_loose_objects_become_one_pack(history):
+    snapshot = history.commit({"a.yaml": "a: 1"})
+    store = snapshot.store_path
+    repo = pygit2.Repository(str(store))
+    blobs = [repo.create_blob(b"b: %d" % n) for n in range(2000)]
+    assert packs.todo(store) == "pack"
+    reader = open_store(store)
+    packs.pack(store)
+    age(store)
+    packs.drop(store)
+    assert packs.todo(store) is None
+    assert not list((store / "objects").glob("[0-9a-f][0-9a-f]/*"))
+    assert all(blob in reader for blob in blobs)
     assert GitTree.open(snapshot).read("a.yaml") == b"a: 1"
 
 

@@ -1,5 +1,6 @@
 """What a delivery runs: names always, stars narrowed by the payload and never widened."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from receivers.contract import Event, Ping
 from service.kinds.codec import decode
 from service.kinds.notification import Receiver
 from service.triggers.graph import Graph, Node, node_of
-from service.triggers.targets import Choice, choose, entries
+from service.triggers.targets import Choice, choose, entries, pushed_commit
 from tests.triggers.scene import key, kustomization, push, receiver, repository
 
 STAR = {"kind": "GitRepository", "name": "*", "matchLabels": {"team": "shop"}}
@@ -87,6 +88,22 @@ def test_says_why_an_entry_gives_nothing() -> None:
 def test_other_namespaces_are_allowed_by_default() -> None:
     choice = chosen([{"kind": "GitRepository", "name": "x", "namespace": "else"}], [], push())
     assert choice.targets == (key("GitRepository", "x", "else"),)
+
+
+def test_the_commit_of_the_newest_push_to_a_repository_and_its_ref_is_a_hint() -> None:
+    fleet = repository("fleet")
+    node = node_of(key("GitRepository", "fleet"), fleet)
+    older, newer = replace(push(), after="1" * 40), replace(push(), after="2" * 40)
+    assert pushed_commit(node, (older, newer)) == "2" * 40
+    other = replace(push("refs/heads/feature"), after="3" * 40)
+    elsewhere = replace(push("refs/heads/main", "https://github.com/acme/else"), after="4" * 40)
+    assert pushed_commit(node, (newer, other, elsewhere, Ping())) == "2" * 40
+    assert pushed_commit(node, (other, elsewhere, Ping())) == ""
+    inside = replace(push("refs/heads/main", "http://gitea.svc:3000/acme/fleet.git"), after="5" * 40)
+    assert pushed_commit(node, (inside,)) == "5" * 40
+    assert pushed_commit(node, (older, replace(push(), after="", deleted=True))) == ""
+    app = kustomization("a")
+    assert pushed_commit(node_of(key("Kustomization", "a"), app), (newer,)) == ""
 
 
 @settings(deadline=None)
