@@ -12,6 +12,7 @@ COMMANDS = {
     "crds": "print the CustomResourceDefinitions, or write them to a folder",
     "hook": "webhooks: check a recorded one, look into the delivery log, how senders are set up",
     "alert": "alerts: try a Provider",
+    "why": "why an object is as it is: one answer, from the delivery to the Pod that blocks",
     "prune": "deletions that wait for a person: show them, allow them",
 }
 

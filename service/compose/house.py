@@ -30,6 +30,7 @@ from service.kustomizations.records import Records
 from service.kustomizations.reports import Reports
 from service.kustomizations.run import Rooms, SourceState
 from service.kustomizations.sweep import Sweep
+from service.kustomizations.trail import Trail
 from service.kustomizations.waits import HealthWaits
 from service.kustomizations.writes import Writes
 from service.metrics import Metrics
@@ -122,6 +123,7 @@ class House:
         self._reconciled.add(run.key)
         if run.outcome.result == "gone":
             self._reconciled.discard(run.key)
+            self.trail.forget(run.key)
             self.ground.metrics.forget(kind=run.key.kind, name=run.key.name, namespace=run.key.namespace)
         self.deliveries.outcome(run.key, run.began_at, run.outcome.result, run.outcome.message)
 
@@ -156,7 +158,7 @@ class House:
         ground, queue = self.ground, Queue()
         shadow, cluster = ground.settings.shadow, ground.cluster
         self.catalog = Catalog(self.watches.by_kind["Kustomization"].objects)
-        self.records = Records(Cache(ground.store))
+        self.records, self.trail = Records(Cache(ground.store)), Trail()
         writes = Writes(cluster, self.discovery)
         self.reports = Reports(catalog=self.catalog, journal=self.journal, writes=writes, post_event=self.telling.post, shadow=shadow)
         gate = self.gates[KUSTOMIZE]
@@ -170,6 +172,7 @@ class House:
             is_open=lambda key: self.waits.waiting(key) or self.reports.is_open(key),
             on_move=self._moved,
         )
+        self.pushes.on_compared = self.trail.compared
         pruner = Pruner(cluster, self.discovery)
         guard = PruneGuard(pruner, Cascade(cluster, self.discovery), self.catalog, limit=ground.settings.prune_limit)
         rooms = Rooms(
@@ -180,6 +183,7 @@ class House:
             sweep=self.sweep,
             waits=self.waits,
             reports=self.reports,
+            trail=self.trail,
             cluster=cluster,
             discovery=self.discovery,
             applier=Applier(cluster, self.discovery),

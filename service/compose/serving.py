@@ -17,6 +17,7 @@ from service.compose.house import Ground, House
 from service.compose.install import install_kinds
 from service.compose.leadership import Leadership, leases_for
 from service.compose.running import CannotStart, Room, Until, measure_lag, run_rooms, stop_on_signals
+from service.compose.why.memory import why_of
 from service.kinds.table import KINDS
 from service.metrics import Metrics
 from service.settings import Settings
@@ -150,7 +151,7 @@ def _ports(house: House) -> list[Port]:
     return [
         Port("hooks", hooks.application(hooks.Hooks(house.intake, house.inbox, metrics)), settings.listen),
         Port("cluster", inside.application(sink, settings.state / "artifacts"), settings.cluster),
-        Port("admin", admin.application(house.inbox, admin.token_file(settings.state)), settings.admin),
+        Port("admin", admin.application(house.inbox, admin.token_file(settings.state), why_of(house)), settings.admin),
         Port("probes", probes.application(checks, metrics.registry), settings.probes),
     ]
 

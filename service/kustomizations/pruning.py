@@ -8,6 +8,7 @@ from service.cluster.client import ApiAway, ApiError
 from service.cluster.inventory import ObjectId
 from service.kinds.meta import PRUNE_BLOCKED, PRUNE_FAILED
 from service.kustomizations.guard import Prune, is_allowed
+from service.kustomizations.trail import timed
 from service.reconcile.outcome import Failed
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@timed("prune")
 async def prune_stale(run: "Run", gone: Sequence[ObjectId]) -> None:
     """Delete what the build has no more, or raise Failed (PruneBlocked, PruneFailed), ApiAway. The inventory keeps what is not deleted."""
     assert run.snapshot is not None

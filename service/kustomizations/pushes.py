@@ -7,7 +7,7 @@ those reads are compared. Consumers that the change does not concern cost a set 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
@@ -55,6 +55,7 @@ class Pushes:
         self._workers = workers
         self._queue = queue
         self._is_open = is_open
+        self.on_compared: Callable[[Snapshot, Collection[str], Mapping[ObjectKey, Collection[str]]], None] = lambda *_: None
         self._on_move = on_move
         self._pending: dict[ObjectKey, Push] = {}
         self._trees: dict[ObjectKey, str] = {}  # the tree that was spread last, by source
@@ -168,10 +169,13 @@ class Pushes:
         readers = {key: record for key, record in readers.items() if record.basis.tree == tree}
         reads = {read: token for record in readers.values() for read, token in record.reads.items() if path_of(read) in paths}
         if not reads:
+            self.on_compared(snapshot, paths, {})
             return set()
         now = await self._workers.run(read_tokens, snapshot, tuple(reads), timeout=COMPARE_LIMIT)
         changed = {read for read in reads if now[read] != reads[read]}
-        return {key for key, record in readers.items() if not changed.isdisjoint(record.reads)}
+        concerned = {key: hit for key, record in readers.items() if (hit := changed & record.reads.keys())}
+        self.on_compared(snapshot, paths, concerned)
+        return set(concerned)
 
     async def _move(self, snapshot: Snapshot, still: Mapping[ObjectKey, Record]) -> None:
         """Settle the unconcerned at the new revision; those with dependencies ask the reconciler, which waits for these first."""

@@ -43,6 +43,7 @@ from service.kustomizations.records import Basis, Record, Records, due_in
 from service.kustomizations.reports import Account, Reports, planned_text
 from service.kustomizations.status import Ended, digest_of
 from service.kustomizations.sweep import Sweep
+from service.kustomizations.trail import Trail, timed
 from service.kustomizations.waits import HealthWaits
 from service.kustomize.build import BuildError
 from service.reconcile.outcome import Failed, Outcome, Waiting
@@ -74,6 +75,7 @@ class Rooms:
     sweep: Sweep
     waits: HealthWaits
     reports: Reports
+    trail: Trail
     cluster: Cluster
     discovery: Discovery
     applier: Applier
@@ -140,6 +142,7 @@ class Run:
     async def perform(self) -> Outcome:
         """Raises Failed, Stalled, ApiAway, ApiError, TimeoutError."""
         assert self.snapshot is not None
+        self.rooms.trail.began(self.key, revision=self.snapshot.revision, full=self.before is None, triggers=self.triggers)
         built = await self._build()
         log.info("built", extra={"object": str(self.key), "objects": len(built.objects), "seconds": round(perf_counter() - self.began, 4)})
         wanted = {each.object.id: each.object for each in in_order(built.objects)}
@@ -181,6 +184,7 @@ class Run:
         self._settle(self.found.metadata.generation, snapshot.revision)
         return Outcome(result="succeeded", requeue_after=self.found.spec.interval or None)
 
+    @timed("build")
     async def _build(self) -> BuildResult:
         snapshot, spec = self.snapshot, self.found.spec
         assert snapshot is not None
@@ -203,6 +207,7 @@ class Run:
         except (TimeoutError, ChildProcessError) as error:
             raise Failed(BUILD_FAILED, f"kustomize build failed: {error}; raise spec.timeout or the memory, or split the path") from error
 
+    @timed("apply")
     async def _apply(self, objects: Sequence[Built]) -> None:
         if not objects:
             return
@@ -257,6 +262,7 @@ class Run:
 
     async def _end_wait(self, problem: ClusterError | None, record: Record, inventory: Sequence[Mapping[str, str]]) -> None:
         """Ends the run and sets the next one."""
+        self.rooms.trail.step(self.key, "health", perf_counter() - self._waits_since)
         queue = self.rooms.queue
         try:
             if problem is None:
@@ -310,6 +316,8 @@ class Run:
         """The event first (durable), then what a restart can derive: the record and the status."""
         took = timedelta(seconds=perf_counter() - self.began)
         account = Account(took=took, changes=self.changes, snapshot=self.snapshot, rows=frozenset(self._rows))
+        reason, message = ended.reason, ended.message
+        self.rooms.trail.ended(self.key, ready=ended.ready, reason=reason, message=message, changes=self.changes)
         await self.rooms.reports.ended(self.found, self.raw, ended, account)
         if record is not None:
             await self.rooms.records.put(self.key, record)

@@ -15,6 +15,7 @@ from service.state import keys, moments, statements
 from service.state.store import Connection, Store
 
 KEEP_ROWS, KEEP_TIME = 20_000, timedelta(days=7)
+SEARCHED = 2_000
 _ERROR_LIMIT = 1_000
 
 
@@ -59,6 +60,19 @@ class StoredMessage:
     due_at: datetime
     attempts: int
     error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What became of a message: `state` is queued, sent or rejected; `at` is when it ended, or is due."""
+
+    alert: ObjectKey
+    provider: ObjectKey
+    state: str
+    attempts: int
+    error: str
+    at: datetime
+    event: Mapping[str, Any]
 
 
 class EventWriter:
@@ -150,6 +164,13 @@ class Outbox:
         """Set a message aside for good. `error` must not hold secrets."""
         await self._end("rejected", {"id": message, "error": error[:_ERROR_LIMIT], "now": moments.to_stored(moments.now())})
 
+    async def told_about(self, key: ObjectKey, *, limit: int = 5) -> list[Told]:
+        """The newest messages about an object, of an Alert or for a Provider, newest first; of the last SEARCHED events."""
+        values = {"key": keys.to_stored(key), "kind": key.kind, "namespace": key.namespace, "name": key.name}
+        values |= {"limit": str(limit), "window": str(SEARCHED)}
+        rows = await self._store.read(lambda connection: connection.execute(self._sql["told_about"], values).fetchall())
+        return [_told(row) for row in rows]
+
     async def counts(self) -> Mapping[str, int]:
         """How many messages are queued, sent and rejected (of those still kept), and how many events are unmatched."""
 
@@ -171,4 +192,12 @@ def _message(row: Sequence[Any]) -> StoredMessage:
     return StoredMessage(
         id=number, event=event, stored_at=moments.from_stored(stored_at), alert=keys.from_stored(alert),
         provider=keys.from_stored(provider), payload=payload, due_at=moments.from_stored(due_at), attempts=attempts, error=error,
+    )  # fmt: skip
+
+
+def _told(row: Sequence[Any]) -> Told:
+    alert, provider, state, attempts, error, due_at, ended_at, event = row
+    return Told(
+        alert=keys.from_stored(alert), provider=keys.from_stored(provider), state=state, attempts=attempts, error=error,
+        at=moments.from_stored(due_at if ended_at is None else ended_at), event=json.loads(event),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""For the person who runs it: the delivery log, on loopback, behind a token.
+"""For the person who runs it: the delivery log, and why an object is as it is, on loopback, behind a token.
 
 In: GET with `Authorization: Bearer <STATE/admin.token>`. Out: JSON. The Host header must name loopback, so that a page of another site
 cannot reach this port through a name that it points here (DNS rebinding). https://owasp.org/www-community/attacks/DNS_Rebinding
@@ -8,17 +8,22 @@ import hmac
 import ipaddress
 import os
 import secrets
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from service.cluster.client import ClusterError
 from service.state.inbox import Inbox, LogEntry
 
 LIST_LIMIT = 200
 SEARCHED = 1000
 TOKEN_BYTES = 32
 _INBOX = web.AppKey("inbox", Inbox)
+Why = Callable[[str, str, str], Awaitable[Mapping[str, Any] | None]]
+_WHY: web.AppKey[Why] = web.AppKey("why")
 
 
 def token_file(state: Path) -> str:
@@ -40,12 +45,13 @@ def token_file(state: Path) -> str:
     return token
 
 
-def application(inbox: Inbox, token: str) -> web.Application:
-    """Return the application of the admin port."""
+def application(inbox: Inbox, token: str, why: Why) -> web.Application:
+    """Return the application of the admin port. `why` explains (kind, namespace, name), or returns None where that is not there."""
     app = web.Application(middlewares=[_guard(token)])
-    app[_INBOX] = inbox
+    app[_INBOX], app[_WHY] = inbox, why
     app.router.add_get("/deliveries", _deliveries)
     app.router.add_get("/deliveries/{id}", _delivery)
+    app.router.add_get("/why/{kind}/{namespace}/{name}", _why)
     return app
 
 
@@ -92,6 +98,19 @@ async def _delivery(request: web.Request) -> web.Response:
         if wanted in (entry.trace, entry.delivery_id) or (entry.row and wanted == str(entry.row)):
             return web.json_response(_shown(entry))
     return web.json_response({"error": f"no such delivery among the newest {SEARCHED}"}, status=404)
+
+
+async def _why(request: web.Request) -> web.Response:
+    """One answer about one object."""
+    kind, namespace, name = (request.match_info[part] for part in ("kind", "namespace", "name"))
+    try:
+        found = await request.app[_WHY](kind, namespace, name)
+    except ClusterError as error:
+        return web.json_response({"error": f"the API server refuses or does not answer: {error}"}, status=502)
+    if found is None:
+        known = "an object of a kind of ours that is there, or one that a Kustomization has applied"
+        return web.json_response({"error": f"{kind}/{namespace}/{name}: not found; name {known}"}, status=404)
+    return web.json_response(found)
 
 
 def _shown(entry: LogEntry) -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from service.cluster.client import ApiAway
 from service.settings import Address
 from service.state.inbox import Inbox, NewDelivery
 from service.state.store import Store
@@ -18,11 +19,17 @@ from tests.triggers.scene import key
 WEB = key("Receiver", "web")
 
 
+async def why(kind: str, namespace: str, name: str) -> dict[str, str] | None:
+    if kind == "away":
+        raise ApiAway("refused")
+    return {"object": f"{kind}/{namespace}/{name}"} if name == "shop" else None
+
+
 class Scene:
     def __init__(self, store: Store, token: str) -> None:
         self.inbox = Inbox(store)
         self.token = token
-        self.port = Port("admin", application(self.inbox, token), Address(host="127.0.0.1", port=0))
+        self.port = Port("admin", application(self.inbox, token, why), Address(host="127.0.0.1", port=0))
         self.session = aiohttp.ClientSession()
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
@@ -87,3 +94,13 @@ async def test_shows_what_was_accepted_and_what_was_refused(scene: Scene) -> Non
     assert (await scene.get("/deliveries/none"))[0] == 404
     assert (await scene.get("/deliveries?limit=x"))[0] == 200
     assert (await scene.get("/deliveries?limit=-1"))[0] == 200
+
+
+async def test_asks_why_and_says_what_cannot_be_said(scene: Scene) -> None:
+    assert await scene.get("/why/ks/apps/shop") == (200, {"object": "ks/apps/shop"})
+    status, found = await scene.get("/why/ks/apps/other")
+    assert status == 404
+    assert "ks/apps/other: not found" in found["error"]
+    status, found = await scene.get("/why/away/apps/shop")
+    assert status == 502
+    assert "refused" in found["error"]
