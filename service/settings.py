@@ -63,6 +63,7 @@ class Settings:
     shadow: bool
     no_cross_namespace_refs: bool
     prune_limit: float | None
+    override_managers: tuple[str, ...]
     log_format: LogFormat
     log_level: str
     concurrency: int
@@ -99,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("runtime-namespace", _namespace(environment), "namespace of the Leases")
     switch("shadow", "compute and report everything, write nothing to the cluster, send nothing")
     switch("no-cross-namespace-refs", "refuse references to other namespaces")
+    option("override-manager", None, "field managers (comma; beginnings of names) whose fields are taken over beside kubectl's")
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
     option("log-format", "json", "how logs look", choices=LOG_FORMATS)
     option("log-level", "info", "how much is logged", choices=LOG_LEVELS)
@@ -134,6 +136,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         runtime_namespace=_text("runtime-namespace", arguments.runtime_namespace),
         shadow=_switch("shadow", arguments.shadow),
         no_cross_namespace_refs=_switch("no-cross-namespace-refs", arguments.no_cross_namespace_refs),
+        override_managers=tuple(filter(None, (name.strip() for name in (arguments.override_manager or "").split(",")))),
         prune_limit=_share("prune-limit", arguments.prune_limit),
         log_format=_one_of("log-format", arguments.log_format, LOG_FORMATS),
         log_level=_one_of("log-level", arguments.log_level, LOG_LEVELS),

@@ -23,10 +23,11 @@ def takeover(
 ) -> list[Operation]:
     """The JSON patch that makes `manager` the owner; [] when nothing is to be taken over.
 
-    `wanted` has the labels and annotations of the manifest (`kustomize.toolkit.fluxcd.io/ssa: Merge` there leaves others their fields);
-    `also` are more manager names whose fields are taken. The patch fails with a conflict if the object changed meanwhile.
+    `wanted` has the labels and annotations of the manifest (`kustomize.toolkit.fluxcd.io/ssa: Merge` there, or on the live object, leaves
+    others their fields); `also` are what more managers' names begin with whose fields are taken. The patch fails with a conflict if the
+    object changed meanwhile.
     """
-    if matches(wanted, MERGE):
+    if matches(wanted, MERGE) or matches(live["metadata"], MERGE):
         return []
     metadata = live["metadata"]
     patch = _removals("annotations", metadata.get("annotations") or {}, _ANNOTATIONS)
@@ -72,7 +73,7 @@ def _is_taken(entry: Mapping[str, Any], manager: str, also: Sequence[str]) -> bo
     name, operation = str(entry.get("manager", "")), entry.get("operation")
     if any(name.startswith(prefix) and operation == wanted for prefix, wanted in _PREFIXES):
         return True
-    return (name.startswith(manager) and operation == "Update") or name in also
+    return (name.startswith(manager) and operation == "Update") or name.startswith(tuple(also))
 
 
 def _removals(place: str, there: Mapping[str, str], names: Sequence[str]) -> list[Operation]:

@@ -186,7 +186,7 @@ class House:
             trail=self.trail,
             cluster=cluster,
             discovery=self.discovery,
-            applier=Applier(cluster, self.discovery),
+            applier=Applier(cluster, self.discovery, override_managers=ground.settings.override_managers),
             pruner=pruner,
             guard=guard,
             snapshots=self.published,

@@ -58,6 +58,8 @@ def test_two_foreign_entries_become_one_of_ours() -> None:
 
 def test_more_managers_may_be_named() -> None:
     assert merged([entry("helm", "Update", {"f:a": {}})], manager=US, also=["helm"]) == [entry(US, "Apply", {"f:a": {}})]
+    assert merged([entry("helm-controller", "Apply", {"f:a": {}})], manager=US, also=["helm"]) == [entry(US, "Apply", {"f:a": {}})]
+    assert merged([entry("helm", "Update", {"f:a": {}}, subresource="status")], manager=US, also=["helm"]) is None
 
 
 def test_last_applied_annotation_goes() -> None:
@@ -75,6 +77,11 @@ def test_nothing_to_take_is_no_patch() -> None:
 def test_merge_leaves_others_their_fields() -> None:
     marks = {"annotations": {"kustomize.toolkit.fluxcd.io/ssa": "merge"}}
     assert takeover(live(entry("kubectl-edit", "Update", {"f:a": {}})), marks, manager=US) == []
+
+
+def test_merge_on_the_live_object_counts_too() -> None:
+    marks = {"kustomize.toolkit.fluxcd.io/ssa": "Merge"}
+    assert takeover(live(entry("kubectl-edit", "Update", {"f:a": {}}), labels=marks), {}, manager=US) == []
 
 
 @given(SETS, SETS)

@@ -57,6 +57,7 @@ SETTINGS = Settings(
     shadow=False,
     no_cross_namespace_refs=False,
     prune_limit=None,
+    override_managers=(),
     log_format="text",
     log_level="info",
     concurrency=8,
