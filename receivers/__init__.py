@@ -15,6 +15,7 @@ from receivers.eventbridge import EVENTBRIDGE
 from receivers.gcr import GCR
 from receivers.generic import GENERIC
 from receivers.generic_hmac import GENERIC_HMAC
+from receivers.generic_oidc import GENERIC_OIDC
 from receivers.gitea import GITEA
 from receivers.github import GITHUB
 from receivers.gitlab import GITLAB
@@ -38,6 +39,7 @@ RECEIVERS: Mapping[str, Sender] = {
         GCR,
         GENERIC,
         GENERIC_HMAC,
+        GENERIC_OIDC,
         GITEA,
         GITHUB,
         GITLAB,

@@ -41,6 +41,15 @@ class RsaKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Somebody who signs tokens for many: its address, the audience that a token must be for, and its keys, () while they are not known."""
+
+    url: str
+    audience: str
+    keys: tuple[RsaKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """What the Receiver's Secret holds, and the keys of whoever signs for the sender: both for the types that need them."""
 
@@ -48,6 +57,7 @@ class Credentials:
     email: str = ""
     audience: str = ""
     keys: tuple[RsaKey, ...] = ()
+    issuers: tuple[Issuer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +137,15 @@ class Unchanged:
     what: str
 
 
-Event = GitPush | ImagePush | ChartPush | BucketChange | Ping | Unchanged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """No event, but what a Receiver's expressions read: `packed` is the JSON body, by zlib and base64; `claims` are a token's."""
+
+    packed: str = field(default="", repr=False)
+    claims: str = field(default="", repr=False)
+
+
+Event = GitPush | ImagePush | ChartPush | BucketChange | Ping | Unchanged | Request
 
 
 class Verifier(Protocol):
@@ -153,7 +171,8 @@ class Sender:
     what changed; it raises BadPayload. `name` is the event's name in the sender's words: what `spec.events` is compared with; None where a
     header does not carry one, so that `spec.events` has no effect, as with Flux. `delivery_id` is the sender's own id, to be found again on
     its pages, or "". `signed_at` is when the sender signed, where the signature covers that: an old delivery is a replay. `expires_at` is
-    when the proof ends. `needs_keys`: the Secret must hold `email` and `audience` too, and Google's keys are needed. `asks_first`: it may
+    when the proof ends, `begins_at` when it begins. `claims` are those of its token, once checked. `issuers`: `spec.oidcProviders` takes
+    the Secret's place. `needs_keys`: the Secret must hold `email` and `audience` too, and Google's keys are needed. `asks_first`: it may
     ask with OPTIONS whether it may deliver (https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md).
     """
 
@@ -164,5 +183,8 @@ class Sender:
     delivery_id: Callable[[Mapping[str, str]], str] = no_delivery_id
     signed_at: Callable[[Mapping[str, str]], datetime | None] | None = None
     expires_at: Callable[[Mapping[str, str]], datetime] | None = None
+    begins_at: Callable[[Mapping[str, str]], datetime | None] | None = None
+    claims: Callable[[Mapping[str, str], Credentials], Mapping[str, object]] | None = None
+    issuers: bool = False
     needs_keys: bool = False
     asks_first: bool = False

@@ -22,7 +22,11 @@ A payload is a hint: what `spec.resources` names always runs; only entries with 
 or bucket that the payload is about, and to its ref or tag; what is fetched is read from the remote. Where nothing in a payload can be
 compared, all of them run. `spec.events` filters by the event's name, where the section of the type says so.
 
-`generic-oidc` is refused by name in this version: what it must validate are CEL expressions.
+`spec.resourceFilter` and `filter` of a resource are CEL expressions over `req` (the JSON body), `res` (apiVersion, kind and metadata of the
+object) and, with `generic-oidc`, `claims`. Each must give true or false, else the Receiver is stalled with `InvalidCELExpression`. One that
+cannot be evaluated, as where a key is missing (`has(req.ref)` asks), counts as false, with the reason in the delivery log; with the
+annotation `notification.sluice.dev/filter-errors: fail` the caller gets a 500, as from Flux. They run in a process of their own, for one
+second of processor time and 256 MiB at most. With filters that read `req`, bodies up to 3 MiB are taken, as by Flux.
 
 On a cluster with Flux's own CRDs, whose schema knows only Flux's types, name the others in an annotation, which wins over `spec.type`:
 

@@ -1,4 +1,4 @@
-"""JSON Web Tokens, checked against keys that are given: RS256, which is what Google's Pub/Sub signs with.
+"""JSON Web Tokens, checked against keys that are given: RSA with SHA-2, which is what Google and the CI services sign with.
 
 In: `header.payload.signature` and the keys of its issuer (a JWK set). Out: the claims. No clock: who calls compares `exp`.
 https://www.rfc-editor.org/rfc/rfc7519, https://www.rfc-editor.org/rfc/rfc8017#section-8.2.2
@@ -12,12 +12,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from receivers.contract import BadPayload, BadSignature, RsaKey, UnknownKey
-from receivers.payload import Json, length_of, number_or, parse, text, text_or
+from receivers.payload import Json, length_of, parse, text, text_or
 
 LONGEST_TOKEN = 8192
 MOST_KEYS = 100
 MODULUS_BITS = range(2048, 8193)
-_SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")  # DigestInfo, up to the digest
+_DIGESTS = {  # DigestInfo, up to the digest
+    "RS256": ("sha256", bytes.fromhex("3031300d060960864801650304020105000420")),
+    "RS384": ("sha384", bytes.fromhex("3041300d060960864801650304020205000430")),
+    "RS512": ("sha512", bytes.fromhex("3051300d060960864801650304020305000440")),
+}
 
 
 def keys_of(jwks: bytes) -> tuple[RsaKey, ...]:
@@ -36,26 +40,51 @@ def claims_of(token: str, keys: Sequence[RsaKey]) -> Mapping[str, Json]:
         claims = parse(payload)
     except BadPayload as error:
         raise BadSignature("the token in Authorization is no JSON Web Token") from error
-    if algorithm != "RS256":
-        raise BadSignature("the token in Authorization is not signed with RS256")
+    if algorithm not in _DIGESTS:
+        raise BadSignature(f"the token in Authorization is not signed with one of {', '.join(_DIGESTS)}")
     key = next((each for each in keys if each.id == key_id), None)
     if key is None:
         raise UnknownKey("the key that signed the token in Authorization is not one of those that its issuer publishes")
     signed = token.rpartition(".")[0].encode()
-    if not _is_signed(signed, signature, key):
+    if not _is_signed(signed, signature, key, algorithm):
         raise BadSignature("the signature of the token in Authorization does not fit: it was not made by its issuer")
     return claims
 
 
 def expiry(token: str) -> datetime:
     """Return when a token ends. Raises BadSignature where it does not say so."""
+    found = _moment(token, "exp")
+    if found is None:
+        raise BadSignature("the token in Authorization does not say when it ends")
+    return found
+
+
+def starts_at(token: str) -> datetime | None:
+    """Return from when on a token counts, None where it does not say so. Raises BadSignature."""
+    return _moment(token, "nbf")
+
+
+def issuer_of(token: str) -> str:
+    """Return who a token says has issued it, which proves nothing. Raises BadSignature."""
     try:
-        seconds = number_or(parse(_parts(token)[1]), "exp", default=-1)
+        return text_or(_unproven(token), "iss")
     except BadPayload as error:
         raise BadSignature("the token in Authorization is no JSON Web Token") from error
-    if not 0 <= seconds < 2**33:
-        raise BadSignature("the token in Authorization does not say when it ends")
-    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _moment(token: str, name: str) -> datetime | None:
+    """A time among the claims; some issuers write fractions of seconds."""
+    seconds = _unproven(token).get(name)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 2**33:
+        return None
+    return datetime.fromtimestamp(int(seconds), UTC)
+
+
+def _unproven(token: str) -> Mapping[str, Json]:
+    try:
+        return parse(_parts(token)[1])
+    except BadPayload as error:
+        raise BadSignature("the token in Authorization is no JSON Web Token") from error
 
 
 def _parts(token: str) -> tuple[bytes, bytes, bytes]:
@@ -72,13 +101,14 @@ def _decoded(part: str) -> bytes:
         raise BadSignature("the token in Authorization is no JSON Web Token") from error
 
 
-def _is_signed(message: bytes, signature: bytes, key: RsaKey) -> bool:
+def _is_signed(message: bytes, signature: bytes, key: RsaKey, algorithm: str) -> bool:
     """RSASSA-PKCS1-v1_5: the whole padded block is built and compared, so that nothing in it can be something else."""
     length = (key.modulus.bit_length() + 7) // 8
     if len(signature) != length:
         return False
     opened = pow(int.from_bytes(signature), key.exponent, key.modulus).to_bytes(length)
-    block = _SHA256 + hashlib.sha256(message).digest()
+    name, prefix = _DIGESTS[algorithm]
+    block = prefix + hashlib.new(name, message).digest()
     return hmac.compare_digest(opened, b"\x00\x01" + b"\xff" * (length - len(block) - 3) + b"\x00" + block)
 
 

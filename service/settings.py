@@ -64,6 +64,8 @@ class Settings:
     no_cross_namespace_refs: bool
     prune_limit: float | None
     override_managers: tuple[str, ...]
+    no_private_addresses: bool
+    allow_loopback: bool
     log_format: LogFormat
     log_level: str
     concurrency: int
@@ -102,6 +104,8 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     switch("no-cross-namespace-refs", "refuse references to other namespaces")
     option("override-manager", None, "field managers (comma; beginnings of names) whose fields are taken over beside kubectl's")
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
+    switch("no-private-addresses", "refuse private addresses where an object names an issuer or the like")
+    switch("allow-loopback", "allow loopback addresses there, for trials on one machine")
     option("log-format", "json", "how logs look", choices=LOG_FORMATS)
     option("log-level", "info", "how much is logged", choices=LOG_LEVELS)
     option("concurrency", "8", "reconciles at once, for each controller")
@@ -138,6 +142,8 @@ def read(arguments: argparse.Namespace) -> Settings:
         no_cross_namespace_refs=_switch("no-cross-namespace-refs", arguments.no_cross_namespace_refs),
         override_managers=tuple(filter(None, (name.strip() for name in (arguments.override_manager or "").split(",")))),
         prune_limit=_share("prune-limit", arguments.prune_limit),
+        no_private_addresses=_switch("no-private-addresses", arguments.no_private_addresses),
+        allow_loopback=_switch("allow-loopback", arguments.allow_loopback),
         log_format=_one_of("log-format", arguments.log_format, LOG_FORMATS),
         log_level=_one_of("log-level", arguments.log_level, LOG_LEVELS),
         concurrency=_number("concurrency", arguments.concurrency, 1, 64),

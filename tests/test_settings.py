@@ -38,6 +38,7 @@ def test_every_flag_is_also_a_variable() -> None:
         "log_format": "text", "log_level": "debug", "concurrency": "3", "processes": "1", "grace": "7",
         "simulate_workloads": "true", "shadow": "1", "no_cross_namespace_refs": "yes", "prune_limit": "12.5%",
         "override_manager": "helm, argocd",
+        "no_private_addresses": "on", "allow_loopback": "off",
     }  # fmt: skip
     assert set(values) == flags
     found = settings(environment={f"SLUICE_{name.upper()}": value for name, value in values.items()})
@@ -48,6 +49,7 @@ def test_every_flag_is_also_a_variable() -> None:
     assert found.prune_limit == 12.5
     assert found.override_managers == ("helm", "argocd")
     assert (found.shadow, found.simulate_workloads, found.no_cross_namespace_refs) == (True, True, True)
+    assert (found.no_private_addresses, found.allow_loopback) == (True, False)
     assert (found.kinds, found.concurrency, found.processes, found.grace) == (frozenset({"Receiver"}), 3, 1, timedelta(seconds=7))
     assert (found.log_format, found.log_level, found.watch_label_selector, found.artifact_host) == (
         "text",

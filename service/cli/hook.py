@@ -32,10 +32,15 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     check.add_argument("--type", required=True, metavar="TYPE", help="the Receiver's spec.type")
     check.add_argument("--headers", required=True, type=Path, metavar="FILE", help="`Name: value` lines, or a JSON object")
     check.add_argument("--body", required=True, type=Path, metavar="FILE", help="the body, byte for byte")
-    check.add_argument("--token-file", required=True, type=Path, metavar="FILE", help="the value of the Secret's key token, byte for byte")
+    check.add_argument("--token-file", type=Path, metavar="FILE", help="the value of the Secret's key token, byte for byte")
     check.add_argument("--email", default="", help="for gcr: the Secret's key email")
-    check.add_argument("--audience", default="", help="for gcr: the Secret's key audience")
-    check.add_argument("--keys", type=Path, metavar="FILE", help="for gcr: https://www.googleapis.com/oauth2/v3/certs, downloaded")
+    check.add_argument("--audience", default="", help="for gcr: the Secret's key audience; for generic-oidc: the issuer's")
+    check.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="for gcr and generic-oidc: the keys of the issuer, such as https://www.googleapis.com/oauth2/v3/certs",
+    )
     listed = below.add_parser("list", help="the newest deliveries, accepted and refused")
     listed.add_argument("--receiver", default="", metavar="[NAMESPACE/]NAME", help="those of one Receiver")
     listed.add_argument("--limit", type=int, default=50, metavar="N", help="how many of the log are looked at (default: 50, at most 1000)")
@@ -76,7 +81,9 @@ def _check(args: argparse.Namespace) -> int:
     try:
         headers = headers_of(_read(args.headers).decode("utf-8", "surrogateescape"))
         jwks = _read(args.keys) if args.keys else b""
-        credentials = credentials_of(_read(args.token_file), email=args.email, audience=args.audience, jwks=jwks)
+        credentials = credentials_of(
+            _read(args.token_file) if args.token_file else b"", email=args.email, audience=args.audience, jwks=jwks
+        )
         checked = check(args.type, headers, _read(args.body), credentials)
     except BadRecording as error:
         raise _Failed(str(error)) from error

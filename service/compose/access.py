@@ -1,4 +1,4 @@
-"""What rooms ask of the cluster beyond their own work: Secrets by name, the labels of an object."""
+"""What rooms ask beyond their own work: Secrets by name, the labels of an object, where requests for tenants may go."""
 
 import base64
 import binascii
@@ -8,6 +8,8 @@ from datetime import timedelta
 from service.cluster.client import ApiError, Cluster
 from service.cluster.discovery import Discovery, NoSuchKind, object_path
 from service.kinds.meta import ObjectKey
+from service.outbound import Policy
+from service.settings import Settings
 
 READ_TIMEOUT = timedelta(seconds=10)
 _SECRETS = "/api/v1/namespaces/{}/secrets/{}"
@@ -35,6 +37,12 @@ def _decoded(value: str) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         return b""
+
+
+def outbound_policy(settings: Settings) -> Policy:
+    """Where requests to addresses that objects name may go."""
+    ports = (settings.listen, settings.probes, settings.cluster, settings.admin)
+    return Policy(private=not settings.no_private_addresses, loopback=settings.allow_loopback, ports=frozenset(each.port for each in ports))
 
 
 async def labels_of(cluster: Cluster, discovery: Discovery, key: ObjectKey, api_version: str) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from service.alerts import dispatch as alerts
 from service.alerts.static import StaticReconciler
+from service.cel import Evaluator
 from service.cluster.apply import Applier
 from service.cluster.cascade import Cascade
 from service.cluster.client import Cluster
@@ -16,7 +17,7 @@ from service.cluster.discovery import Discovery
 from service.cluster.events import Recorder
 from service.cluster.prune import Pruner
 from service.cluster.watch import Change
-from service.compose.access import Secrets, labels_of
+from service.compose.access import Secrets, labels_of, outbound_policy
 from service.compose.leadership import LEASES
 from service.compose.measures import ControllerMetrics, ObjectGauges
 from service.compose.telling import Telling
@@ -34,6 +35,7 @@ from service.kustomizations.trail import Trail
 from service.kustomizations.waits import HealthWaits
 from service.kustomizations.writes import Writes
 from service.metrics import Metrics
+from service.outbound import Outbound
 from service.reconcile.gate import Gate
 from service.reconcile.queue import HOOK, Queue, Trigger
 from service.reconcile.worker import Reconciler, Run, Worker
@@ -50,11 +52,14 @@ from service.state.inbox import Inbox
 from service.state.journal import Journal
 from service.state.outbox import Outbox
 from service.state.store import Store
-from service.triggers.deliveries import Deliveries, Rules
+from service.triggers.choosing import Choosing
+from service.triggers.deliveries import Deliveries
 from service.triggers.graph import Graph
 from service.triggers.index import ReceiverIndex
 from service.triggers.intake import Intake
+from service.triggers.issuers import Issuers
 from service.triggers.listing import Listing
+from service.triggers.reading import Reading
 from service.triggers.receiver import ReceiverReconciler
 from service.triggers.requests import Requests
 from service.triggers.spool import Spool
@@ -87,6 +92,7 @@ class House:
         self.ground = ground
         self.discovery = Discovery(ground.cluster)
         self.watches = Watches(ground.cluster, label_selector=ground.settings.watch_label_selector)
+        self.evaluator = Evaluator()
         self.secrets = Secrets(ground.cluster)
         self.recorder = Recorder(ground.cluster, instance=socket.gethostname())
         self.journal, self.inbox, self.outbox = Journal(ground.store), Inbox(ground.store), Outbox(ground.store)
@@ -227,24 +233,29 @@ class House:
         receivers = self.watches.by_kind["Receiver"].objects
         covers = () if settings.watch_label_selector else ("GitRepository", "Kustomization")  # of a shard the caches do not know all
         self.graph = Graph(covers=covers)
-        self.index = ReceiverIndex(ground.cluster, receivers)
+        self.outbound = Outbound(outbound_policy(settings))
+        self.index = ReceiverIndex(ground.cluster, receivers, issuers=Issuers(self.outbound))
         self.requests = Requests(ground.cluster, self.discovery, gate=self.gates[NOTIFICATION], shadow=settings.shadow)
         self.deliveries = Deliveries(
             inbox=self.inbox,
-            receivers=receivers,
-            listing=Listing(self.graph, ground.cluster, self.discovery),
+            choosing=Choosing(
+                receivers=receivers,
+                listing=Listing(self.graph, ground.cluster, self.discovery),
+                evaluator=self.evaluator,
+                no_cross_namespace=settings.no_cross_namespace_refs,
+            ),
             requests=self.requests,
             enqueue=self._enqueue,
-            rules=Rules(runs=settings.kinds & {"GitRepository", "Kustomization"}, no_cross_namespace=settings.no_cross_namespace_refs),
+            runs=settings.kinds & {"GitRepository", "Kustomization"},
         )
         ready = self.watches.by_kind["Receiver"].synced.is_set
         self.intake = Intake(
             index=self.index,
             inbox=self.inbox,
-            workers=ground.workers,
-            spool=Spool(settings.state / "spool"),
+            reading=Reading(ground.workers, Spool(settings.state / "spool")),
             is_ready=ready,
             carrier=self.deliveries,
+            evaluator=self.evaluator,
         )
         reconciler = ReceiverReconciler(ground.cluster, self.discovery, objects=receivers, index=self.index, shadow=settings.shadow)
         self.receivers = self._worker(NOTIFICATION, Queue(), reconciler, self._static("Alert"), self._static("Provider"))

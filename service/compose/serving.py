@@ -45,7 +45,11 @@ async def serve(settings: Settings) -> int:
         await workers.start()
         async with _cluster(settings) as cluster:
             ground = Ground(settings=settings, store=store, cluster=cluster, smart=smart, workers=workers, metrics=Metrics())
-            return await _serve(House(ground), stop)
+            house = House(ground)
+            try:
+                return await _serve(house, stop)
+            finally:
+                await house.evaluator.close()
     finally:
         await smart.close()
         await workers.close()

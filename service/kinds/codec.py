@@ -64,8 +64,7 @@ def refused_fields(obj: Mapping[str, Any]) -> tuple[str, ...]:
     kind = BY_NAME.get((group, name))
     if kind is None:
         raise Invalid("kind", f"{shown(name)} of the group {shown(group)} is not served")
-    annotated = (_refused_type(obj),) if kind.type is Receiver and _refused_type(obj) else ()
-    return (*annotated, *_refused(_hints(kind)["spec"], obj.get("spec"), "spec"))
+    return tuple(_refused(_hints(kind)["spec"], obj.get("spec"), "spec"))
 
 
 def _typed_receiver(spec: Any, annotations: Mapping[str, str]) -> Any:
@@ -74,18 +73,24 @@ def _typed_receiver(spec: Any, annotations: Mapping[str, str]) -> Any:
     if annotated and annotated not in RECEIVER_TYPES:
         raise Invalid(f"metadata.annotations[{TYPE_ANNOTATION}]", f"{shown(annotated)} is not one of {', '.join(RECEIVER_TYPES)}")
     spec = replace(spec, type=annotated or spec.type)
-    if spec.secret_ref is None and spec.type != "generic-oidc":
+    if spec.type == "generic-oidc":
+        _check_oidc(spec)
+    elif spec.secret_ref is None:
         raise Invalid("spec.secretRef", f"is missing: a Receiver of the type {spec.type} needs a Secret with the key token")
+    elif spec.oidc_providers:
+        raise Invalid("spec.oidcProviders", "can only be set with the type generic-oidc")
     return spec
 
 
-def _refused_type(obj: Mapping[str, Any]) -> str:
-    """The annotation's place where it names a type that is not carried out, else ""."""
-    metadata = obj.get("metadata")
-    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
-    value = annotations.get(TYPE_ANNOTATION) if isinstance(annotations, Mapping) else None
-    facts = named_properties(_hints(BY_TYPE[Receiver])["spec"])["type"].facts
-    return f"metadata.annotations[{TYPE_ANNOTATION}]" if value and not _carried_out(facts, value) else ""
+def _check_oidc(spec: Any) -> None:
+    """The rules of Flux's CRD, which an older one does not have. Raises Invalid."""
+    urls = [provider.issuer_url for provider in spec.oidc_providers]
+    if not urls:
+        raise Invalid("spec.oidcProviders", "is missing: a Receiver of the type generic-oidc must define at least one issuer")
+    if len(set(urls)) < len(urls):
+        raise Invalid("spec.oidcProviders", "names an issuerURL twice")
+    if spec.secret_ref is not None:
+        raise Invalid("spec.secretRef", "cannot be set with the type generic-oidc, whose callers show a token of their own")
 
 
 @cache

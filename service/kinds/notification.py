@@ -20,8 +20,6 @@ FLUX_RECEIVER_TYPES = (
 )  # fmt: skip
 OWN_RECEIVER_TYPES = ("artifactory", "azuredevops", "cloudevents", "distribution", "eventbridge", "gitea", "zot")
 RECEIVER_TYPES = FLUX_RECEIVER_TYPES + OWN_RECEIVER_TYPES
-REFUSED_RECEIVER_TYPES = frozenset({"generic-oidc"})
-_SERVED_TYPES = "|".join(sorted(set(RECEIVER_TYPES) - REFUSED_RECEIVER_TYPES))
 PROVIDER_TYPES = (
     "slack", "discord", "msteams", "rocket", "generic", "generic-hmac", "github", "gitlab", "gitea", "giteapullrequestcomment",
     "bitbucketserver", "bitbucket", "azuredevops", "googlechat", "googlepubsub", "webex", "sentry", "azureeventhub", "telegram", "lark",
@@ -59,7 +57,7 @@ class ResourceRef:
 class ReceiverResource(ResourceRef):
     """The same, with a filter."""
 
-    filter: Annotated[str, Facts("CEL expression that must hold for the object.", verdict="refused")] = ""
+    filter: Annotated[str, Facts("CEL expression that must hold for the object.")] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +90,14 @@ class OidcProvider:
 class ReceiverSpec:
     """The wanted state of a Receiver."""
 
-    type: Annotated[str, Facts("Which sender's hooks are understood.", enum=RECEIVER_TYPES, honours=_SERVED_TYPES)]
+    type: Annotated[str, Facts("Which sender's hooks are understood.", enum=RECEIVER_TYPES, honours="|".join(RECEIVER_TYPES))]
     resources: Annotated[tuple[ReceiverResource, ...], Facts("Objects that a hook reconciles.")]
     interval: Annotated[timedelta, Facts("How often the Secret is read again.", pattern=GO_DURATION, default="10m")] = timedelta(minutes=10)
     events: Annotated[tuple[str, ...], Facts("Events of the sender that count; all by default.")] = ()
     secret_ref: Annotated[str | None, Facts("Secret whose key token checks the sender.", inside="name")] = None
     suspend: Annotated[bool, Facts("Refuses hooks for now.")] = False
-    resource_filter: Annotated[str, Facts("CEL expression that must hold for each object.", verdict="refused")] = ""
-    oidc_providers: Annotated[
-        tuple[OidcProvider, ...], Facts("Issuers of tokens for the type generic-oidc.", name="oidcProviders", verdict="refused")
-    ] = ()
+    resource_filter: Annotated[str, Facts("CEL expression that must hold for each object.")] = ""
+    oidc_providers: Annotated[tuple[OidcProvider, ...], Facts("Issuers of tokens for the type generic-oidc.", name="oidcProviders")] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

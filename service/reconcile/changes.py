@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.kinds.meta import OWN_PREFIX, REQUESTED_AT
+from service.kinds.meta import REQUESTED_AT
+
+OWN_DOMAIN = ".sluice.dev"  # of annotations that stand for what Flux's CRDs have no field for
 
 
 def asks_for_run(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
@@ -14,5 +16,5 @@ def asks_for_run(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
 def _relevant(object_: Mapping[str, Any]) -> tuple[object, ...]:
     metadata = object_.get("metadata") or {}
     annotations = metadata.get("annotations") or {}
-    asked = {name: value for name, value in annotations.items() if name == REQUESTED_AT or name.startswith(OWN_PREFIX)}
+    asked = {name: value for name, value in annotations.items() if name == REQUESTED_AT or name.partition("/")[0].endswith(OWN_DOMAIN)}
     return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), asked

@@ -8,7 +8,7 @@ worked on is tried again; after ten failures the inbox sets it aside. While the 
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar
@@ -17,16 +17,14 @@ from receivers.contract import BadPayload, Event
 from receivers.record import load
 from service import crash
 from service.cluster.client import ApiAway, ClusterError
-from service.kinds.codec import Invalid, decode
 from service.kinds.meta import ObjectKey
-from service.kinds.notification import Receiver
 from service.reconcile.queue import Trigger
 from service.state.errors import StateError
 from service.state.inbox import ATTEMPTS, Inbox, TargetState
+from service.triggers.choosing import MOST_TOLD, Choosing
 from service.triggers.intake import Stored
-from service.triggers.listing import Listing
 from service.triggers.requests import Requests
-from service.triggers.targets import Choice, choose, entries, pushed_commit
+from service.triggers.targets import pushed_commit
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +41,6 @@ class Enqueue(Protocol):
     def __call__(self, key: ObjectKey, trigger: Trigger) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What is known at the start: the kinds that this process runs, and whether references may leave their namespace."""
-
-    runs: frozenset[str]
-    no_cross_namespace: bool = False
-
-
 @dataclass(slots=True, kw_only=True)
 class _Open:
     """A row that is not done."""
@@ -60,6 +50,7 @@ class _Open:
     receiver: ObjectKey
     events: tuple[Event, ...]
     trace: str
+    decided: Callable[[str], None] | None = None
     waiting: set[ObjectKey] = field(default_factory=set)
     noted: asyncio.Event = field(default_factory=asyncio.Event)  # the targets are written down: outcomes can be
     tries: int = 0
@@ -73,25 +64,23 @@ class _Outcome:
 
 
 class Deliveries:
-    """A room. `receivers` is the watch's cache; `is_ready` is set once all caches are synced: before that, "gone" proves nothing."""
+    """A room. `runs` are the kinds that this process runs; `is_ready` is set once all caches are synced: before, "gone" proves nothing."""
 
     def __init__(
         self,
         *,
         inbox: Inbox,
-        receivers: Mapping[tuple[str, str], Mapping[str, Any]],
-        listing: Listing,
+        choosing: Choosing,
         requests: Requests,
         enqueue: Enqueue,
-        rules: Rules,
+        runs: frozenset[str],
     ) -> None:
         self.is_ready = asyncio.Event()
         self._inbox = inbox
-        self._receivers = receivers
-        self._listing = listing
+        self._choosing = choosing
         self._requests = requests
         self._enqueue = enqueue
-        self._rules = rules
+        self._runs = runs
         self._open: dict[int, _Open] = {}
         self._by_target: dict[ObjectKey, set[int]] = defaultdict(set)
         self._new: deque[_Open] = deque()
@@ -112,7 +101,9 @@ class Deliveries:
     def stored(self, new: Stored) -> None:
         """A delivery was made durable: carry it out."""
         if new.row not in self._open:  # at the start it may have been read from the disk already
-            self._take(_Open(row=new.row, stored_at=new.stored_at, receiver=new.receiver, events=new.events, trace=new.trace))
+            known = _Open(row=new.row, stored_at=new.stored_at, receiver=new.receiver, events=new.events, trace=new.trace)
+            known.decided = new.decided
+            self._take(known)
 
     def outcome(self, key: ObjectKey, began_at: datetime, result: str, detail: str = "") -> None:
         """A run of `key` has ended, however it did. Costs nothing where no delivery waits for the object."""
@@ -170,7 +161,7 @@ class Deliveries:
     async def _carry_out(self, each: _Open) -> None:
         """Determine the targets, ask for their runs, and write down what was asked for."""
         try:
-            choice = await self._choice(each)
+            choice = await self._choosing.choice(each.receiver, each.events)
         except ApiAway as error:
             self._later(each, str(error))
             return
@@ -180,42 +171,31 @@ class Deliveries:
         if choice is None:
             await self._done(each, "gone", f"the Receiver {each.receiver} is not there any more")
             return
+        if each.decided is not None:
+            each.decided("; ".join(dict.fromkeys(choice.unjudged.values())))
         states = [self._asked(each, key) for key in choice.targets]
         log.info(
             "delivery carried out",
             extra={"object": str(each.receiver), "delivery": each.row, "targets": len(states), "trace": each.trace},
         )
         if states:
+            unjudged = list(choice.unjudged.items())[:MOST_TOLD]
+            states += [TargetState(object=key, state="reconciled", result="filtered", detail=problem) for key, problem in unjudged]
             is_done = await self._until_stored(lambda: self._inbox.targets(each.row, states))
             each.noted.set()
             if is_done:
                 self._end(each)
             return
-        problems = "; ".join(choice.problems)
-        told = f"{choice.narrowed} objects left out, none follows what was pushed" if choice.narrowed else "no object is meant"
-        await self._done(each, "nothing", problems or told)
-
-    async def _choice(self, each: _Open) -> Choice | None:
-        """What the Receiver, as it is now, names. Raises ApiAway, ClusterError."""
-        object_ = self._receivers.get((each.receiver.namespace, each.receiver.name))
-        if object_ is None:
-            return None
-        try:
-            receiver = decode(Receiver, object_)
-        except Invalid as error:
-            return Choice(targets=(), problems=(str(error),))
-        named = entries(receiver, no_cross_namespace=self._rules.no_cross_namespace)
-        listed = [(entry, await self._listing.behind(entry)) for entry in named]
-        return choose(listed, each.events, self._listing.graph.node)
+        await self._done(each, "nothing", choice.nothing)
 
     def _asked(self, each: _Open, key: ObjectKey) -> TargetState:
         """Ask for the run of one target, and say where it stands."""
-        node = self._listing.graph.node(key)
+        node = self._choosing.node(key)
         if node is not None and node.suspended:
             return TargetState(object=key, state="suspended", result="suspended")
         each.waiting.add(key)
         self._by_target[key].add(each.row)
-        if node is not None and key.kind in self._rules.runs:
+        if node is not None and key.kind in self._runs:
             hint = pushed_commit(node, each.events)
             self._enqueue(key, Trigger(reason=HOOK, trace=each.trace, delivery=each.row, hint=hint, stored_at=each.stored_at))
         else:  # of another controller, of another shard, or too new for our caches; where it is not there, the request says so

@@ -23,7 +23,7 @@ K = TypeVar("K")
 class Node:
     """What the graph knows of one object. `url` is in its normal form, "" for what has none; `source` and `needs` are what it builds on.
 
-    `place` is where sources that are no Git repositories get their content from.
+    `place` is where sources that are no Git repositories get their content from. `metadata` is the object's own, for filters.
     """
 
     key: ObjectKey
@@ -35,6 +35,7 @@ class Node:
     source: ObjectKey | None = None
     needs: tuple[ObjectKey, ...] = ()
     place: Place = NOWHERE
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
 
 
 class Graph:
@@ -111,7 +112,9 @@ def node_of(key: ObjectKey, object_: Mapping[str, Any]) -> Node:
     """Return what the graph needs of an object of any kind; one that does not have the shape of its kind has no edges."""
     metadata, spec = object_.get("metadata") or {}, object_.get("spec") or {}
     labels = {str(name): str(value) for name, value in (metadata.get("labels") or {}).items()}
-    common = Node(key=key, api_version=str(object_.get("apiVersion") or ""), labels=labels, suspended=spec.get("suspend") is True)
+    common = Node(
+        key=key, api_version=str(object_.get("apiVersion") or ""), labels=labels, suspended=spec.get("suspend") is True, metadata=metadata
+    )
     try:
         match key.kind:
             case "GitRepository":
@@ -125,10 +128,8 @@ def node_of(key: ObjectKey, object_: Mapping[str, Any]) -> Node:
 
 
 def _of_repository(common: Node, found: GitRepository) -> Node:
-    return Node(
-        key=common.key,
-        api_version=common.api_version,
-        labels=common.labels,
+    return replace(
+        common,
         suspended=found.spec.suspend,
         url=normal_url(found.spec.url),
         ref=found.spec.ref,
@@ -137,10 +138,8 @@ def _of_repository(common: Node, found: GitRepository) -> Node:
 
 def _of_kustomization(common: Node, found: Kustomization) -> Node:
     here, reference = common.key.namespace, found.spec.source_ref
-    return Node(
-        key=common.key,
-        api_version=common.api_version,
-        labels=common.labels,
+    return replace(
+        common,
         suspended=found.spec.suspend,
         source=ObjectKey(group=SOURCE_GROUP, kind=reference.kind, namespace=reference.namespace or here, name=reference.name),
         needs=tuple(

@@ -6,8 +6,6 @@ https://fluxcd.io/flux/components/notification/receivers/#webhook-path
 """
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import logging
 from collections import defaultdict
@@ -15,29 +13,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
 from receivers import RECEIVERS
 from receivers.contract import Credentials, Sender
+from service.cel import BadExpression
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.watch import Change
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.meta import NOTIFICATION_GROUP, ObjectKey
 from service.kinds.notification import FLUX_RECEIVER_TYPES, TYPE_ANNOTATION, Receiver
+from service.outbound import Outbound
+from service.triggers.credentials import NoToken, credentials_of
+from service.triggers.filters import ERRORS_ANNOTATION, TERMINAL, Filters, filter_problem, filters_of
+from service.triggers.issuers import Issuers
 from service.triggers.keys import Keys
+from service.triggers.oidc import Rules, rules_of
 
 log = logging.getLogger(__name__)
 
-READ_TIMEOUT = timedelta(seconds=10)
 AGAIN_AFTER_MISMATCH = timedelta(seconds=10)  # a caller without the token must not make us ask the API server at will
 RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(seconds=60)
 AT_ONCE = 8
 PREFIX = "/hook/"
-
-
-class NoToken(Exception):
-    """The Secret is missing, or has no usable `token`. The message says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +48,8 @@ class Entry:
     credentials: Credentials
     read_at: float
     problem: str = ""
+    filters: Filters = field(default_factory=Filters)
+    rules: Mapping[str, Rules] = field(default_factory=dict)
 
     @property
     def key(self) -> ObjectKey:
@@ -71,9 +71,18 @@ def problem_of(receiver: Receiver, refused: tuple[str, ...]) -> str:
         return f"spec.type: {receiver.spec.type} is not carried out by this version of sluice; it knows {', '.join(RECEIVERS)}"
     if receiver.spec.events and sender.name is None and receiver.spec.type not in FLUX_RECEIVER_TYPES:  # Flux's own ignore it
         return f"spec.events: has no effect with the type {receiver.spec.type}, whose deliveries carry no event name; remove it"
-    if receiver.spec.secret_ref is None:
+    if receiver.spec.secret_ref is None and not sender.issuers:
         return f"spec.secretRef: needed by the type {receiver.spec.type}: name a Secret with the key token"
     return ""
+
+
+def expression_problem(receiver: Receiver) -> str:
+    """Return what is wrong with the CEL expressions of a Receiver, in Flux's words, or ""."""
+    try:
+        rules_of(receiver)
+    except BadExpression as error:
+        return f"{TERMINAL}: {error}"
+    return filter_problem(receiver)
 
 
 class ReceiverIndex:
@@ -81,8 +90,16 @@ class ReceiverIndex:
 
     name = "triggers.index"
 
-    def __init__(self, cluster: Cluster, objects: Mapping[tuple[str, str], Mapping[str, Any]], *, keys: Keys | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        objects: Mapping[tuple[str, str], Mapping[str, Any]],
+        *,
+        keys: Keys | None = None,
+        issuers: Issuers | None = None,
+    ) -> None:
         self.keys = keys or Keys()
+        self.issuers = issuers or Issuers(Outbound())
         self._cluster = cluster
         self._objects = objects
         self._by_path: dict[str, dict[ObjectKey, Entry]] = defaultdict(dict)
@@ -143,9 +160,9 @@ class ReceiverIndex:
             return None
         try:
             receiver = decode(Receiver, object_)
-            problem = problem_of(receiver, refused_fields(object_))
-            self._remember_secret(key, receiver)
-            credentials = await self._credentials(receiver)
+            problem = problem_of(receiver, refused_fields(object_)) or expression_problem(receiver)
+            self._remember(key, receiver)
+            credentials = await credentials_of(self._cluster, receiver)
         except (Invalid, NoToken):
             self._drop(key)
             self._unread.discard(key)
@@ -161,6 +178,8 @@ class ReceiverIndex:
             credentials=credentials,
             read_at=_now(),
             problem=problem,
+            filters=Filters() if problem else filters_of(receiver),
+            rules={} if problem else rules_of(receiver),
         )
         if (key.namespace, key.name) in self._objects:  # it may have gone while the Secret was read
             self._put(entry)
@@ -183,18 +202,30 @@ class ReceiverIndex:
 
     def credentials(self, entry: Entry) -> Credentials:
         """Return what a delivery to an entry is checked with, with the keys as they are now."""
-        needs_keys = entry.sender is not None and entry.sender.needs_keys
-        return replace(entry.credentials, keys=self.keys.current) if needs_keys else entry.credentials
+        if entry.sender is not None and entry.sender.needs_keys:
+            return replace(entry.credentials, keys=self.keys.current)
+        if entry.rules:
+            audiences = {url: rules.audience for url, rules in entry.rules.items()}
+            return replace(entry.credentials, issuers=self.issuers.issuers(audiences))
+        return entry.credentials
+
+    def unknown_key(self, entry: Entry) -> None:
+        """A token to an entry is signed with a key that is not known: ask for the keys again, at most once a minute."""
+        if entry.rules:
+            self.issuers.unknown(entry.rules)
+        else:
+            self.keys.unknown()
 
     async def run(self) -> None:
         """Read what is marked until stopped, and keep the keys of senders fresh."""
         async with asyncio.TaskGroup() as tasks:
-            refreshing = tasks.create_task(self.keys.run(), name="keys")
+            refreshing = [tasks.create_task(room.run(), name="keys") for room in (self.keys, self.issuers)]
             while not self._stopping:
                 await self._wake.wait()
                 self._wake.clear()
                 await self._read_all()
-            refreshing.cancel()
+            for each in refreshing:
+                each.cancel()
 
     async def _read_all(self) -> None:
         keys, self._dirty = list(self._dirty), {}
@@ -220,34 +251,6 @@ class ReceiverIndex:
                 wait = min(LONGEST_RETRY, RETRY * 2 ** min(failures - 1, 10))
                 asyncio.get_running_loop().call_later(wait.total_seconds(), self._mark, key)
 
-    async def _credentials(self, receiver: Receiver) -> Credentials:
-        namespace, name = receiver.metadata.namespace, receiver.spec.secret_ref
-        if name is None:
-            raise NoToken(f"spec.secretRef: needed by the type {receiver.spec.type}: name a Secret with the key token")
-        try:
-            path = f"/api/v1/namespaces/{quote(namespace, safe='')}/secrets/{quote(name, safe='')}"
-            answer = await self._cluster.request("GET", path, timeout=READ_TIMEOUT)
-        except ApiError as error:
-            if not error.not_found:
-                raise
-            raise NoToken(f"Secret {namespace}/{name} is missing: create it with the key token") from error
-        data = answer.body.get("data") or {}
-        token = _decoded(data, "token", f"Secret {namespace}/{name}")
-        if not token:
-            raise NoToken(f"Secret {namespace}/{name} has no key token, or it is empty: put the hook's secret there")
-        sender = RECEIVERS.get(receiver.spec.type)
-        if sender is None or not sender.needs_keys:
-            return Credentials(token=token)
-        email, audience = (
-            _decoded(data, key, f"Secret {namespace}/{name}").decode("utf-8", "replace").strip() for key in ("email", "audience")
-        )
-        if not email or not audience:
-            raise NoToken(
-                f"Secret {namespace}/{name} needs the keys email and audience: the push subscription's service account and audience"
-            )
-        self.keys.need()
-        return Credentials(token=token, email=email, audience=audience)
-
     def _put(self, entry: Entry) -> None:
         self._drop(entry.key)
         self._entries[entry.key] = entry
@@ -267,8 +270,14 @@ class ReceiverIndex:
         self._mismatches.pop(key, None)
         self._failures.pop(key, None)
         self._by_secret[self._secret_of.pop(key, ("", ""))].discard(key)
+        self.issuers.name(key, ())
 
-    def _remember_secret(self, key: ObjectKey, receiver: Receiver) -> None:
+    def _remember(self, key: ObjectKey, receiver: Receiver) -> None:
+        """Note whose keys and which Secret it needs."""
+        sender = RECEIVERS.get(receiver.spec.type)
+        if sender is not None and sender.needs_keys:
+            self.keys.need()
+        self.issuers.name(key, (provider.issuer_url for provider in receiver.spec.oidc_providers))
         self._by_secret[self._secret_of.pop(key, ("", ""))].discard(key)
         self._secret_of[key] = (receiver.metadata.namespace, receiver.spec.secret_ref or "")
         self._by_secret[self._secret_of[key]].add(key)
@@ -276,14 +285,6 @@ class ReceiverIndex:
     def _mark(self, key: ObjectKey) -> None:
         self._dirty[key] = None
         self._wake.set()
-
-
-def _decoded(data: Mapping[str, Any], key: str, named: str) -> bytes:
-    """One value of a Secret, empty where it is not there. Raises NoToken."""
-    try:
-        return base64.b64decode(data.get(key) or b"", validate=True)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise NoToken(f"{named}: the key {key} is not base64") from error
 
 
 def _key(object_: Mapping[str, Any]) -> ObjectKey:
@@ -298,7 +299,8 @@ def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 def _read_parts(object_: Mapping[str, Any]) -> tuple[Any, ...]:
     metadata = object_.get("metadata") or {}
-    return object_.get("spec"), metadata.get("deletionTimestamp"), (metadata.get("annotations") or {}).get(TYPE_ANNOTATION)
+    annotations = metadata.get("annotations") or {}
+    return object_.get("spec"), metadata.get("deletionTimestamp"), annotations.get(TYPE_ANNOTATION), annotations.get(ERRORS_ANNOTATION)
 
 
 def _now() -> float:

@@ -8,29 +8,37 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal, Protocol
 
-from receivers import RECEIVERS
-from receivers.contract import BadPayload, BadSignature, Delivery, Event, Sender, Unchanged, UnknownKey, Verifier
+from receivers.contract import BadPayload, BadSignature, Event, Request, Sender, Unchanged, UnknownKey, Verifier
 from receivers.record import dump
 from service import crash
+from service.cel import Evaluator
 from service.kinds.meta import ObjectKey
 from service.state.errors import StateError
 from service.state.inbox import Accepted as Row
 from service.state.inbox import Inbox, NewDelivery
+from service.triggers.filters import tells_errors
 from service.triggers.index import Entry, ReceiverIndex
-from service.triggers.refusals import BadRequest, KeysUnknown, NotReady, NotStored, Unavailable, UnknownPath
-from service.triggers.spool import Spool
-from service.workers import Workers
+from service.triggers.oidc import objections
+from service.triggers.reading import Reading
+from service.triggers.refusals import (
+    BadRequest,
+    FilterFailed,
+    KeysUnknown,
+    NotAllowed,
+    NotReady,
+    NotStored,
+    Unavailable,
+    UnknownPath,
+)
 
 log = logging.getLogger(__name__)
 
-INLINE_BYTES = 64 * 1024  # what is made to be slow takes some milliseconds at this size: more is parsed in a worker process
-INLINE_FORM_BYTES = 32 * 1024  # undoing the percent signs takes ten times as long
-PARSE_TIMEOUT = timedelta(seconds=8)  # GitHub waits for ten
+DECIDE_TIMEOUT = timedelta(seconds=8)
 STORE_TIMEOUT = timedelta(seconds=10)
 LONGEST_ID = 128
 LEEWAY = timedelta(seconds=10)  # clocks differ a little
@@ -39,13 +47,14 @@ REPLAY_WINDOW = timedelta(minutes=5)  # of Standard Webhooks, for clocks that di
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A delivery on disk, as whoever carries it out gets it."""
+    """A delivery on disk, as whoever carries it out gets it. `decided` wants to hear what was wrong with its filters, "" for nothing."""
 
     row: int
     stored_at: datetime
     receiver: ObjectKey
     events: tuple[Event, ...]
     trace: str
+    decided: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +83,16 @@ class Intake:
         *,
         index: ReceiverIndex,
         inbox: Inbox,
-        workers: Workers,
-        spool: Spool,
+        reading: Reading,
         is_ready: Callable[[], bool],
         carrier: Carrier,
+        evaluator: Evaluator,
     ) -> None:
         self.index = index
         self.inbox = inbox
-        self.workers = workers
-        self.spool = spool
+        self.reading = reading
         self.carrier = carrier
+        self.evaluator = evaluator
         self._is_ready = is_ready
 
     def open(self, path: str, headers: Mapping[str, str], trace: str) -> "Reception":
@@ -141,14 +150,17 @@ class Reception:
         """The body is complete: verify, filter, read, store. Raises BadRequest, NotStored."""
         await self._verify()
         self._check_time()
+        claims = await self._authorise()
         crash.point("hook.verified")
         if not self._counts():
             return Accepted(verdict="filtered", trace=self.trace)
         try:
-            events = await self._read()
+            asked = claims if self._entry.filters.need_request else None
+            events = await self._intake.reading.events(self._sender, self._headers, self._pieces, asked)
         except BadPayload as error:
             raise BadRequest(str(error)) from error
-        if events and all(isinstance(event, Unchanged) for event in events):
+        told = [event for event in events if not isinstance(event, Request)]
+        if told and all(isinstance(event, Unchanged) for event in told):
             return Accepted(verdict="filtered", trace=self.trace)
         await self._store(tuple(event for event in events if not isinstance(event, Unchanged)))
         return Accepted(verdict="stored", trace=self.trace)
@@ -158,7 +170,7 @@ class Reception:
         try:
             self._verifier.check()
         except UnknownKey as error:
-            self._intake.index.keys.unknown()
+            self._intake.index.unknown_key(self._entry)
             raise KeysUnknown(str(error)) from error
         except BadSignature as error:
             newer = await self._intake.index.refreshed(self._entry)
@@ -179,15 +191,28 @@ class Reception:
         try:
             signed_at = self._sender.signed_at(self._headers) if self._sender.signed_at is not None else None
             expires_at = self._sender.expires_at(self._headers) if self._sender.expires_at is not None else None
+            begins_at = self._sender.begins_at(self._headers) if self._sender.begins_at is not None else None
         except BadSignature as error:
             raise BadRequest(str(error)) from error
         if expires_at is not None and expires_at < now - LEEWAY:
             raise BadRequest(f"the token in Authorization has ended at {expires_at.isoformat()}")
+        if begins_at is not None and begins_at > now + LEEWAY:
+            raise BadRequest(f"the token in Authorization counts only from {begins_at.isoformat()} on")
         if signed_at is not None and abs(now - signed_at) > REPLAY_WINDOW:
             minutes = REPLAY_WINDOW.total_seconds() / 60
             raise BadRequest(
                 f"signed at {signed_at.isoformat()}, more than {minutes:g} minutes from now: a replay, or a clock that is wrong"
             )
+
+    async def _authorise(self) -> Mapping[str, object]:
+        """Return the claims of a token that is good and good enough, {} for types without. Raises NotAllowed."""
+        if self._sender.claims is None:
+            return {}
+        claims = self._sender.claims(self._headers, self._intake.index.credentials(self._entry))
+        refused = await objections(self._intake.evaluator, self._entry.rules[str(claims["iss"])], claims)
+        if refused:
+            raise NotAllowed("; ".join(refused))
+        return claims
 
     def _counts(self) -> bool:
         """Whether `spec.events` lets the event through, compared as Flux does: whole, without regard to case."""
@@ -195,19 +220,6 @@ class Reception:
             return True
         wanted = {name.lower() for name in self._entry.receiver.spec.events}
         return not wanted or self._sender.name(self._headers).lower() in wanted
-
-    async def _read(self) -> tuple[Event, ...]:
-        """Parse here what is small, in a worker process what is not. Raises BadPayload, NotStored."""
-        is_form = self._headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded")
-        if self._bytes <= (INLINE_FORM_BYTES if is_form else INLINE_BYTES):
-            return self._sender.read(Delivery(headers=self._headers, body=b"".join(self._pieces)))
-        try:
-            async with asyncio.timeout(PARSE_TIMEOUT.total_seconds()), self._intake.spool.file(self._pieces) as path:
-                return await self._intake.workers.run(read_file, self.sender_type, dict(self._headers), path, timeout=PARSE_TIMEOUT)
-        except TimeoutError as error:
-            raise NotStored(f"no worker process has read the body within {PARSE_TIMEOUT.total_seconds():g} s") from error
-        except OSError as error:  # the disk is full, or the worker process died
-            raise NotStored(str(error)) from error
 
     async def _store(self, events: tuple[Event, ...]) -> None:
         """Make the delivery durable and hand it on. One that is repeated while the first is under way is that first one."""
@@ -226,7 +238,21 @@ class Reception:
             row = await self._accepted(replace(new, delivery_id=f"{new.delivery_id} again {self.trace}"))  # somebody pressed "redeliver"
         crash.point("hook.stored")
         stored = Stored(row=row.row, stored_at=datetime.now(UTC), receiver=self.receiver, events=events, trace=self.trace)
-        self._intake.carrier.stored(stored)
+        if not tells_errors(self._entry.receiver):
+            self._intake.carrier.stored(stored)
+            return
+        decided: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def decide(problem: str) -> None:
+            if not decided.done():
+                decided.set_result(problem)
+
+        self._intake.carrier.stored(replace(stored, decided=decide))
+        with suppress(TimeoutError):  # it is stored, and carried out later
+            async with asyncio.timeout(DECIDE_TIMEOUT.total_seconds()):
+                problem = await decided
+                if problem:
+                    raise FilterFailed(problem)
 
     async def _accepted(self, new: NewDelivery) -> Row:
         try:
@@ -234,8 +260,3 @@ class Reception:
                 return await self._intake.inbox.accept(new)
         except (StateError, TimeoutError) as error:
             raise NotStored(str(error) or "the disk did not answer in time") from error
-
-
-def read_file(sender_type: str, headers: Mapping[str, str], path: Path) -> tuple[Event, ...]:
-    """Return the events of a verified body in a file; runs in a worker process. Raises BadPayload."""
-    return RECEIVERS[sender_type].read(Delivery(headers=headers, body=path.read_bytes()))

@@ -6,8 +6,8 @@ In: entries of `spec.resources`. Out: for each `*` entry the objects that carry 
 from collections.abc import Mapping
 from datetime import timedelta
 
-from service.cluster.client import Cluster
-from service.cluster.discovery import Discovery, collection_path
+from service.cluster.client import ApiError, Cluster
+from service.cluster.discovery import Discovery, NoSuchKind, Resource, collection_path, object_path
 from service.kinds.meta import ObjectKey
 from service.triggers.graph import Graph, Node, node_of
 from service.triggers.targets import Entry
@@ -32,11 +32,31 @@ class Listing:
             return tuple(node for node in self.graph.members(entry.ref.kind, entry.namespace) if _carries(node, entry.ref.match_labels))
         return await self._from_cluster(entry)
 
-    async def _from_cluster(self, entry: Entry) -> tuple[Node, ...]:
+    async def named(self, entry: Entry) -> tuple[Node, ...]:
+        """Return the object that an entry names, () where it is not there. Raises ApiError, ApiAway."""
+        key = entry.key
+        if entry.ref.kind in self.graph.covers:
+            node = self.graph.node(key)
+            return () if node is None else (node,)
+        try:
+            resource = await self._resource(entry)
+            path = object_path(resource, key.namespace, key.name)
+            answer = await self._cluster.request("GET", path, timeout=LIST_TIMEOUT)
+        except NoSuchKind:
+            return ()
+        except ApiError as error:
+            if not error.not_found:
+                raise
+            return ()
+        return (node_of(key, answer.body),)
+
+    async def _resource(self, entry: Entry) -> Resource:
         if entry.ref.api_version:
-            resource = await self._discovery.resource(entry.ref.api_version, entry.ref.kind)
-        else:
-            resource = await self._discovery.preferred(entry.group, entry.ref.kind)
+            return await self._discovery.resource(entry.ref.api_version, entry.ref.kind)
+        return await self._discovery.preferred(entry.group, entry.ref.kind)
+
+    async def _from_cluster(self, entry: Entry) -> tuple[Node, ...]:
+        resource = await self._resource(entry)
         selector = ",".join(f"{name}={value}" for name, value in sorted(entry.ref.match_labels.items()))
         query = {"labelSelector": selector, "limit": str(PAGE)}
         found: list[Node] = []

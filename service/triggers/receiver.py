@@ -14,6 +14,7 @@ from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.meta import (
     FAILED,
     FINALIZER,
+    INVALID_CEL,
     PROGRESSING_WITH_RETRY,
     READY,
     RECONCILING,
@@ -28,7 +29,8 @@ from service.kinds.notification import Receiver
 from service.reconcile.conditions import condition, merged
 from service.reconcile.outcome import Failed, Outcome, Stalled
 from service.reconcile.queue import Trigger
-from service.triggers.index import NoToken, ReceiverIndex, problem_of
+from service.triggers.credentials import NoToken
+from service.triggers.index import ReceiverIndex, expression_problem, problem_of
 
 
 class ReceiverReconciler:
@@ -80,8 +82,12 @@ class ReceiverReconciler:
             await self._note_request(receiver, object_)
             return Outcome(result="suspended")
         if problem:
-            await self._report(receiver, object_, path="", conditions=_stalled(receiver, problem))
+            await self._report(receiver, object_, path="", conditions=_stalled(receiver, VALIDATION_FAILED, problem))
             raise Stalled(VALIDATION_FAILED, problem)
+        bad = expression_problem(receiver)
+        if bad:  # the path stays, as with Flux
+            await self._report(receiver, object_, path=receiver.status.webhook_path, conditions=_stalled(receiver, INVALID_CEL, bad))
+            raise Stalled(INVALID_CEL, bad)
         try:
             entry = await self._index.load(key)
         except NoToken as error:
@@ -141,11 +147,11 @@ def _cleared(receiver: Receiver) -> list[Condition]:
     return [condition(RECONCILING, "False", "", "", generation), condition(STALLED, "False", "", "", generation)]
 
 
-def _stalled(receiver: Receiver, message: str) -> list[Condition]:
+def _stalled(receiver: Receiver, reason: str, message: str) -> list[Condition]:
     generation = receiver.metadata.generation
     return [
-        condition(READY, "False", VALIDATION_FAILED, message, generation),
-        condition(STALLED, "True", VALIDATION_FAILED, message, generation),
+        condition(READY, "False", reason, message, generation),
+        condition(STALLED, "True", reason, message, generation),
         condition(RECONCILING, "False", "", "", generation),
     ]
 

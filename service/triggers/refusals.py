@@ -38,6 +38,14 @@ class BadRequest(Refused):
     """The signature or the body is bad."""
 
 
+class NotAllowed(BadRequest):
+    """The caller has shown who it is, by a token that is good, and that is not enough. It is told why, as Flux promises."""
+
+
+class FilterFailed(Refused):
+    """An expression of the Receiver could not be evaluated, and it asks for callers to be told. The delivery is stored all the same."""
+
+
 class TooLarge(Refused):
     """The body is longer than is read."""
 

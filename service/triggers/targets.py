@@ -5,7 +5,7 @@ of the payload: an unknown spelling of an address must never hide a push. A payl
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from receivers.contract import Event, GitPush, Ping, Unchanged
 from service.kinds.meta import KUSTOMIZE_GROUP, SOURCE_GROUP, ObjectKey
@@ -53,11 +53,26 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a delivery runs. `narrowed` counts the objects that the payload took out; `problems` are for the delivery log."""
+    """What a delivery runs. `narrowed` counts the objects that the payload took out, `filtered` those that filters did.
+
+    `problems` are for the delivery log, and so is `unjudged`: objects whose filter could not be evaluated, with why.
+    """
 
     targets: tuple[ObjectKey, ...]
     narrowed: int = 0
     problems: tuple[str, ...] = ()
+    filtered: int = 0
+    unjudged: Mapping[ObjectKey, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def nothing(self) -> str:
+        """Why there are no targets."""
+        told = [*self.problems, *list(dict.fromkeys(self.unjudged.values()))[:3]]
+        if self.filtered:
+            told.insert(0, f"{self.filtered} objects left out by filters")
+        if self.narrowed:
+            told.insert(0, f"{self.narrowed} objects left out, none follows what was pushed")
+        return "; ".join(told) or "no object is meant"
 
 
 def entries(receiver: Receiver, *, no_cross_namespace: bool) -> tuple[Entry, ...]:

@@ -18,6 +18,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (refusals.Unavailable, 503, "not available"),
     (refusals.KeysUnknown, 503, "not ready, try again"),
     (refusals.BadRequest, 400, "refused"),
+    (refusals.FilterFailed, 500, "a filter of the receiver cannot be evaluated"),
     (refusals.TooLarge, 413, "too large"),
     (refusals.TooSlow, 408, "too slow"),
     (refusals.Overloaded, 503, "busy, try again"),
@@ -32,6 +33,8 @@ BREAKS_OFF = frozenset({408, 413, 503})  # part of the body may be unread
 def answer(error: Exception, delivery: str) -> web.Response:
     """Return the response for an error of the table; it names the delivery, under which the delivery log has the reason."""
     status, phrase = next((status, phrase) for kind, status, phrase in STATUS if isinstance(error, kind))
+    if isinstance(error, refusals.NotAllowed):
+        phrase = f"{phrase}: {error}"
     response = said(status, phrase, delivery)
     wait: timedelta | None = getattr(error, "retry_after", None)
     if status == 503:

@@ -22,6 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from service.cel import Evaluator
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
 from service.kinds.meta import ObjectKey
@@ -31,11 +32,13 @@ from service.reconcile.queue import Trigger
 from service.settings import Address
 from service.state.inbox import Inbox
 from service.state.store import Store
-from service.triggers.deliveries import Deliveries, Rules
+from service.triggers.choosing import Choosing
+from service.triggers.deliveries import Deliveries
 from service.triggers.graph import Graph
 from service.triggers.index import ReceiverIndex, webhook_path
 from service.triggers.intake import Intake, Stored
 from service.triggers.listing import Listing
+from service.triggers.reading import Reading
 from service.triggers.requests import Requests
 from service.triggers.spool import Spool
 from service.web.hooks import Hooks, application
@@ -78,20 +81,19 @@ async def serve(folder: Path, pipe: multiprocessing.connection.Connection, intak
 
     deliveries = Deliveries(
         inbox=inbox,
-        receivers=receivers,
-        listing=Listing(graph, cluster, discovery),
+        choosing=Choosing(receivers=receivers, listing=Listing(graph, cluster, discovery), evaluator=Evaluator(), no_cross_namespace=False),
         requests=requests,
         enqueue=enqueue,
-        rules=Rules(runs=frozenset(["GitRepository"])),
+        runs=frozenset(["GitRepository"]),
     )
     deliveries.is_ready.set()
     intake = Intake(
         index=index,
         inbox=inbox,
-        workers=Workers(1),
+        reading=Reading(Workers(1), Spool(folder / "spool")),
         is_ready=lambda: True,
-        spool=Spool(folder / "spool"),
         carrier=Nobody() if intake_only else deliveries,
+        evaluator=Evaluator(),
     )
     port = Port("hooks", application(Hooks(intake, inbox, Metrics())), Address(host="127.0.0.1", port=0))
     await port.start()

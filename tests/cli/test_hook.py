@@ -104,7 +104,7 @@ def test_prints_why_a_recorded_delivery_is_refused(tmp_path: Path, capsys: pytes
     assert told["verdict"] == "refused"
     assert "line break" in told["hint"]
     assert "a-shared-secret" not in json.dumps(told)
-    assert checked(tmp_path, b"x", type_="generic-oidc") == 1
+    assert checked(tmp_path, b"x", type_="from-the-future") == 1
     assert "not carried out" in capsys.readouterr().err
 
 

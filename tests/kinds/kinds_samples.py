@@ -76,7 +76,7 @@ def value(schema: dict[str, Any], path: Path, choice: int, *, everything: bool =
 def sample(kind: Kind, path: Path = (), choice: int = 0) -> dict[str, Any]:
     """An object that API servers accept, with one leaf of the spec set."""
     spec = value(spec_schema(kind), path, choice)
-    if kind.kind == "Receiver":
+    if kind.kind == "Receiver" and "oidcProviders" not in spec:  # which takes the Secret's place
         spec.setdefault("secretRef", {"name": "token"})
     return {
         "apiVersion": kind.api_version,
@@ -100,7 +100,7 @@ def carried_out(kind: Kind, spec: dict[str, Any], path: Path) -> dict[str, Any]:
     """Put values that this version carries out where the leaf under test is another one."""
     wanted: dict[str, dict[Path, str]] = {
         "Kustomization": {("sourceRef", "kind"): "GitRepository"},
-        "Receiver": {("type",): "github"},
+        "Receiver": {("type",): "generic-oidc" if "oidcProviders" in spec else "github"},
         "Provider": {("type",): "slack"},
     }
     for (*outer, last), text in wanted.get(kind.kind, {}).items():

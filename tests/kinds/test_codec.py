@@ -77,6 +77,8 @@ def test_manifests_hold_each_kind_but_receiver() -> None:
 @pytest.mark.parametrize("place", range(3))
 def test_object_with_every_field_decodes_in_every_version(kind: Kind, place: int) -> None:
     obj = everything(kind) | {"apiVersion": f"{kind.group}/{kind.versions[place]}"}
+    if kind.kind == "Receiver":  # this field excludes another
+        obj["spec"] = {**obj["spec"], "type": "generic-oidc", "secretRef": None}
     typed = decode(kind.type, obj)
     assert typed.api_version == obj["apiVersion"]
     assert typed.key == ObjectKey(group=kind.group, kind=kind.kind, namespace="b", name="a")

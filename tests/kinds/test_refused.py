@@ -20,7 +20,7 @@ HONOURED = {
         patchesJson6902[].target.kind patchesJson6902[].target.name patchesJson6902[].target.namespace
         patchesJson6902[].target.labelSelector patchesJson6902[].target.annotationSelector""",
     "Receiver": """type events secretRef.name interval suspend resources[].apiVersion resources[].kind resources[].name
-        resources[].namespace resources[].matchLabels""",
+        resources[].namespace resources[].matchLabels resources[].filter resourceFilter oidcProviders""",
     "Alert": """providerRef.name eventSeverity eventSources[].apiVersion eventSources[].kind eventSources[].name eventSources[].namespace
         eventSources[].matchLabels inclusionList exclusionList eventMetadata summary suspend""",
     "Provider": "type address channel username timeout secretRef.name suspend proxy proxySecretRef certSecretRef",
@@ -28,7 +28,7 @@ HONOURED = {
 REFUSED = {
     "GitRepository": "serviceAccountName ref.semver verify proxySecretRef recurseSubmodules include sparseCheckout",
     "Kustomization": """dependsOn[].readyExpr kubeConfig serviceAccountName decryption postBuild healthCheckExprs buildMetadata ignore""",
-    "Receiver": "resources[].filter resourceFilter oidcProviders",
+    "Receiver": "",
     "Alert": "",
     "Provider": "serviceAccountName commitStatusExpr",
 }
@@ -47,7 +47,6 @@ BY_VALUE = [
     ("Kustomization", {"sourceRef": {"kind": "Bucket", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"deletionPolicy": "WaitForTermination"}, "spec.deletionPolicy"),
-    ("Receiver", {"type": "generic-oidc"}, "spec.type"),
     ("Receiver", {"type": "github-enterprise"}, "spec.type"),
     ("Provider", {"type": "from-the-future"}, "spec.type"),
 ]

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receivers import RECEIVERS
-from receivers.contract import Credentials, Delivery, Event
+from receivers.contract import Credentials, Delivery, Event, Issuer
 from receivers.jwt import keys_of
 
 FOLDER = Path(__file__).parent
 TOKEN = b"a-shared-secret"
 UNSIGNED = {"generic", "dockerhub", "quay", "acr", "cdevents"}  # the path alone proves something, as with Flux
-KEYED = {"gcr"}  # what proves it is signed with a key of somebody else, and the token only makes the path
+KEYED = {"gcr", "generic-oidc"}  # what proves it is signed with a key of somebody else, and the token only makes the path
 PLAIN = {"harbor", "distribution", "zot", "cloudevents", "eventbridge", "azuredevops"}  # the token comes in a header
 
 
@@ -64,7 +64,9 @@ def credentials_of(type_: str, token: bytes) -> Credentials:
     if not held.exists():
         return Credentials(token=token)
     said = json.loads(held.read_text())
-    return Credentials(token=token, email=said["email"], audience=said["audience"], keys=keys_of(json.dumps(said["jwks"]).encode()))
+    keys = keys_of(json.dumps(said["jwks"]).encode())
+    issuers = tuple(Issuer(url=each["url"], audience=each["audience"], keys=keys) for each in said.get("issuers", ()))
+    return Credentials(token=token, email=said.get("email", ""), audience=said.get("audience", ""), keys=keys, issuers=issuers)
 
 
 CASES = [Case(type=type_, folder=path.parent) for type_ in RECEIVERS for path in sorted(folder_of(type_).glob("*/events.json"))]

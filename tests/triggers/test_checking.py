@@ -65,7 +65,7 @@ def test_line_breaks_of_editors_are_found(body_end: bytes, token_end: bytes, wor
 
 def test_an_unknown_type_names_the_known_ones() -> None:
     with pytest.raises(BadRecording, match="gitlab"):
-        check("generic-oidc", {}, b"", Credentials(token=b"x"))
+        check("from-the-future", {}, b"", Credentials(token=b"x"))
 
 
 def test_a_signed_time_is_told() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from receivers.contract import Event, ImagePush
 from receivers.record import dump
+from service.cel import Evaluator
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
 from service.kinds.meta import ObjectKey
@@ -15,7 +16,8 @@ from service.reconcile.gate import Gate
 from service.reconcile.queue import Trigger
 from service.state.inbox import Inbox, LogEntry, NewDelivery
 from service.state.store import Store
-from service.triggers.deliveries import Deliveries, Rules
+from service.triggers.choosing import Choosing
+from service.triggers.deliveries import Deliveries
 from service.triggers.graph import Graph
 from service.triggers.intake import Stored
 from service.triggers.listing import Listing
@@ -39,15 +41,19 @@ class Scene:
         self.asked: list[tuple[ObjectKey, Trigger]] = []
         self.gate = Gate("notification")
         self.gate.open()
-        discovery = Discovery(cluster)
+        discovery, self.evaluator = Discovery(cluster), Evaluator()
         self.requests = Requests(cluster, discovery, gate=self.gate, shadow=shadow)
         self.room = Deliveries(
             inbox=self.inbox,
-            receivers=self.receivers,
-            listing=Listing(self.graph, cluster, discovery),
+            choosing=Choosing(
+                receivers=self.receivers,
+                listing=Listing(self.graph, cluster, discovery),
+                evaluator=self.evaluator,
+                no_cross_namespace=False,
+            ),
             requests=self.requests,
             enqueue=lambda key, trigger: self.asked.append((key, trigger)),
-            rules=Rules(runs=frozenset(["GitRepository"])),
+            runs=frozenset(["GitRepository"]),
         )
         self.room.is_ready.set()
 
@@ -59,6 +65,7 @@ class Scene:
             yield
             self.room.stop()
             self.requests.stop()
+        await self.evaluator.close()
 
     async def deliver(self, *events: Event, tell: bool = True) -> int:
         """Store a delivery; with `tell` the room hears of it as from the intake."""

@@ -9,7 +9,8 @@ import pytest
 
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.kinds.codec import Invalid
-from service.triggers.index import NoToken, ReceiverIndex, webhook_path
+from service.triggers.credentials import NoToken
+from service.triggers.index import ReceiverIndex, webhook_path
 from tests.triggers.kube import Kube
 from tests.triggers.scene import SECRET_PATH, TOKEN, added, deleted, key, receiver, secret, until
 
@@ -153,12 +154,15 @@ async def test_a_mismatch_reads_the_secret_once_and_then_not_for_a_while(kube: K
 
 async def test_what_is_not_carried_out_is_named(kube: Kube, cluster: Cluster) -> None:
     kube.objects[SECRET_PATH] = secret()
-    entry = await made(cluster, receiver(resourceFilter="true")).load(WEB)
+    entry = await made(cluster, receiver(fromTheFuture="true")).load(WEB)
     assert entry is not None
-    assert "spec.resourceFilter" in entry.problem
-    other = await made(cluster, receiver(type="generic-oidc")).load(WEB)
+    assert "spec.fromTheFuture" in entry.problem
+    other = await made(cluster, receiver(type="github-enterprise")).load(WEB)
     assert other is not None
     assert "spec.type" in other.problem
+    filtered = await made(cluster, receiver(resourceFilter="req.")).load(WEB)
+    assert filtered is not None
+    assert "failed to parse the CEL expression" in filtered.problem
 
 
 async def test_an_object_of_another_shape_has_no_path(kube: Kube, cluster: Cluster) -> None:

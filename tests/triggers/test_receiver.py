@@ -14,6 +14,8 @@ from tests.triggers.scene import SECRET_PATH, TOKEN, key, receiver, secret
 
 WEB = key("Receiver", "web")
 PATH = webhook_path(TOKEN, "web", "apps")
+ISSUER = {"issuerURL": "https://ci.example.com", "validations": [{"expression": "claims.sub == 'x'", "message": "not x"}]}
+OIDC = {"type": "generic-oidc", "secretRef": None}
 AT = "/apis/notification.toolkit.fluxcd.io/v1/namespaces/apps/receivers/web"
 
 
@@ -88,7 +90,14 @@ async def test_a_lost_secret_blanks_the_path(kube: Kube, cluster: Cluster) -> No
 
 @pytest.mark.parametrize(
     ("spec", "field"),
-    [({"resourceFilter": "true"}, "spec.resourceFilter"), ({"type": "generic-oidc"}, "spec.type"), ({"secretRef": None}, "spec.secretRef")],
+    [
+        ({"type": "generic-oidc"}, "spec.oidcProviders"),
+        ({"secretRef": None}, "spec.secretRef"),
+        ({"oidcProviders": [ISSUER]}, "spec.oidcProviders"),
+        ({"type": "generic-oidc", "oidcProviders": [ISSUER]}, "spec.secretRef"),
+        ({"type": "generic-oidc", "secretRef": None, "oidcProviders": [ISSUER, ISSUER]}, "spec.oidcProviders"),
+        ({"from": "the future"}, "spec.from"),
+    ],
 )
 async def test_stalls_on_what_is_not_carried_out(kube: Kube, cluster: Cluster, spec: dict[str, Any], field: str) -> None:
     kube.objects[SECRET_PATH] = secret()
@@ -98,6 +107,38 @@ async def test_stalls_on_what_is_not_carried_out(kube: Kube, cluster: Cluster, s
     assert scene.conditions["Stalled"][:2] == ("True", "ValidationFailed")
     assert field in scene.conditions["Ready"][2]
     assert scene.status["observedGeneration"] == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"resourceFilter": "req."}, "failed to parse the CEL expression 'req.': ERROR: <input>:1:5"),
+        ({"resourceFilter": "foo == 1"}, "undeclared reference to 'foo'"),
+        ({"resourceFilter": "claims.sub == 'x'"}, "undeclared reference to 'claims'"),
+        ({"resourceFilter": "req.ref"}, "expected bool"),
+        ({"resources": [{"kind": "GitRepository", "name": "fleet", "filter": "'x'"}]}, "expected bool"),
+        ({**OIDC, "oidcProviders": [ISSUER | {"validations": [{"expression": "req.a == 1", "message": ""}]}]}, "reference to 'req'"),
+        ({**OIDC, "oidcProviders": [ISSUER | {"variables": [{"name": "a-b", "expression": "1"}]}]}, "a-b"),
+    ],
+)
+async def test_stalls_on_expressions_as_flux_does(kube: Kube, cluster: Cluster, spec: dict[str, Any], words: str) -> None:
+    kube.objects[SECRET_PATH] = secret()
+    scene = Scene(kube, cluster)
+    await scene.run()
+    kube.objects[AT]["spec"] |= spec
+    kube.objects[AT]["metadata"]["generation"] = 2
+    with pytest.raises(Stalled, match="terminally"):
+        await scene.run()
+    for condition, status in (("Ready", "False"), ("Stalled", "True")):
+        assert scene.conditions[condition][:2] == (status, "InvalidCELExpression")
+        assert words in scene.conditions[condition][2]
+    assert (scene.status["observedGeneration"], scene.status["webhookPath"]) == (2, PATH)
+
+
+async def test_generic_oidc_needs_no_secret(kube: Kube, cluster: Cluster) -> None:
+    scene = Scene(kube, cluster, type="generic-oidc", secretRef=None, oidcProviders=[ISSUER])
+    assert await scene.run() == "succeeded"
+    assert scene.status["webhookPath"] == webhook_path(b"", "web", "apps")
 
 
 async def test_stalls_on_an_object_of_another_shape(kube: Kube, cluster: Cluster) -> None:

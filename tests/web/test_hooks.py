@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from service.cel import Evaluator
 from service.cluster.client import Cluster
 from service.metrics import Metrics
 from service.settings import Address
@@ -21,6 +22,7 @@ from service.state.inbox import Inbox, LogEntry
 from service.state.store import Store
 from service.triggers.index import ReceiverIndex, webhook_path
 from service.triggers.intake import Intake, Stored
+from service.triggers.reading import Reading
 from service.triggers.spool import Spool
 from service.web.bodies import Limits
 from service.web.hooks import UNKNOWN_PER_MINUTE, Hooks, application
@@ -47,10 +49,10 @@ class Scene:
         intake = Intake(
             index=self.index,
             inbox=self.inbox,
-            workers=self.workers,
+            reading=Reading(self.workers, Spool(folder / "spool")),
             is_ready=lambda: self.ready,
-            spool=Spool(folder / "spool"),
             carrier=self,
+            evaluator=Evaluator(),
         )
         self.metrics = Metrics()
         self.hooks = Hooks(intake, self.inbox, self.metrics, limits)
@@ -213,9 +215,9 @@ async def test_a_suspended_receiver_answers_503(store: Store, kube: Kube, cluste
 
 
 async def test_a_receiver_that_is_not_carried_out_answers_503(store: Store, kube: Kube, cluster: Cluster) -> None:
-    async with serving(store, kube, cluster, resourceFilter="true") as scene:
+    async with serving(store, kube, cluster, fromTheFuture="true") as scene:
         assert (await scene.post(push_body()))[0] == 503
-        assert "spec.resourceFilter" in (await scene.last()).detail
+        assert "spec.fromTheFuture" in (await scene.last()).detail
 
 
 async def test_before_the_caches_are_complete_an_unknown_path_proves_nothing(store: Store, kube: Kube, cluster: Cluster) -> None:

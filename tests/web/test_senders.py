@@ -16,7 +16,8 @@ from receivers.record import load
 from service.cluster.client import Cluster
 from service.state.store import Store
 from service.triggers import intake
-from service.triggers.index import NoToken, webhook_path
+from service.triggers.credentials import NoToken
+from service.triggers.index import webhook_path
 from tests.receivers.recordings import CASES, KEYED, UNSIGNED, Case, folder_of
 from tests.triggers.kube import Kube
 from tests.triggers.scene import SECRET_PATH, key, secret, until
