@@ -29,6 +29,7 @@ from service.kustomizations.kustomization import KustomizationReconciler
 from service.kustomizations.pushes import Pushes
 from service.kustomizations.records import Records
 from service.kustomizations.reports import Reports
+from service.kustomizations.retries import Retries
 from service.kustomizations.run import Rooms, SourceState
 from service.kustomizations.sweep import Sweep
 from service.kustomizations.trail import Trail
@@ -189,6 +190,7 @@ class House:
             sweep=self.sweep,
             waits=self.waits,
             reports=self.reports,
+            retries=Retries(),
             trail=self.trail,
             cluster=cluster,
             discovery=self.discovery,

@@ -7,7 +7,7 @@ Order and semantics: kustomize-controller 1.9, internal/controller/kustomization
 import asyncio
 import logging
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from service.cluster.client import ApiAway, ClusterError
 from service.kinds.codec import Invalid, decode, refused_fields
@@ -71,6 +71,7 @@ class KustomizationReconciler:
             await self._alone(key)
             await rooms.reports.abandon(key)
             await rooms.records.drop(key)
+            rooms.retries.done(key)
             return Outcome(result="gone")
         try:
             refused = refused_fields(raw)
@@ -232,6 +233,7 @@ class KustomizationReconciler:
         self._rooms.catalog.settle(run.key, Settled(generation=run.found.metadata.generation, revision="", ready=False))
         if not waiting or (before is not None and before.ready):  # else those in a circle would wake each other for ever
             self._wake_dependents(run.key)
+        retry = self._retry(run, error)
         await run.report(
             Ended(
                 revision=run.snapshot.revision if run.snapshot else "",
@@ -241,16 +243,22 @@ class KustomizationReconciler:
                 stalled=stalled,
                 waiting=waiting,
                 inventory=run.tracked(),
+                digest="" if stalled or waiting else run.digest,
+                next_attempt=None if retry is None else datetime.now(UTC) + retry,
             )
         )
-        if stalled:
-            return Outcome(result="stalled", message=error.message)
+        result = "stalled" if stalled else "waiting" if waiting else "failed"
+        return Outcome(result=result, requeue_after=retry, message=error.message)
+
+    def _retry(self, run: Run, error: ReconcileError) -> timedelta | None:
+        """When the next attempt follows, if nothing happens before."""
+        if isinstance(error, Stalled):
+            return None
         if isinstance(error, Waiting):
-            return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)
-        retry = (
-            error.retry_after if isinstance(error, Failed) and error.retry_after is not None else run.found.spec.effective_retry_interval
-        )
-        return Outcome(result="failed", requeue_after=retry, message=error.message)
+            return error.retry_after
+        if isinstance(error, Failed) and error.retry_after is not None:
+            return error.retry_after
+        return run.retry()
 
     def _soon(self, run: Run) -> bool:
         """Whether a dependency is about to end a run, so that its event will end this wait. One that has just failed is not."""

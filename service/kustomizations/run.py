@@ -41,6 +41,7 @@ from service.kustomizations.options import build_options
 from service.kustomizations.pruning import prune_stale
 from service.kustomizations.records import Basis, Record, Records, due_in
 from service.kustomizations.reports import Account, Reports, planned_text
+from service.kustomizations.retries import Retries
 from service.kustomizations.status import Ended, digest_of
 from service.kustomizations.sweep import Sweep
 from service.kustomizations.trail import Trail, timed
@@ -75,6 +76,7 @@ class Rooms:
     sweep: Sweep
     waits: HealthWaits
     reports: Reports
+    retries: Retries
     trail: Trail
     cluster: Cluster
     discovery: Discovery
@@ -111,6 +113,7 @@ class Run:
     _created: dict[str, ObjectId] = field(default_factory=dict)
     _skipped: set[ObjectId] = field(default_factory=set)
     pruned: set[str] = field(default_factory=set)
+    digest: str = ""  # of all that was built
 
     @property
     def owner(self) -> Owner:
@@ -148,6 +151,7 @@ class Run:
         wanted = {each.object.id: each.object for each in in_order(built.objects)}
         gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
         digests = {each.object.id: each.digest for each in built.objects}
+        self.digest = digest_of(digests)
         await self._apply([each for each in built.objects if self.before is None or self.before.digests.get(each.object.id) != each.digest])
         self.applied = wanted
         if gone:
@@ -272,8 +276,8 @@ class Run:
                 if current is not None and current.revision != record.basis.revision:
                     wait = timedelta(0)  # a push that did not concern it came meanwhile
             elif isinstance(problem, HealthError):
-                await self._unhealthy(problem, record, inventory)
-                wait, priority = self.found.spec.effective_retry_interval, RETRY
+                wait, priority = self.retry(), RETRY
+                await self._unhealthy(problem, record, inventory, wait)
             else:
                 raise problem
         except (ClusterError, StateError) as error:
@@ -282,19 +286,35 @@ class Run:
         if wait is not None:
             queue.add(self.key, priority=priority, after=wait)
 
-    async def _unhealthy(self, problem: HealthError, record: Record, inventory: Sequence[Mapping[str, str]]) -> None:
+    def retry(self) -> timedelta | None:
+        """After how long to try again what has failed."""
+        occasion = f"{self.found.metadata.generation}/{self.snapshot.revision if self.snapshot else ''}"
+        return self.rooms.retries.failed(self.key, occasion=occasion, most=self.found.spec.effective_retry_interval)
+
+    async def _unhealthy(
+        self, problem: HealthError, record: Record, inventory: Sequence[Mapping[str, str]], wait: timedelta | None
+    ) -> None:
         self._settle(record.basis.generation, "", ready=False)
         took = timedelta(milliseconds=round((perf_counter() - self._waits_since) * 1000))
         message = f"health check failed after {format_duration(took)}: {problem}"
         await self.report(
             Ended(
-                revision=record.basis.revision, ready=False, reason=HEALTH_CHECK_FAILED, message=message, healthy=False, inventory=inventory
+                revision=record.basis.revision,
+                ready=False,
+                reason=HEALTH_CHECK_FAILED,
+                message=message,
+                healthy=False,
+                inventory=inventory,
+                digest=self.digest,
+                next_attempt=None if wait is None else datetime.now(UTC) + wait,
             )
         )
 
     def _settle(self, generation: int, revision: str, *, ready: bool = True) -> None:
         """In memory, and wake the dependents."""
         self.rooms.catalog.settle(self.key, Settled(generation=generation, revision=revision, ready=ready))
+        if ready:
+            self.rooms.retries.done(self.key)
         for dependent in self.rooms.catalog.dependents(self.key):
             self.rooms.queue.add(dependent, trigger=Trigger(reason="dependency"), priority=CHANGE)
 
@@ -308,7 +328,7 @@ class Run:
             message=f"Applied revision: {record.basis.revision}",
             healthy=healthy,
             inventory=inventory,
-            digest=digest_of(record.digests),
+            digest=self.digest,
         )
         await self.report(ended, record=record)
 

@@ -44,6 +44,7 @@ class Ended:
     digest: str = ""
     took: timedelta = timedelta(0)
     handled: str = ""
+    next_attempt: datetime | None = None
 
 
 def end_patch(found: Kustomization, raw: Mapping[str, Any], ended: Ended) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def end_patch(found: Kustomization, raw: Mapping[str, Any], ended: Ended) -> dic
         ]
     else:
         others = [
-            condition(RECONCILING, "True", PROGRESSING_WITH_RETRY, ended.message[:MESSAGE_LIMIT], generation),
+            condition(RECONCILING, "True", PROGRESSING_WITH_RETRY, _retry_words(ended)[:MESSAGE_LIMIT], generation),
             condition(STALLED, "False", "", "", generation),
         ]
     if ended.healthy is not None:
@@ -78,6 +79,11 @@ def end_patch(found: Kustomization, raw: Mapping[str, Any], ended: Ended) -> dic
     if ended.digest:
         status["history"] = _history((raw.get("status") or {}).get("history") or (), ended)
     return status
+
+
+def _retry_words(ended: Ended) -> str:
+    """The failure, after the time of the next attempt: Ready has it without, so that it stays the same while the failure does."""
+    return f"next attempt at {format_time(ended.next_attempt)}: {ended.message}" if ended.next_attempt is not None else ended.message
 
 
 def progress_patch(found: Kustomization, message: str) -> dict[str, Any]:
