@@ -229,9 +229,9 @@ class KustomizationReconciler:
         if isinstance(error, Waiting) and (run.quiet or self._soon(run)):
             return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)  # no word about a moment's wait
         await self._alone(run.key)
-        before = self._rooms.catalog.settled(run.key)
+        known = self._rooms.catalog.has_failed(run.key)
         self._rooms.catalog.settle(run.key, Settled(generation=run.found.metadata.generation, revision="", ready=False))
-        if not waiting or (before is not None and before.ready):  # else those in a circle would wake each other for ever
+        if not waiting or not known:  # else those in a circle would wake each other for ever
             self._wake_dependents(run.key)
         retry = self._retry(run, error)
         await run.report(

@@ -112,11 +112,13 @@ class Pushes:
             if tree != before or concerned is None:
                 others = await self._concerned(snapshot, tree)
                 run |= self._run(records if others is None else records.keys() & others, push)
-            await self._move(snapshot, {key: record for key, record in records.items() if key not in run})
-        self._run(later, push)
+        unconcerned = {key: record for records in by_tree.values() for key, record in records.items() if key not in run}
+        await self._move(snapshot, {key: record for key, record in unconcerned.items() if not self._catalog.needs(key)})
+        self._run(later, push)  # before those that wait for them look for them
+        await self._move(snapshot, {key: record for key, record in unconcerned.items() if self._catalog.needs(key)})
         self._trees[snapshot.key] = snapshot.tree
-        still = sum(map(len, by_tree.values())) - len(run & {key for records in by_tree.values() for key in records})
-        log.info("revision spread", extra={"object": str(snapshot.key), "revision": snapshot.revision, "run": len(run), "still": still})
+        fields = {"object": str(snapshot.key), "revision": snapshot.revision, "run": len(run), "still": len(unconcerned)}
+        log.info("revision spread", extra=fields)
 
     async def _head_start(self) -> None:
         """Moving a thousand objects takes the loop 50 ms, and a run that is interleaved with it takes as much longer."""

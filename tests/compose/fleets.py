@@ -1,4 +1,5 @@
-"""Random fleets: bases that overlays share, plain folders, generators, and random pushes to them. Seeded: a failure can be repeated.
+"""Random fleets: bases and components that overlays share, plain folders, generators, and random pushes to them: edits, renames, folders
+that turn into files, symbolic links, modes. Seeded: a failure can be repeated.
 
 In: a `random.Random`. Out: the files of a repository, before and after each push, and what each app must lead to.
 """
@@ -8,10 +9,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
+from pygit2.enums import FileMode
+
 from service.kustomize.build import BuildOptions, build
 from service.kustomize.tree import MapTree
 
 BASES = ("north", "south")
+COMPONENTS = ("audit", "proxy")
 APPS = ("ash", "beech", "cedar", "elm", "fir", "oak")
 STEMS = ("one", "two", "three", "four")
 Kind = Literal["plain", "overlay"]
@@ -25,6 +29,7 @@ class App:
     base: str = ""
     files: dict[str, str] = field(default_factory=dict)
     generated: str = ""
+    component: str = ""
 
 
 class Fleet:
@@ -35,6 +40,9 @@ class Fleet:
         self._count = 0
         self.bases = {name: {"one.yaml": "0"} for name in BASES}
         self.apps: dict[str, App] = {}
+        self.components = dict.fromkeys(COMPONENTS, "0")
+        self.links: dict[str, str] = {}
+        self.executable: set[str] = set()
         self.readme = "0"
         for number, name in enumerate(APPS):
             app = App(kind="overlay" if number % 2 else "plain", base=dice.choice(BASES), files={"one.yaml": "0"})
@@ -47,21 +55,58 @@ class Fleet:
         for name, base in self.bases.items():
             found[f"bases/{name}/kustomization.yaml"] = json.dumps({"resources": sorted(base)})
             found |= {f"bases/{name}/{path}": _config_map(f"base-{_slug(path)}", value) for path, value in base.items()}
+        for name, value in self.components.items():
+            made = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "resources": ["extra.yaml"]}
+            found[f"components/{name}/kustomization.yaml"] = json.dumps(made)
+            found[f"components/{name}/extra.yaml"] = _config_map(f"extra-{name}", value)
         for name, app in self.apps.items():
             found[f"apps/{name}/notes.txt"] = "so that the folder is there even when all else is gone: then nothing is left to apply"
             found |= {f"apps/{name}/{path}": _config_map(f"{name}-{_slug(path)}", value) for path, value in app.files.items()}
             if app.kind == "overlay":
                 made = {"namePrefix": f"{name}-", "resources": [f"../../bases/{app.base}", *sorted(app.files)]}
+                if app.component:
+                    made["components"] = [f"../../components/{app.component}"]
                 if app.generated:
                     made["configMapGenerator"] = [{"name": "made", "files": ["value=input/value.txt"]}]
                     found[f"apps/{name}/input/value.txt"] = app.generated
                 found[f"apps/{name}/kustomization.yaml"] = json.dumps(made)
-        return found
+        return found | self.links
+
+    def modes(self) -> dict[str, FileMode]:
+        """What is not a plain file: links, which are left out of every build, and executable files, which are as any other."""
+        there = self.files()
+        executable = {path: FileMode.BLOB_EXECUTABLE for path in self.executable if path in there}
+        return executable | dict.fromkeys(self.links, FileMode.LINK)
+
+    def plain(self) -> dict[str, str]:
+        """What can be built: all but the links."""
+        return {path: text for path, text in self.files().items() if path not in self.links}
 
     def step(self) -> None:
         """One random change."""
-        change = self._dice.choice([self._value, self._value, self._base, self._add, self._remove, self._rename, self._turn, self._other])
-        change()
+        often = [self._value, self._value, self._base, self._add, self._remove, self._rename]
+        self._dice.choice([*often, self._turn, self._other, self._component, self._link, self._mode])()
+
+    def _component(self) -> None:
+        """A shared component changes, or an overlay takes one up or drops it."""
+        if self._dice.random() < 0.5:
+            self.components[self._dice.choice(COMPONENTS)] = self._new()
+        else:
+            self.apps[self._dice.choice([name for name, app in self.apps.items() if app.kind == "overlay"])].component = self._dice.choice(
+                ["", *COMPONENTS]
+            )
+
+    def _link(self) -> None:
+        """A link that looks like a manifest comes, points elsewhere, or goes."""
+        path = f"apps/{self._dice.choice(APPS)}/link.yaml"
+        if path in self.links and self._dice.random() < 0.5:
+            del self.links[path]
+        else:
+            self.links[path] = self._dice.choice(["one.yaml", "../../README.md", "/etc/passwd", f"missing-{self._new()}"])
+
+    def _mode(self) -> None:
+        """A file becomes executable, or is no more."""
+        self.executable ^= {self._dice.choice(sorted(self.plain()))}
 
     def _new(self) -> str:
         self._count += 1
@@ -133,9 +178,9 @@ def expected(files: dict[str, str], app: str) -> dict[str, str]:
 def touched(before: dict[str, str], after: dict[str, str]) -> set[str]:
     """The apps that a push may concern: something below their folder differs, or below a base that they build on."""
     paths = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    bases = {path.split("/")[1] for path in paths if path.startswith("bases/")}
+    shared = {"/".join(path.split("/")[:2]) for path in paths if path.startswith(("bases/", "components/"))}
     own = {path.split("/")[1] for path in paths if path.startswith("apps/")}
-    uses = {name for name in APPS for base in bases if f"bases/{base}" in before.get(f"apps/{name}/kustomization.yaml", "")}
+    uses = {name for name in APPS for folder in shared if f'{folder}"' in before.get(f"apps/{name}/kustomization.yaml", "")}
     return own | uses
 
 

@@ -28,8 +28,15 @@ POINTS = ("source.fetched", "source.stored", "run.opened", "apply.first", "apply
 
 async def founded(town: Town, fleet: Fleet) -> None:
     """The first commit, and the objects."""
-    town.repository.replace(fleet.files())
+    write(town, fleet)
     await town.apply(town.source(), *(town.kustomization(name, f"./apps/{name}") for name in APPS))
+
+
+def write(town: Town, fleet: Fleet) -> None:
+    """Commit the fleet as it is; `files` are then those that can be built."""
+    town.repository.modes = fleet.modes()
+    town.repository.replace(fleet.files())
+    town.repository.files = fleet.plain()
 
 
 async def live(town: Town) -> dict[str, dict[str, str]]:
@@ -64,7 +71,7 @@ async def one_push(town: Town, fleet: Fleet, dice: Random) -> set[str]:
     before = dict(town.repository.files)
     for _ in range(dice.choice([1, 1, 1, 2, 5])):
         fleet.step()
-    town.repository.replace(fleet.files())
+    write(town, fleet)
     return touched(before, town.repository.files)
 
 

@@ -14,6 +14,7 @@ class Repository:
     def __init__(self, path: Path) -> None:
         self._git = pygit2.init_repository(str(path), bare=True, initial_head="main")
         self.files: dict[str, str] = {}
+        self.modes: dict[str, pygit2.enums.FileMode] = {}  # of what is not a plain file; a link's text is its target
         self.head = ""
 
     def commit(self, changes: Mapping[str, str | None], *, subject: str = "Change") -> str:
@@ -40,5 +41,6 @@ class Repository:
     def _tree(self, files: Mapping[str, str]) -> pygit2.Oid:
         index = pygit2.Index()
         for path, text in files.items():
-            index.add(pygit2.IndexEntry(path, self._git.create_blob(text.encode()), pygit2.enums.FileMode.BLOB))
+            mode = self.modes.get(path, pygit2.enums.FileMode.BLOB)
+            index.add(pygit2.IndexEntry(path, self._git.create_blob(text.encode()), mode))
         return index.write_tree(self._git)
