@@ -13,6 +13,7 @@ COMMANDS = {
     "hook": "webhooks: check a recorded one, look into the delivery log, how senders are set up",
     "alert": "alerts: try a Provider",
     "why": "why an object is as it is: one answer, from the delivery to the Pod that blocks",
+    "check": "whether Flux could take over again as it is",
     "prune": "deletions that wait for a person: show them, allow them",
 }
 

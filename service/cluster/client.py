@@ -134,9 +134,11 @@ class Cluster:
         headers = {**_IDENTITY, "Content-Type": content_type or "application/json"} if data is not None else _IDENTITY
         return await self._answered(method, url, headers, data, timeout)
 
-    async def list_metadata(self, path: str, *, limit: int, timeout: timedelta = timedelta(seconds=30)) -> Answer:
-        """The metadata alone of at most `limit` objects of a collection: names of Secrets without their values. Raises as `request`."""
-        return await self._answered("GET", self._url(path, {"limit": str(limit)}), {**_IDENTITY, "Accept": _METADATA}, None, timeout)
+    async def list_metadata(self, path: str, *, limit: int, after: str = "", timeout: timedelta = timedelta(seconds=30)) -> Answer:
+        """The metadata alone of at most `limit` objects of a collection: names of Secrets without values. `after` is the `continue` of
+        the page before. Raises as `request`."""
+        query = {"limit": str(limit), **({"continue": after} if after else {})}
+        return await self._answered("GET", self._url(path, query), {**_IDENTITY, "Accept": _METADATA}, None, timeout)
 
     async def _answered(self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None, timeout: timedelta) -> Answer:
         path = url.raw_path
