@@ -109,6 +109,11 @@ class Intake:
         entry = self.index.find(path)
         return entry is not None and not entry.problem and entry.sender is not None and entry.sender.asks_first
 
+    def may_get(self, path: str) -> bool:
+        """Whether the Receiver at this path asks for nothing but the path and reads nothing of the body."""
+        entry = self.index.find(path)
+        return entry is not None and entry.receiver.spec.type == "generic"
+
 
 class Reception:
     """One body on its way in. `receiver`, `sender_type` and `delivery_id` (the sender's own, "" without one) are for the delivery log."""

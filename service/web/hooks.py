@@ -1,7 +1,8 @@
-"""Webhooks: the only port that faces outside. POST /hook/<64 hex digits>, with any query string; nothing else is there.
+"""Webhooks: the only port that faces outside. POST /hook/<64 hex digits>, with any query string; nothing else.
 
 In: requests of senders. Out: 200 once the delivery is on disk (or verified and not wanted), else the status of `answers.STATUS` with a
-fixed phrase. The reason goes to the delivery log, the path goes nowhere. https://fluxcd.io/flux/components/notification/receivers/
+fixed phrase. Where the path alone proves something (type generic) a GET is a delivery too; a HEAD never is. The reason of a refusal goes to
+the delivery log, the path goes nowhere. https://fluxcd.io/flux/components/notification/receivers/
 """
 
 import logging
@@ -58,6 +59,10 @@ class Hooks:
         """Whether senders of CloudEvents are told that they may deliver to this path; they ask before the first time."""
         return self._intake.may_ask(path)
 
+    def may_get(self, path: str) -> bool:
+        """Whether the Receiver at this path asks for nothing but the path, so that a GET is a delivery, as with Flux."""
+        return self._intake.may_get(path)
+
     async def _received(self, request: web.Request, reception: Reception) -> Accepted:
         reception.begin()
         with self.in_flight.share() as share:
@@ -108,6 +113,9 @@ async def _post(request: web.Request) -> web.Response:
 
 
 async def _other_method(request: web.Request) -> web.Response:
+    if request.method in ("GET", "HEAD") and request.app[HOOKS].may_get(request.path):
+        allowed = {"Allow": "GET, HEAD, POST", "Cache-Control": "no-store"}
+        return await _post(request) if request.method == "GET" else web.Response(headers=allowed)
     origin = request.headers.get("WebHook-Request-Origin", "")
     if request.method == "OPTIONS" and origin and request.app[HOOKS].may_ask(request.path):
         return web.Response(headers={"Allow": "POST", "WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "*"})

@@ -43,7 +43,7 @@ class Scene:
         self.inbox = Inbox(store)
         self.cache = {("apps", "web"): receiver(**spec)}
         self.index = ReceiverIndex(cluster, self.cache)
-        self.workers = Workers(1)
+        self.workers, self.evaluator = Workers(1), Evaluator()
         self.taken: list[Stored] = []
         self.ready = True
         intake = Intake(
@@ -52,7 +52,7 @@ class Scene:
             reading=Reading(self.workers, Spool(folder / "spool")),
             is_ready=lambda: self.ready,
             carrier=self,
-            evaluator=Evaluator(),
+            evaluator=self.evaluator,
         )
         self.metrics = Metrics()
         self.hooks = Hooks(intake, self.inbox, self.metrics, limits)
@@ -175,6 +175,25 @@ async def test_unknown_paths_get_404_and_cannot_flood_the_log(store: Store, kube
         assert len(entries) == UNKNOWN_PER_MINUTE
         assert "status.webhookPath" in entries[0].detail
         assert entries[0].receiver is None
+
+
+@pytest.mark.parametrize(("type_", "method", "status", "stored"), [
+    ("generic", "GET", 200, 1), ("generic", "HEAD", 200, 0), ("generic", "PUT", 405, 0), ("generic", "DELETE", 405, 0),
+    ("github", "GET", 405, 0), ("github", "HEAD", 405, 0), ("dockerhub", "GET", 405, 0),
+])  # fmt: skip
+async def test_methods_other_than_post(
+    store: Store, kube: Kube, cluster: Cluster, type_: str, method: str, status: int, stored: int
+) -> None:
+    async with serving(store, kube, cluster, type=type_) as scene:
+        for query in ("", "?token=x&y"):
+            async with scene.session.request(method, f"http://{scene.port.address}{PATH}{query}") as answer:
+                assert answer.status == status
+                assert (status == 405) == (answer.headers.get("Allow") == "POST")
+        assert len(await scene.inbox.pending()) == 2 * stored
+        for path in (UNKNOWN, "/", "/hook"):
+            async with scene.session.request(method, f"http://{scene.port.address}{path}") as answer:
+                assert answer.status in (404, 405)
+        assert (await scene.post(b"{}", signed(b"{}", "star"), f"{PATH}?a=b"))[0] != 404
 
 
 async def test_strangers_learn_nothing_about_the_software(store: Store, kube: Kube, cluster: Cluster) -> None:
