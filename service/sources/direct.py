@@ -30,7 +30,7 @@ from service.sources.transfer import Fetched, Request, described
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-OFFER_KEPT = timedelta(hours=1)
+OFFER_KEPT = timedelta(days=1)
 UNFIT_FOR = timedelta(minutes=10)
 MOST_KNOWN = 4096
 MOST_SHALLOW = 256
@@ -72,11 +72,13 @@ class Direct:
         except Stopped as error:
             raise Stopped(f"unable to clone '{masked(request.url)}': {error}") from error
         except Unfit as error:
-            if error.lasting:
-                self._know(name, None, UNFIT_FOR)
+            self._doubt(name, error.lasting)
             log.debug("fetched in the ordinary way", extra={"store": name, "reason": str(error)})
             raise
-        except (BadPackets, BadPack, TooBig, pygit2.GitError, KeyError, ValueError, OSError) as error:
+        except TooBig as error:
+            raise Unfit(str(error)) from error
+        except (BadPackets, BadPack, pygit2.GitError, KeyError, ValueError, OSError) as error:
+            self._doubt(name, False)
             log.debug("fetched in the ordinary way", extra={"store": name, "reason": str(error)})
             raise Unfit(str(error)) from error
 
@@ -94,6 +96,8 @@ class Direct:
         if ref is None:
             raise Unfit(f"there is no {wanted}")
         pack = brought.result() if brought is not None and hint in (ref.id, ref.commit) else None
+        if isinstance(pack, TooBig):
+            raise pack
         if pack is None and ref.commit != here.before and not await blocking(lambda _: is_whole(_open(request), ref.commit)):
             pack = await self._pack(request, here, offer, ref.id)
         return await blocking(lambda stopped: _settled(request, here, ref, pack, stopped))
@@ -102,10 +106,12 @@ class Direct:
         body = await self._smart.post(request.url, request.credentials, protocol.ls_refs(request.wanted.source))
         return protocol.refs(body).get(request.wanted.source)
 
-    async def _hinted(self, request: Request, here: _Here, offer: Offer, hint: str) -> bytes | None:
-        """The pack of a commit that may not exist."""
+    async def _hinted(self, request: Request, here: _Here, offer: Offer, hint: str) -> bytes | TooBig | None:
+        """The pack of a commit that may not exist; how large it is only matters where the ref points there."""
         try:
             return await self._pack(request, here, offer, hint)
+        except TooBig as error:
+            return error
         except (Unfit, BadPackets):
             return None
 
@@ -125,6 +131,13 @@ class Direct:
             raise Unfit("the server does not speak protocol v2", lasting=True)
         self._know(name, found, OFFER_KEPT)
         return found
+
+    def _doubt(self, name: str, lasting: bool) -> None:
+        """Something went wrong: what the server offers is asked anew at the next fetch, or after a while."""
+        if lasting:
+            self._know(name, None, UNFIT_FOR)
+        elif self._offers.get(name, (None, 0.0))[0] is not None:
+            del self._offers[name]
 
     def _know(self, name: str, offer: Offer | None, kept: timedelta) -> None:
         while len(self._offers) >= MOST_KNOWN:

@@ -17,6 +17,7 @@ from yarl import URL
 
 from service.sources.credentials import Credentials
 from service.sources.fetcherror import Stopped
+from service.sources.packread import TooBig
 
 ANSWER_BYTES = 768 * 1024
 LISTING_BYTES = 16 * 2**20
@@ -48,7 +49,7 @@ class Smart:
         return await self._asked(f"{url.rstrip('/')}/info/refs?service=git-upload-pack", credentials, None, _TYPE.format("advertisement"))
 
     async def post(self, url: str, credentials: Credentials, body: bytes, most: int = ANSWER_BYTES) -> bytes:
-        """Return the answer to one command. Raises Unfit, Stopped."""
+        """Return the answer to one command. Raises Unfit, Stopped, TooBig past `most` bytes."""
         return await self._asked(f"{url.rstrip('/')}/git-upload-pack", credentials, body, _TYPE.format("result"), most)
 
     async def close(self) -> None:
@@ -68,6 +69,8 @@ class Smart:
                 if again and not isinstance(error, aiohttp.ClientConnectorError):
                     continue  # a kept connection that the server had closed: asking twice does no harm
                 raise Unfit(f"no connection: {type(error).__name__}") from error
+            except TooBig:
+                raise
             except (aiohttp.ClientError, ValueError) as error:
                 raise Unfit(f"no answer: {type(error).__name__}") from error
         raise AssertionError("the second attempt returns or raises")
@@ -137,7 +140,7 @@ async def _bounded(answer: aiohttp.ClientResponse, most: int) -> bytes:
     async for part in answer.content.iter_any():
         left -= len(part)
         if left < 0:
-            raise Unfit("the answer is large")
+            raise TooBig("the answer is large")
         parts.append(part)
     return b"".join(parts)
 

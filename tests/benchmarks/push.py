@@ -1,11 +1,12 @@
 """From the webhook to the change in the cluster, seen from outside, beside what a bare client needs for the same work.
 
-usage: python -m tests.benchmarks.push [--apps 3,100] [--trials 15] [--real | --kubeconfig FILE]     (else on the embedded API)
+usage: python -m tests.benchmarks.push [--apps 3,100] [--trials 15] [--git-ms 100] [--real | --kubeconfig FILE]  (else on the embedded API)
 Each app (a Deployment of no replicas, a Service, a ConfigMap) is a Kustomization on one GitRepository. A trial commits a change to one of
 them, sends the signed payload, and takes the time until a watch shows the ConfigMap changed, that Kustomization Ready at the new revision,
 all of them at it, and until Slack's stand-in has the message. The floor, in turn with the trials: one fetch, one server-side apply.
 Then what a push costs, and when the service's own steps end by its log. Prints a table and one JSON line for each number of apps. With
-the embedded API its processor time, memory and Lease writes are part of the service's.
+the embedded API its processor time, memory and Lease writes are part of the service's. With --git-ms the Git host is as far away as that
+many milliseconds of a round trip, for the service and for the floor.
 """
 
 import argparse
@@ -17,11 +18,12 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pygit2
@@ -33,6 +35,7 @@ from service.compose.install import install_kinds
 from service.demo.slack import SlackStandIn
 from service.gitserver import GitServer
 from tests.benchmarks.costs import api_writes, cpu_seconds, pss_mib, step_medians
+from tests.benchmarks.faraway import faraway
 from tests.end_to_end.fleet import git
 from tests.end_to_end.kubernetes import Kubernetes
 from tests.end_to_end.sluice_process import Sluice
@@ -94,10 +97,11 @@ class Seen:
 class Bench:
     """One run."""
 
-    def __init__(self, folder: Path, cluster: Cluster, kube: Kubernetes, sluice: Sluice, apps: int) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, kube: Kubernetes, sluice: Sluice, shape: "Shape") -> None:
         self._work, self._bare = folder / "work", folder / "git" / "fleet.git"
         self._cluster, self._discovery, self._kube, self._sluice = cluster, Discovery(cluster), kube, sluice
-        self._names = [f"app-{number:05d}" for number in range(apps)]
+        self._names = [f"app-{number:05d}" for number in range(shape.apps)]
+        self._git_ms = shape.git_ms
         self._seen, self._slack = Seen(), SlackStandIn()
         self._hook_path = ""
         self._figures: dict[str, list[float]] = {name: [] for name in ("floor", "applied", "ready", "all", "alert")}
@@ -112,7 +116,7 @@ class Bench:
         for key, value in (("user.name", "bench"), ("user.email", "bench@example.com")):
             git("config", key, value, cwd=self._work)
         await self._slack.start()
-        async with GitServer(root=self._bare.parent).serving() as url, asyncio.TaskGroup() as tasks:
+        async with self._git_host() as url, asyncio.TaskGroup() as tasks:
             head = self._commit({name: "v0" for name in self._names})
             watches = [
                 Watch(self._cluster, resource=CONFIGMAP, namespace=NAMESPACE, on_change=self._seen.configmap),
@@ -129,6 +133,15 @@ class Bench:
                 task.cancel()
         await self._slack.stop()
         return self._figures
+
+    @asynccontextmanager
+    async def _git_host(self) -> AsyncIterator[str]:
+        async with GitServer(root=self._bare.parent).serving() as url:
+            if not self._git_ms:
+                yield url
+                return
+            async with faraway(urlsplit(url).port or 0, round_trip_ms=self._git_ms) as port:
+                yield f"http://127.0.0.1:{port}"
 
     async def _trials(self, trials: int, floor: Callable[[str], Awaitable[float]]) -> None:
         pick, pid, peak = random.Random(1), self._sluice.running.pid, 0.0
@@ -257,7 +270,16 @@ class Bench:
         return step
 
 
-async def measure(apps: int, trials: int, kubeconfig: Path | None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How large, how often, how far."""
+
+    apps: int
+    trials: int
+    git_ms: float = 0.0
+
+
+async def measure(shape: Shape, kubeconfig: Path | None) -> dict[str, Any]:
     """One run in a folder and a service of its own; the figures as they are printed in the JSON line."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as name:
         folder = Path(name)
@@ -268,8 +290,8 @@ async def measure(apps: int, trials: int, kubeconfig: Path | None) -> dict[str, 
             await asyncio.to_thread(sluice.start)
             chosen = kubeconfig or folder / "kube" / "kubeconfig"
             cluster = await Cluster.from_kubeconfig(chosen)
-            bench = Bench(folder, cluster, Kubernetes(chosen), sluice, apps)
-            figures = await bench.run(trials)
+            bench = Bench(folder, cluster, Kubernetes(chosen), sluice, shape)
+            figures = await bench.run(shape.trials)
             if kubeconfig:
                 await bench.remove()
             await cluster.close()
@@ -278,7 +300,8 @@ async def measure(apps: int, trials: int, kubeconfig: Path | None) -> dict[str, 
         what: {"min": min(values), "median": (middle := statistics.median(values)), "max": max(values), "ratio": middle / floor}
         for what, values in figures.items()
     }
-    return {"apps": apps, "trials": trials, "real": kubeconfig is not None, "ms": times, "a_push": bench.costs, "steps_ms": bench.steps}
+    given = {"apps": shape.apps, "trials": shape.trials, "git_ms": shape.git_ms}
+    return {**given, "real": kubeconfig is not None, "ms": times, "a_push": bench.costs, "steps_ms": bench.steps}
 
 
 async def _prepare(kubeconfig: Path) -> None:
@@ -310,6 +333,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--apps", default="3", help="numbers of apps, with commas")
     parser.add_argument("--trials", type=int, default=9)
+    parser.add_argument("--git-ms", type=float, default=0.0, help="milliseconds of a round trip to the Git host")
     parser.add_argument("--real", action="store_true", help="on a kube-apiserver of its own (see make peers)")
     parser.add_argument("--kubeconfig", type=Path, help="a cluster of yours to throw away; its Leases in flux-system are taken")
     chosen = parser.parse_args()
@@ -319,7 +343,7 @@ def main() -> None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-kube-")))
             kubeconfig = stack.enter_context(ControlPlane(folder)).kubeconfig
         for apps in map(int, chosen.apps.split(",")):
-            show(asyncio.run(measure(apps, chosen.trials, kubeconfig)))
+            show(asyncio.run(measure(Shape(apps=apps, trials=chosen.trials, git_ms=chosen.git_ms), kubeconfig)))
 
 
 if __name__ == "__main__":
