@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from service.kustomize.errors import BuildError
+from service.kustomize.kindorder import FIRST, LAST
 
 Slot = tuple[dict[str, Any], str]
 """A place for a value: its map and its key."""
@@ -50,6 +51,17 @@ def merged(specs: Specs, incoming: Iterable[FieldSpec]) -> Specs:
         elif same.create != spec.create:
             raise BuildError(f"conflicting fieldspecs: {spec.path} of {spec.gvk} is given with create true and false")
     return tuple(result)
+
+
+_NONE = ("~G", "~V", "~K")
+_FIRST = {kind: index - len(FIRST) for index, kind in enumerate(FIRST)}
+_LAST = {kind: index + 1 for index, kind in enumerate(LAST)}
+
+
+def gvk_order(gvk: Gvk) -> tuple[int, str]:
+    """The order in which tables stand: by legacy kind order, then as text, with what is empty behind the letters (Gvk.IsLessThan)."""
+    text = "_".join(part or none for part, none in zip((gvk.group, gvk.version, gvk.kind), _NONE, strict=True))
+    return _FIRST.get(gvk.kind, _LAST.get(gvk.kind, 0)), text
 
 
 @lru_cache(maxsize=256)

@@ -27,6 +27,7 @@ def fix_references(objects: Objects, referrals: Referrals) -> None:
     """Write the new names. Raises BuildError if a name could mean several objects."""
     renamed: dict[str, list[Resource]] = {}
     for row in objects.rows:
+        _subject_namespaces(row)  # blank ones are an error even where nothing has another name
         for name in dict.fromkeys(former[0] for former in row.former):
             renamed.setdefault(name, []).append(row)
     if not renamed:
@@ -162,12 +163,16 @@ def _wrong(path: str) -> Any:
 
 
 def _subject_namespaces(row: Resource) -> frozenset[str]:
+    """The namespaces that the service accounts of a RoleBinding name. Raises BuildError where one is there, but is no text."""
     subjects = row.body.get("subjects") if row.kind == "RoleBinding" else None
-    return frozenset(
-        text_of(subject["namespace"])
+    found = [
+        subject["namespace"]
         for subject in (subjects if isinstance(subjects, list) else ())
         if isinstance(subject, dict) and subject.get("kind") == "ServiceAccount" and "namespace" in subject
-    )
+    ]
+    if not all(isinstance(namespace, str) for namespace in found) and not row.is_cluster_scoped:
+        raise BuildError(f"Invalid Input: namespace is blank for resource {row.id}: a subject's namespace must be a text")
+    return frozenset(map(text_of, found))
 
 
 def _same_context(one: Resource, other: Resource, *, lenient: bool) -> bool:

@@ -4,8 +4,8 @@ The built-in one is Kubernetes 1.21's (builtinschema.py); a kustomization's `ope
 (https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/openapi/). Behaviour: kyaml v0.21.0 openapi/openapi.go.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from service.kustomize.builtinschema import CLUSTER_SCOPED, DEFINITIONS, TYPES
 from service.kustomize.errors import BuildError
@@ -46,12 +46,12 @@ class _Builtin(Shape):
 
 
 class _Swagger(Shape):
-    """A node of a swagger file."""
+    """A node of a swagger file; `resolve` gives what a definition's name stands for."""
 
-    def __init__(self, node: Mapping[str, Any], definitions: Mapping[str, Any]) -> None:
+    def __init__(self, node: Mapping[str, Any], resolve: Callable[[str], Any]) -> None:
         super().__init__(_merge_keys(node))
         self._node = node
-        self._definitions = definitions
+        self._resolve = resolve
 
     def field(self, name: str) -> Shape | None:
         properties = self._node.get("properties")
@@ -63,12 +63,14 @@ class _Swagger(Shape):
 
     def _resolved(self, node: Any) -> Shape | None:
         for _ in range(_MAX_REFS):
+            if isinstance(node, Shape):
+                return node
             if not isinstance(node, dict):
                 return None
             reference = node.get("$ref")
             if not isinstance(reference, str):
-                return _Swagger(node, self._definitions)
-            node = self._definitions.get(reference.removeprefix("#/definitions/"))
+                return _Swagger(node, self._resolve)
+            node = self._resolve(reference.removeprefix("#/definitions/"))
         return None
 
 
@@ -84,12 +86,20 @@ def _merge_keys(node: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 class Schema:
-    """The schema of one build. It is set once: by the built folder, else by the first one below that sets it."""
+    """The schema of one build. It is set once: by the built folder, else by the first one below that sets it.
+
+    A custom schema stands alone only if nothing has asked for the built-in one before: an object of an unknown kind, read by an earlier
+    base, brings the built-in one in over the custom one; a merge done by an earlier base, below it.
+    """
 
     def __init__(self, *, replace: bool) -> None:
-        self._replace = replace
+        self._builtin: Literal["unread", "asked", "read"] = "unread" if replace else "read"
+        self._layers: list[Literal["builtin", "custom"]] = [] if replace else ["builtin"]
+        """What has been read, in order; later ones win."""
+        self._ready = False
         self._types: dict[str, Shape] = {}
         self._custom: dict[str, Shape] | None = None
+        self._definitions: Mapping[str, Any] = {}
         self._scopes: dict[str, bool] = {}
         self._chosen = False
 
@@ -112,12 +122,12 @@ class Schema:
             raise BuildError("openapi.path: invalid schema file: it is no map")
         definitions = content.get("definitions")
         definitions = definitions if isinstance(definitions, dict) else {}
-        self._types, self._custom = {}, {}
+        self._custom, self._definitions, self._ready = {}, definitions, False
         for node in definitions.values():
             kinds = node.get(_GVK) if isinstance(node, dict) else None
             for row in kinds if isinstance(kinds, list) else ():
                 if isinstance(row, dict):
-                    self._custom[_type_name(row)] = _Swagger(node, definitions)
+                    self._custom[_type_name(row)] = _Swagger(node, self._resolve)
         paths = content.get("paths")
         for path, info in paths.items() if isinstance(paths, dict) else ():
             get = info.get("get") if isinstance(info, dict) else None
@@ -126,13 +136,40 @@ class Schema:
                 name = _type_name(row)
                 self._scopes[name] = self._scopes.get(name, False) or "namespaces/{namespace}" in path
 
+    def _read(self) -> None:
+        """Put the layers together, as late as possible."""
+        if self._ready:
+            return
+        self._ready = True
+        if self._custom is not None and "custom" not in self._layers:
+            self._layers.append("custom")
+        elif self._builtin != "read":
+            self._builtin = "asked"
+        if self._builtin == "asked":
+            self._builtin = "read"
+            self._layers.append("builtin")
+
+    def _resolve(self, name: str) -> Any:
+        """Return what a definition's full name stands for: a node, a shape, or None."""
+        short = ".".join(name.split(".")[-3:])
+        for layer in reversed(self._layers):
+            if layer == "custom" and name in self._definitions:
+                return self._definitions[name]
+            if layer == "builtin" and name.startswith("io.k8s.") and short in DEFINITIONS:
+                return _Builtin(short, None)
+        return None
+
     def shape(self, api_version: str, kind: str) -> Shape | None:
         """Return the shape of a kind, None for one that the schema does not know."""
+        self._read()
         name = f"{api_version} {kind}"
-        if self._custom is not None:
-            known = self._custom.get(name)
-            if known is not None or self._replace:
-                return known
+        for layer in reversed(self._layers):
+            found = self._of_builtin(name) if layer == "builtin" else (self._custom or {}).get(name)
+            if found is not None:
+                return found
+        return None
+
+    def _of_builtin(self, name: str) -> Shape | None:
         found = self._types.get(name)
         if found is None and name in TYPES:
             found = self._types[name] = _Builtin(TYPES[name], None)
@@ -141,7 +178,15 @@ class Schema:
     def is_cluster_scoped(self, api_version: str, kind: str) -> bool:
         """Return whether a kind is certainly cluster-scoped; what the schema does not know is not."""
         name = f"{api_version} {kind}"
-        return name in CLUSTER_SCOPED or self._scopes.get(name) is False
+        if name in CLUSTER_SCOPED:
+            return True
+        if name in TYPES:
+            return False
+        if self._custom is not None:
+            self._read()
+        elif self._builtin == "unread":
+            self._builtin = "asked"
+        return self._scopes.get(name) is False
 
 
 def _type_name(row: Mapping[str, Any]) -> str:

@@ -8,33 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.kustomize.errors import BuildError
+from service.kustomize.kindorder import FIRST, LAST
 from service.kustomize.objects import Resource
-
-FIRST = (
-    "Namespace",
-    "ResourceQuota",
-    "StorageClass",
-    "CustomResourceDefinition",
-    "ServiceAccount",
-    "PodSecurityPolicy",
-    "Role",
-    "ClusterRole",
-    "RoleBinding",
-    "ClusterRoleBinding",
-    "ConfigMap",
-    "Secret",
-    "Endpoints",
-    "Service",
-    "LimitRange",
-    "PriorityClass",
-    "PersistentVolume",
-    "PersistentVolumeClaim",
-    "Deployment",
-    "StatefulSet",
-    "CronJob",
-    "PodDisruptionBudget",
-)
-LAST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 
 def ordered(rows: Sequence[Resource], options: Mapping[str, Any] | None, default: str) -> list[Resource]:

@@ -5,12 +5,13 @@ Behaviour: kustomize api v0.21.0 internal/plugins/builtinconfig.
 """
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 from service.kustomize import defaults
 from service.kustomize.decode import GVK_FIELDS, boolean, decode, listing, record, text
 from service.kustomize.errors import BuildError
-from service.kustomize.fieldspecs import FieldSpec, Gvk, Specs, extended
+from service.kustomize.fieldspecs import FieldSpec, Gvk, Specs, extended, gvk_order, merged
 
 Referrals = tuple[tuple[Gvk, Specs], ...]
 """Rows of (kind that is referred to, fields that refer to it)."""
@@ -33,24 +34,33 @@ class Tables:
     replicas: Specs = ()
 
     def merged(self, other: "Tables") -> "Tables":
-        """Return both. Raises BuildError where they give one field with other `create`."""
+        """Return both, sorted by kind. Raises BuildError where they give one field with other `create`.
+
+        Upstream merges one by one into what is there, so a spec for all kinds, which stands behind those for one kind, is lost where a
+        configuration has the same path for a kind.
+        """
         if other is self or other is EMPTY:
             return self
-        if self is EMPTY:
+        if self is EMPTY and other is DEFAULT:
             return other
         both: dict[str, Any] = {}
         for field in fields(self):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
             if mine is not theirs and theirs:
-                both[field.name] = _referrals(mine, theirs) if field.name == "name_reference" else extended(mine, theirs)
+                both[field.name] = _referrals(mine, theirs) if field.name == "name_reference" else _specs(mine, theirs)
         return replace(self, **both) if both else self
+
+
+@lru_cache(maxsize=256)
+def _specs(mine: Specs, theirs: Specs) -> Specs:
+    return tuple(sorted(merged(mine, theirs), key=lambda spec: gvk_order(spec.gvk)))
 
 
 def _referrals(mine: Referrals, theirs: Referrals) -> Referrals:
     rows = dict(mine)
     for target, referrers in theirs:
         rows[target] = extended(rows[target], referrers) if target in rows else referrers
-    return tuple(rows.items())
+    return tuple(sorted(rows.items(), key=lambda row: gvk_order(row[0])))
 
 
 EMPTY = Tables()
@@ -61,7 +71,7 @@ DEFAULT = Tables(
     common_labels=defaults.COMMON_LABELS,
     template_labels=defaults.TEMPLATE_LABELS,
     common_annotations=defaults.COMMON_ANNOTATIONS,
-    name_reference=defaults.NAME_REFERENCE,
+    name_reference=_referrals((), defaults.NAME_REFERENCE),
     var_reference=defaults.VAR_REFERENCE,
     images=defaults.IMAGES,
     replicas=defaults.REPLICAS,
