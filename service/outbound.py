@@ -9,6 +9,7 @@ https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Preve
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -113,11 +114,29 @@ class Outbound:
         except TimeoutError as error:
             raise OutboundFailed(f"no answer within {timeout.total_seconds():g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            cause = _refusal_in(error)
+            cause = refusal_in(error)
             if cause is not None:
                 raise cause from error
             raise OutboundFailed(f"no answer: {error}") from error
         raise OutboundFailed(f"redirected more than {redirects} times")
+
+    def session(self, *, tls: ssl.SSLContext | bool, proxied: bool, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
+        """Return a session for one tenant's remote: each request and each redirect is checked, and connections go to checked addresses.
+
+        `proxied`: a proxy is named with each request, which then resolves the names itself. A refusal comes as OutboundRefused, or as the
+        cause of an aiohttp.ClientError: `refusal_in` finds it.
+        """
+
+        async def checked(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            check_url(str(request.url))
+            host, port = request.url.host or "", request.url.port or 443
+            literal = _literal(host)
+            if literal is not None:
+                _check(host, [literal], port, self.policy)
+            return await send(request)
+
+        connector = aiohttp.TCPConnector(ssl=tls, resolver=None if proxied else _Resolver(self.policy), use_dns_cache=False)
+        return aiohttp.ClientSession(connector=connector, middlewares=(checked,), cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout)
 
     async def _once(self, url: str, most_bytes: int) -> Fetched:
         check_url(url)
@@ -223,8 +242,8 @@ def _is_ours(address: Address) -> bool:
         return True
 
 
-def _refusal_in(error: BaseException) -> OutboundRefused | None:
-    """The refusal that the connector has wrapped into its own error."""
+def refusal_in(error: BaseException) -> OutboundRefused | None:
+    """Return the refusal that the connector has wrapped into its own error, None where it is another."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, OutboundRefused):
         found = found.__cause__ or found.__context__

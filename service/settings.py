@@ -12,7 +12,7 @@ LogFormat = Literal["json", "text"]
 LOG_FORMATS: tuple[LogFormat, ...] = ("json", "text")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SWITCHED = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
-KINDS = ("GitRepository", "Kustomization", "Receiver", "Alert", "Provider")
+KINDS = ("GitRepository", "OCIRepository", "Kustomization", "Receiver", "Alert", "Provider")
 T = TypeVar("T", bound=str)
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 

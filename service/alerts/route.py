@@ -4,25 +4,18 @@ In: the typed Provider and its Secrets. Out: a Route. https://fluxcd.io/flux/com
 A CA that is given is the only one that counts, as in Flux; a client certificate needs its key, and the reverse.
 """
 
-import asyncio
-import os
 import ssl
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from providers import PROVIDERS
 from providers.contract import Secret, Target
 from service.alerts.credentials import BadCredentials, one_line, target_of
 from service.kinds.notification import Provider
+from service.transport import BadTransport, checked_proxy, proxy_of, tls_of
 
 ReadSecret = Callable[[str, str], Awaitable[Mapping[str, bytes] | None]]
-CONTEXTS = 64
-_OLD_NAMES = {"ca.crt": "caFile", "tls.crt": "certFile", "tls.key": "keyFile"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,31 +58,13 @@ async def _held(read_secret: ReadSecret, namespace: str, name: str) -> Mapping[s
 
 
 async def _context(held: Mapping[str, bytes], where: str, *, required: bool) -> ssl.SSLContext | None:
-    ca, certificate, key = (held.get(new, held.get(old, b"")) for new, old in _OLD_NAMES.items())
-    if bool(certificate) != bool(key):
-        raise BadCredentials(f"{where} has only one of tls.crt and tls.key: add the other")
-    if not ca and not certificate:
-        if required:
-            raise BadCredentials(f"{where} has neither ca.crt nor tls.crt and tls.key: add them")
-        return None
     try:
-        return await asyncio.to_thread(_made, ca, certificate, key)
-    except (ssl.SSLError, ValueError, OSError):
-        raise BadCredentials(f"{where} holds a certificate or key that cannot be used: store them in PEM form") from None
-
-
-@lru_cache(maxsize=CONTEXTS)
-def _made(ca: bytes, certificate: bytes, key: bytes) -> ssl.SSLContext:
-    """One context for the same certificates, so that connections are used again."""
-    context = ssl.create_default_context(cadata=ca.decode("ascii")) if ca else ssl.create_default_context()
-    if certificate:
-        with tempfile.TemporaryDirectory(prefix="sluice-") as folder:  # the ssl module takes files only; the folder is ours alone
-            files = Path(folder, "crt"), Path(folder, "key")
-            for file, content in zip(files, (certificate, key), strict=True):
-                with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-                    out.write(content)
-            context.load_cert_chain(files[0], files[1], password="")  # so that an encrypted key fails, and nobody is asked
-    return context
+        found = await tls_of(held, where)
+    except BadTransport as error:
+        raise BadCredentials(str(error)) from error
+    if found is None and required:
+        raise BadCredentials(f"{where} has neither ca.crt nor tls.crt and tls.key: add them")
+    return found
 
 
 async def _proxy(provider: Provider, secret: Mapping[str, bytes] | None, read_secret: ReadSecret) -> Secret:
@@ -99,31 +74,10 @@ async def _proxy(provider: Provider, secret: Mapping[str, bytes] | None, read_se
     if secret and "proxy" in secret:
         where = f"Secret/{namespace}/{spec.secret_ref}"
         address = one_line("proxy", secret["proxy"], where)
-    if spec.proxy_secret_ref:
-        where = f"Secret/{namespace}/{spec.proxy_secret_ref}"
-        held = await _held(read_secret, namespace, spec.proxy_secret_ref)
-        if "address" not in held:
-            raise BadCredentials(f"{where} has no key address: add it")
-        given = {name: one_line(name, held[name], where) for name in ("address", "username", "password") if name in held}
-        if ("username" in given) != ("password" in given):
-            raise BadCredentials(f"{where} has only one of username and password: add the other")
-        if ":" in given.get("username", ""):
-            raise BadCredentials(f"{where} has a username with a colon: no proxy can be told that one")
-        address = _with_user(given["address"], given) if "username" in given else given["address"]
-    if address and not _is_proxy(address):
-        raise BadCredentials(f"{where}: the proxy's address is not an http:// or https:// URL: other kinds of proxy are not carried out")
-    return Secret(address)
-
-
-def _with_user(address: str, given: Mapping[str, str]) -> str:
-    parts = urlsplit(address)
-    user = f"{quote(given['username'], safe='')}:{quote(given['password'], safe='')}"
-    return urlunsplit((parts.scheme, f"{user}@{parts.netloc.rpartition('@')[2]}", parts.path, parts.query, ""))
-
-
-def _is_proxy(address: str) -> bool:
     try:
-        parts = urlsplit(address)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+        if spec.proxy_secret_ref:
+            where = f"Secret/{namespace}/{spec.proxy_secret_ref}"
+            address = proxy_of(await _held(read_secret, namespace, spec.proxy_secret_ref), where)
+        return Secret(checked_proxy(address, where) if address else "")
+    except BadTransport as error:
+        raise BadCredentials(str(error)) from error

@@ -13,6 +13,7 @@ from service.settings import Settings
 
 READ_TIMEOUT = timedelta(seconds=10)
 _SECRETS = "/api/v1/namespaces/{}/secrets/{}"
+_ACCOUNTS = "/api/v1/namespaces/{}/serviceaccounts/{}"
 
 
 class Secrets:
@@ -30,6 +31,16 @@ class Secrets:
                 return None
             raise
         return {key: _decoded(value) for key, value in (answer.body.get("data") or {}).items()}
+
+    async def pull_secrets(self, namespace: str, account: str) -> tuple[str, ...]:
+        """The names of a ServiceAccount's image pull secrets, () where there is no such account. Raises ApiError, ApiAway."""
+        try:
+            answer = await self._cluster.request("GET", _ACCOUNTS.format(namespace, account), timeout=READ_TIMEOUT)
+        except ApiError as error:
+            if error.not_found:
+                return ()
+            raise
+        return tuple(str(each["name"]) for each in answer.body.get("imagePullSecrets") or () if each.get("name"))
 
 
 def _decoded(value: str) -> bytes:

@@ -23,6 +23,7 @@ from service.compose.measures import ControllerMetrics, ObjectGauges
 from service.compose.telling import Telling
 from service.compose.watching import Watches
 from service.kinds.meta import ObjectKey
+from service.kinds.table import SOURCES
 from service.kustomizations.catalog import Catalog
 from service.kustomizations.guard import PruneGuard
 from service.kustomizations.kustomization import KustomizationReconciler
@@ -44,6 +45,7 @@ from service.settings import Settings
 from service.sources.artifact import ArtifactStore
 from service.sources.gitrepository import GitOrigin
 from service.sources.gitstore import GitStore
+from service.sources.ocirepository import OCIOrigin
 from service.sources.published import Published
 from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.smart import Smart
@@ -68,9 +70,9 @@ from service.workers import Workers
 
 SOURCE, KUSTOMIZE, NOTIFICATION = LEASES
 CONSUMERS_FIRST_SECONDS = 1.0
-WAITING_FOR_GIT = 16
+WAITING_FOR_REMOTES = 16
 """Times `--concurrency`: that many sources may be under way, since all but their fetches, which GitStore bounds, is waiting."""
-CACHES = {SOURCE: ("GitRepository",), KUSTOMIZE: ("GitRepository", "Kustomization"), NOTIFICATION: ("Receiver",)}
+CACHES = {SOURCE: SOURCES, KUSTOMIZE: (*SOURCES, "Kustomization"), NOTIFICATION: ("Receiver",)}
 """What must be listed before a controller decides anything."""
 
 
@@ -103,6 +105,7 @@ class House:
         self.controllers = ControllerMetrics(ground.metrics)
         self._reconciled: set[ObjectKey] = set()
         self.telling = Telling(self.outbox, self.recorder, shadow=ground.settings.shadow)
+        self.outbound = Outbound(outbound_policy(ground.settings))
         self._build_sources()
         self._build_kustomizations()
         self._build_triggers()
@@ -145,14 +148,20 @@ class House:
             workers=ground.workers,
             gitstore=self.gitstore,
             artifacts=self.artifacts,
-            read_secret=self.secrets.read,
             published=self.published,
+            outbound=self.outbound,
+            read_secret=self.secrets.read,
+            read_pull_secrets=self.secrets.pull_secrets,
             on_event=self.telling.tell,
             read=lambda key: by_kind[key.kind].objects.get((key.namespace, key.name)),
             consumers_done=self._consumers_done,
         )
-        git = SourceReconciler(needs, GitOrigin(needs), shadow=ground.settings.shadow)
-        self.sources = self._worker(SOURCE, Queue(), git, times=WAITING_FOR_GIT)
+        shadow = ground.settings.shadow
+        reconcilers = (
+            SourceReconciler(needs, GitOrigin(needs), shadow=shadow),
+            SourceReconciler(needs, OCIOrigin(needs), shadow=shadow),
+        )
+        self.sources = self._worker(SOURCE, Queue(), *reconcilers, times=WAITING_FOR_REMOTES)
 
     async def _consumers_done(self) -> None:
         """Until what a revision concerns is applied, for a moment at most: others wait for the artifact."""
@@ -233,9 +242,8 @@ class House:
     def _build_triggers(self) -> None:
         ground, settings = self.ground, self.ground.settings
         receivers = self.watches.by_kind["Receiver"].objects
-        covers = () if settings.watch_label_selector else ("GitRepository", "Kustomization")  # of a shard the caches do not know all
+        covers = () if settings.watch_label_selector else (*SOURCES, "Kustomization")  # of a shard the caches do not know all
         self.graph = Graph(covers=covers)
-        self.outbound = Outbound(outbound_policy(settings))
         self.index = ReceiverIndex(ground.cluster, receivers, issuers=Issuers(self.outbound))
         self.requests = Requests(ground.cluster, self.discovery, gate=self.gates[NOTIFICATION], shadow=settings.shadow)
         self.deliveries = Deliveries(
@@ -248,7 +256,7 @@ class House:
             ),
             requests=self.requests,
             enqueue=self._enqueue,
-            runs=settings.kinds & {"GitRepository", "Kustomization"},
+            runs=settings.kinds & {*SOURCES, "Kustomization"},
         )
         ready = self.watches.by_kind["Receiver"].synced.is_set
         self.intake = Intake(
@@ -267,7 +275,7 @@ class House:
         return StaticReconciler(kind, self.ground.cluster, self.discovery, objects=objects, shadow=self.ground.settings.shadow)
 
     def _enqueue(self, key: ObjectKey, trigger: Trigger) -> None:
-        worker = self.sources if key.kind == "GitRepository" else self.kustomizations
+        worker = self.sources if key.kind in SOURCES else self.kustomizations
         worker.queue.add(key, trigger=trigger, priority=HOOK)
 
     def _build_alerts(self) -> None:

@@ -8,12 +8,13 @@ import logging
 from collections.abc import Callable
 
 from service.cluster.lease import Lease
+from service.kinds.table import SOURCES
 from service.metrics import Metrics
 from service.reconcile.gate import Gate
 
 log = logging.getLogger(__name__)
 LEASES = {
-    "source-controller-leader-election": frozenset({"GitRepository"}),
+    "source-controller-leader-election": frozenset(SOURCES),
     "kustomize-controller-leader-election": frozenset({"Kustomization"}),
     "notification-controller-leader-election": frozenset({"Receiver", "Alert", "Provider"}),
 }

@@ -18,7 +18,7 @@ from service.compose.install import install_kinds
 from service.compose.leadership import Leadership, leases_for
 from service.compose.running import CannotStart, Room, Until, measure_lag, run_rooms, stop_on_signals
 from service.compose.why.memory import why_of
-from service.kinds.table import KINDS
+from service.kinds.table import KINDS, SOURCES
 from service.metrics import Metrics
 from service.settings import Settings
 from service.sources.smart import Smart
@@ -127,11 +127,11 @@ def _identity(state: Path) -> str:
 def connect(house: House) -> None:
     """What follows from a change of each kind."""
     runs = house.ground.settings.kinds
-    queues = {"GitRepository": house.sources.queue, "Kustomization": house.kustomizations.queue}
+    queues = {**dict.fromkeys(SOURCES, house.sources.queue), "Kustomization": house.kustomizations.queue}
     for kind in KINDS:
         queue = queues.get(kind.kind, house.receivers.queue) if kind.kind in runs else None
         match kind.kind:
-            case "GitRepository":
+            case source if source in SOURCES:
                 house.watches.connect(kind, seen=[house.graph.seen], queue=queue)
             case "Kustomization":
                 house.watches.connect(kind, seen=[house.graph.seen, house.catalog.seen], queue=queue)

@@ -25,6 +25,7 @@ _COLUMNS = (
     {"name": "Status", "type": "string", "jsonPath": f"{_READY}.message"},
 )
 _URL_COLUMN = {"name": "URL", "type": "string", "jsonPath": ".spec.url"}
+WITH_URL = frozenset({"GitRepository", "OCIRepository"})
 
 
 def definition(kind: Kind) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def _version(kind: Kind, version: str) -> dict[str, Any]:
     if version != kind.versions[0]:
         made["deprecated"] = True
         made["deprecationWarning"] = f"{version} {kind.kind} is deprecated, upgrade to {kind.versions[0]}"
-    columns = (_URL_COLUMN, *_COLUMNS) if kind.kind == "GitRepository" else _COLUMNS
+    columns = (_URL_COLUMN, *_COLUMNS) if kind.kind in WITH_URL else _COLUMNS
     made["additionalPrinterColumns"] = [dict(each) for each in columns]
     made["subresources"] = {"status": {}}
     made["schema"] = {"openAPIV3Schema": _root(kind)}

@@ -23,7 +23,11 @@ class SourceRef:
 
     kind: Annotated[
         str,
-        Facts("Kind of the source.", enum=("OCIRepository", "GitRepository", "Bucket", "ExternalArtifact"), honours="GitRepository"),
+        Facts(
+            "Kind of the source.",
+            enum=("OCIRepository", "GitRepository", "Bucket", "ExternalArtifact"),
+            honours="GitRepository|OCIRepository",
+        ),
     ]
     name: Annotated[str, Facts("Name of the source.", segment=True)]
     namespace: Annotated[str | None, Facts("Namespace of the source; the Kustomization's by default.", segment=True)] = None

@@ -9,6 +9,7 @@ from typing import Any
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP
 from service.kinds.notification import Alert, Provider, Receiver
+from service.kinds.oci import OCIRepository
 from service.kinds.source import GitRepository
 
 
@@ -41,6 +42,10 @@ KINDS: tuple[Kind, ...] = (
         categories=("all", "fluxcd", "fluxcd-sources"), type=GitRepository, fresh_status=True,
     ),
     Kind(
+        group=SOURCE_GROUP, kind="OCIRepository", plural="ocirepositories", versions=("v1", "v1beta2"), storage="v1",
+        short_names=("ocirepo",), categories=("all", "fluxcd", "fluxcd-sources"), type=OCIRepository, fresh_status=True,
+    ),
+    Kind(
         group=KUSTOMIZE_GROUP, kind="Kustomization", plural="kustomizations", versions=_GROWN, storage="v1", short_names=("ks",),
         categories=("all", "fluxcd", "fluxcd-appliers"), type=Kustomization, fresh_status=True,
     ),
@@ -58,5 +63,6 @@ KINDS: tuple[Kind, ...] = (
     ),
 )  # fmt: skip
 
+SOURCES = tuple(each.kind for each in KINDS if each.group == SOURCE_GROUP)
 BY_TYPE = {each.type: each for each in KINDS}
 BY_NAME = {(each.group, each.kind): each for each in KINDS}

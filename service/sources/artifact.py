@@ -130,6 +130,23 @@ class ArtifactStore:
             size=done.size,
         )
 
+    async def keep(self, key: ObjectKey, name: str, file: Path) -> None:
+        """Move a finished file among the object's artifacts. Raises OSError."""
+        await asyncio.to_thread(_moved, file, self._folder / folder_of(key) / name)
+
+    async def kept(self, snapshot: Snapshot) -> Artifact:
+        """What status.artifact says of a file that `keep` has put there for the snapshot. Raises OSError."""
+        path = f"{folder_of(snapshot.key)}/{snapshot.commit}.tar.gz"
+        file = self._folder / path
+        return Artifact(
+            path=path,
+            url=self.url(path),
+            revision=snapshot.revision,
+            digest=Digest(await asyncio.to_thread(_digest, file)),
+            last_update_time=datetime.now(UTC).replace(microsecond=0),
+            size=file.stat().st_size,
+        )
+
     def url(self, path: str) -> str:
         """The address of a stored file."""
         return f"{self._base_url}/{path}"
@@ -163,6 +180,11 @@ class ArtifactStore:
 def folder_of(key: ObjectKey) -> str:
     """The folder of an object's files: `gitrepository/flux-system/fleet`."""
     return f"{key.kind.lower()}/{key.namespace}/{key.name}"
+
+
+def _moved(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(file, target)
 
 
 def _digest(path: Path) -> str:

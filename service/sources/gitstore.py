@@ -109,6 +109,13 @@ class GitStore:
         async with self._locks.setdefault(request.store, asyncio.Lock()), self._hosts[_host(request.url)], self._slots:
             return await self._healing(request)
 
+    async def prepared(self, uid: str) -> Path:
+        """The object's own store, for content that does not come from a Git remote; it goes with the object. Raises FetchError."""
+        store = self._folder / hashlib.sha256(f"own\0{uid}".encode()).hexdigest()[:32]
+        await self._blocking(lambda _: _make(store))
+        await self._remember(uid, store)
+        return store
+
     async def _healing(self, request: Request) -> Fetched:
         await self._blocking(lambda _: _make(request.store))
         try:

@@ -17,6 +17,7 @@ from service.cluster.discovery import Discovery, NoSuchKind
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.event import Event
 from service.kinds.meta import ObjectKey
+from service.outbound import Outbound
 from service.reconcile.outcome import Outcome
 from service.reconcile.queue import Trigger
 from service.sources.artifact import ArtifactStore
@@ -46,8 +47,8 @@ class Needs:
     """What the reconcilers of all kinds work with.
 
     `read` returns the object from a watch's cache, or None if it is not there; without it each run asks the API. `read_secret` returns the
-    decoded data of a Secret, or None. `consumers_done` returns when our own consumers have applied a revision, or soon: packing the tarball
-    would take the processor from them.
+    decoded data of a Secret, or None, `read_pull_secrets` the names that a ServiceAccount gives. `consumers_done` returns when our own
+    consumers have applied a revision, or soon: packing the tarball would take the processor from them.
     """
 
     cluster: Cluster
@@ -56,7 +57,9 @@ class Needs:
     gitstore: GitStore
     artifacts: ArtifactStore
     published: Published
+    outbound: Outbound
     read_secret: Callable[[str, str], Awaitable[Mapping[str, bytes] | None]]
+    read_pull_secrets: Callable[[str, str], Awaitable[tuple[str, ...]]]
     on_event: Callable[[Event], None]
     read: Callable[[ObjectKey], Raw | None] | None = None
     consumers_done: Callable[[], Awaitable[None]] = _at_once

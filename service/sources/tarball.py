@@ -29,7 +29,8 @@ TIDY_LIMIT = timedelta(minutes=2)
 class Words:
     """What a kind says of a snapshot that is stored, and its own part of the status.
 
-    `same_rules`: what the object's status holds was made by the rules of today's spec.
+    `same_rules`: what the object's status holds was made by the rules of today's spec. `as_it_is`: the file is there already, see
+    ArtifactStore.keep.
     """
 
     ready: str
@@ -38,6 +39,7 @@ class Words:
     status: Mapping[str, Any]
     conditions: tuple[Condition, ...] = ()
     metadata: Mapping[str, str] | None = None
+    as_it_is: bool = False
 
 
 class Tarballs:
@@ -57,10 +59,10 @@ class Tarballs:
         """The object is gone."""
         self._made.pop(uid, None)
 
-    async def make(self, found: Source, snapshot: Snapshot, *, same_rules: bool) -> Artifact:
+    async def make(self, found: Source, snapshot: Snapshot, words: Words) -> Artifact:
         """The stored tarball of the snapshot. Raises EndedEarly."""
         store, current, uid = self._artifacts, found.status.artifact, found.metadata.uid
-        same = same_rules and current is not None and current.revision == snapshot.revision
+        same = words.same_rules and current is not None and current.revision == snapshot.revision
         if same and current is not None and current.url == store.url(current.path) and await store.intact(current):
             return current
         content = snapshot.revision + snapshot.tree + snapshot.ignore_digest
@@ -68,7 +70,7 @@ class Tarballs:
         if artifact is not None and known == content and await store.intact(artifact):
             return artifact
         try:
-            artifact = await store.store(snapshot)
+            artifact = await (store.kept(snapshot) if words.as_it_is else store.store(snapshot))
         except (OSError, SnapshotGone) as error:  # also a worker that died or took too long
             why = f"unable to archive artifact to storage: {error}"
             failure = Failure(condition=meta.STORAGE_FAILED, reason=meta.ARCHIVE_FAILED, message=why, revision=snapshot.revision)
@@ -104,7 +106,7 @@ class Tarball:
         return self.snapshot.revision
 
     async def store(self) -> Stored:
-        artifact = await self.tarballs.make(self.found, self.snapshot, same_rules=self.words.same_rules)
+        artifact = await self.tarballs.make(self.found, self.snapshot, self.words)
         if self.words.metadata is not None:
             artifact = replace(artifact, metadata=self.words.metadata)
         return Stored(

@@ -1,0 +1,145 @@
+"""Files of any origin -> one Git tree in a store, so that builds, comparisons and tarballs work on it as on a repository's.
+
+Equal files have equal ids: a new artifact in which one app of a thousand has changed concerns that app alone. A commit without parents
+holds the tree under the object's private ref; its message is the revision. In: a tar.gz on disk, for a worker process. What Flux's artifact
+would not hold is not there: symbolic links, devices, names that are not UTF-8. https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+"""
+
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pygit2
+from pygit2.enums import FileMode
+
+from service.sources.depth import PRIVATE
+from service.sources.openrepo import SnapshotGone, open_store
+
+MOST_FILES = 100_000
+MOST_BYTES = 2 * 2**30
+_NOBODY = pygit2.Signature("sluice", "sluice@localhost", 0, 0)
+
+
+class BadArchive(Exception):
+    """The archive cannot be used; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """One regular file: `path` is POSIX and relative, without `.` and `..`."""
+
+    path: str
+    content: IO[bytes]
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """Where the files are now."""
+
+    commit: str
+    tree: str
+
+
+def import_tarball(store: Path, uid: str, archive: Path, revision: str) -> Imported:
+    """Put the files of a tar.gz into the store, all or nothing visible. Raises BadArchive, OSError."""
+    try:
+        with gzip.open(archive, "rb") as plain, tarfile.open(fileobj=_Limited(plain, MOST_BYTES), mode="r|") as tar:
+            return import_files(store, uid, _members(tar), revision)
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError) as error:
+        raise BadArchive(f"not a tar.gz archive, or a damaged one: {error}") from error
+
+
+def import_files(store: Path, uid: str, files: Iterable[File], revision: str) -> Imported:
+    """Put files into the store; a later file of the same path replaces the earlier. Raises BadArchive, OSError."""
+    repo = pygit2.Repository(str(store))
+    root: dict[str, _Node] = {}
+    for count, file in enumerate(files):
+        if count >= MOST_FILES:
+            raise BadArchive(f"more than {MOST_FILES:,} files")
+        blob = repo.create_blob_fromiobase(file.content)  # type: ignore[arg-type]  # any object with read() will do
+        _place(root, file.path, (blob, FileMode.BLOB_EXECUTABLE if file.executable else FileMode.BLOB))
+    tree = _write(repo, root)
+    commit = repo.create_commit(None, _NOBODY, _NOBODY, revision, tree, [])
+    repo.references.create(PRIVATE + uid, commit, force=True)
+    return Imported(commit=str(commit), tree=str(tree))
+
+
+def last_import(store: Path, uid: str) -> tuple[str, str]:
+    """Return the revision and the tree of the object's last import. Raises SnapshotGone."""
+    repo = open_store(store)
+    try:
+        commit = repo.references[PRIVATE + uid].peel(pygit2.Commit)
+        return commit.message, str(commit.tree_id)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise SnapshotGone("what was stored last is not in the store") from error
+
+
+_Node = dict[str, "_Node"] | tuple[pygit2.Oid, FileMode]
+
+
+def _place(root: "dict[str, _Node]", path: str, entry: tuple[pygit2.Oid, FileMode]) -> None:
+    *folders, name = path.split("/")
+    for folder in folders:
+        inner = root.get(folder)
+        if not isinstance(inner, dict):
+            inner = root[folder] = {}
+        root = inner
+    root[name] = entry
+
+
+def _write(repo: pygit2.Repository, folder: "dict[str, _Node]") -> pygit2.Oid:
+    builder = repo.TreeBuilder()
+    for name, node in folder.items():
+        if isinstance(node, dict):
+            builder.insert(name, _write(repo, node), FileMode.TREE)
+        else:
+            builder.insert(name, *node)
+    return builder.write()
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[File]:
+    for member in tar:
+        if not member.isreg():
+            continue
+        path = clean_path(member.name)
+        content = tar.extractfile(member)
+        if path is not None and content is not None:
+            yield File(path=path, content=content, executable=bool(member.mode & 0o100))
+
+
+def clean_path(name: str) -> str | None:
+    """Return a path without `.` and empty parts, None where Git cannot hold it. Raises BadArchive where it would leave the root."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or "\0" in name:
+        raise BadArchive(f"the path {name[:200]!r} leads out of the archive")
+    if not parts or any(part.lower() == ".git" for part in parts):
+        return None
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return None
+    return "/".join(parts)
+
+
+class _Limited(io.RawIOBase):
+    """Reads through, and no further than `most` bytes: what unpacks to more is refused. Raises BadArchive."""
+
+    def __init__(self, inner: io.BufferedIOBase, most: int) -> None:
+        self._inner = inner
+        self._left = most
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        found = self._inner.read(size if size >= 0 else 2**16)
+        self._left -= len(found)
+        if self._left < 0:
+            raise BadArchive("the content is larger than what is accepted")
+        return found
