@@ -24,7 +24,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "127.0.0.1:9090",
         "127.0.0.1:9440",
     ]
-    assert found.kinds == {"GitRepository", "Kustomization", "Receiver", "Alert", "Provider"}
+    assert found.kinds == {"GitRepository", "OCIRepository", "Kustomization", "Receiver", "Alert", "Provider"}
     assert (found.runtime_namespace, found.shadow, found.grace) == ("flux-system", False, timedelta(seconds=20))
 
 
@@ -102,7 +102,7 @@ def test_a_variable_that_cannot_be_used_is_named(name: str, value: str) -> None:
 
 def test_an_empty_variable_is_not_set_and_an_empty_flag_is_refused() -> None:
     found = settings(environment={"SLUICE_STATE": "", "SLUICE_LISTEN": "", "SLUICE_SHADOW": "", "SLUICE_KINDS": ""})
-    assert (str(found.state), str(found.listen), found.shadow, len(found.kinds)) == ("sluice-state", "127.0.0.1:9292", False, 5)
+    assert (str(found.state), str(found.listen), found.shadow, len(found.kinds)) == ("sluice-state", "127.0.0.1:9292", False, 6)
     for flag in ("--state", "--runtime-namespace"):
         with pytest.raises(BadSettings, match=flag):
             settings(flag, "")

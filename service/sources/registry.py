@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
 
+from service.outbound import OutboundRefused, refusal_in
 from service.sources.dockerconfig import DOCKER_HUB, Login
 from service.sources.manifests import (
     DIGEST,
@@ -121,13 +122,15 @@ class Registry:
                 answer = await self._followed(method, url, accept)
             try:
                 if answer.status >= 400:
-                    raise RegistryError(
-                        f"{self._repository.host} answered {answer.status} {_MEANING.get(answer.status, '')}".rstrip(), answer.status
-                    )
+                    meaning = _MEANING.get(answer.status, "")
+                    raise RegistryError(f"{self._repository.host} answered {answer.status}{meaning}", answer.status)
                 yield answer
             finally:
                 answer.release()
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except (aiohttp.ClientError, ConnectionError, OutboundRefused) as error:
+            refusal = refusal_in(error)
+            if refusal is not None:
+                raise RegistryError(str(refusal)) from error
             raise RegistryError(f"{self._repository.host} gave no answer, or broke it off: {_words(error)}") from error
 
     async def _followed(self, method: str, url: str, accept: tuple[str, ...]) -> aiohttp.ClientResponse:

@@ -9,6 +9,7 @@ from service.kinds.table import KINDS, Kind
 
 Path = tuple[str, ...]
 TEXTS = {
+    r"^oci://.*$": ("oci://example.com/a", "oci://example.com/b"),
     r"^(http|https|ssh)://.*$": ("https://example.com/a", "http://example.com/b"),
     r"^(http|https)://.*$": ("https://example.com/a", "http://example.com/b"),
     "^https?://": ("https://example.com/a", "http://example.com/b"),

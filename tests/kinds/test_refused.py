@@ -10,6 +10,8 @@ from service.kinds.table import KINDS, Kind
 
 HONOURED = {
     "GitRepository": "url interval timeout provider secretRef.name ref.branch ref.tag ref.commit ref.name ignore suspend",
+    "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
+        layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend""",
     "Kustomization": """path prune targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
         healthChecks[].apiVersion healthChecks[].kind healthChecks[].name healthChecks[].namespace dependsOn[].name dependsOn[].namespace
         sourceRef.kind sourceRef.name sourceRef.namespace commonMetadata.labels commonMetadata.annotations components
@@ -26,6 +28,7 @@ HONOURED = {
     "Provider": "type address channel username timeout secretRef.name suspend proxy proxySecretRef certSecretRef",
 }
 REFUSED = {
+    "OCIRepository": "verify",
     "GitRepository": "serviceAccountName ref.semver verify proxySecretRef recurseSubmodules include sparseCheckout",
     "Kustomization": """dependsOn[].readyExpr kubeConfig serviceAccountName decryption postBuild healthCheckExprs buildMetadata ignore""",
     "Receiver": "",
@@ -33,6 +36,7 @@ REFUSED = {
     "Provider": "serviceAccountName commitStatusExpr",
 }
 IGNORED = {
+    "OCIRepository": "",
     "GitRepository": "gitImplementation accessFrom",
     "Kustomization": "validation sourceRef.apiVersion",
     "Receiver": "",
@@ -43,7 +47,7 @@ BY_VALUE = [
     ("GitRepository", {"url": "ssh://git@example.com/a"}, "spec.url"),
     ("GitRepository", {"provider": "aws"}, "spec.provider"),
     ("GitRepository", {"provider": "github"}, "spec.provider"),
-    ("Kustomization", {"sourceRef": {"kind": "OCIRepository", "name": "a"}}, "spec.sourceRef.kind"),
+    ("OCIRepository", {"provider": "aws"}, "spec.provider"),
     ("Kustomization", {"sourceRef": {"kind": "Bucket", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"deletionPolicy": "WaitForTermination"}, "spec.deletionPolicy"),

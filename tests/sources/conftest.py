@@ -12,6 +12,7 @@ import pytest
 from service.gitserver import GitServer
 from service.kinds.meta import ObjectKey, git_revision
 from service.sources.snapshot import Snapshot, ignore_files
+from service.workers import Workers
 
 WHO = {
     "GIT_AUTHOR_NAME": "Ada",
@@ -102,3 +103,12 @@ class History:
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     return History(make_remote(tmp_path / "local", "fleet", ""))
+
+
+@pytest.fixture(scope="module")
+def workers():
+    pool = Workers(1)
+    yield pool
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(pool.close())
+    loop.close()

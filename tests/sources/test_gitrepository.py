@@ -1,169 +1,24 @@
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from service.cluster.client import Cluster
-from service.cluster.discovery import Discovery
 from service.gitserver import GitServer
 from service.kinds.codec import decode
 from service.kinds.meta import FINALIZER, REQUESTED_AT, ObjectKey
 from service.kinds.source import GitRepository
-from service.sources.artifact import ArtifactStore
-from service.sources.gitrepository import GitOrigin
-from service.sources.gitstore import GitStore
-from service.sources.published import Published
-from service.sources.reconciler import Needs, SourceReconciler
-from service.sources.snapshot import Snapshot
 from service.sources.tree import GitTree
-from service.workers import Workers
+from tests.sources.bench import Bench, opened
 
 KEY = ObjectKey(group="source.toolkit.fluxcd.io", kind="GitRepository", namespace="apps", name="fleet")
 
 
-def merge(into: Any, patch: Any) -> Any:
-    """https://www.rfc-editor.org/rfc/rfc7386"""
-    if not isinstance(patch, dict):
-        return patch
-    found = dict(into) if isinstance(into, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            found.pop(name, None)
-        else:
-            found[name] = merge(found.get(name), value)
-    return found
-
-
-class Api:
-    """The part of the Kubernetes API that one reconciler sees: one object, read and merge-patched."""
-
-    def __init__(self) -> None:
-        self.object: dict[str, Any] | None = None
-        self.patches: list[dict[str, Any]] = []
-        self.away = False
-
-    def put(self, spec: dict[str, Any], **metadata: Any) -> None:
-        before = self.object or {"metadata": {"generation": 0, "uid": "u-1", "finalizers": []}, "status": {"observedGeneration": -1}}
-        self.object = {
-            "apiVersion": "source.toolkit.fluxcd.io/v1",
-            "kind": "GitRepository",
-            "metadata": {**before["metadata"], "name": "fleet", "namespace": "apps", "resourceVersion": "1", **metadata},
-            "spec": spec,
-            "status": before["status"],
-        }
-        self.object["metadata"]["generation"] += 1
-
-    async def answer(self, request: web.Request) -> web.Response:
-        if self.away:
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response()
-        if request.path.endswith("/v1"):
-            return web.json_response({"resources": [{"name": "gitrepositories", "namespaced": True, "kind": "GitRepository"}]})
-        if self.object is None:
-            return web.json_response({"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}, status=404)
-        if request.method == "PATCH":
-            patch = await request.json()
-            self.patches.append(patch)
-            changed = merge(self.object, patch)
-            changed["metadata"]["resourceVersion"] = str(int(self.object["metadata"]["resourceVersion"]) + 1)
-            gone = "deletionTimestamp" in changed["metadata"] and not changed["metadata"]["finalizers"]
-            self.object = None if gone else changed
-            return web.json_response(changed)
-        return web.json_response(self.object)
-
-    def condition(self, kind: str) -> dict[str, Any] | None:
-        assert self.object is not None
-        return next((each for each in self.object["status"].get("conditions", ()) if each["type"] == kind), None)
-
-    def ready(self) -> tuple[str, str, str]:
-        found = self.condition("Ready")
-        assert found is not None
-        return found["status"], found["reason"], found["message"]
-
-
-class Bench:
-    """A reconciler with real parts around it; `restart` makes a new one on the same state folder."""
-
-    def __init__(self, api: Api, cluster: Cluster, workers: Workers, state: Path) -> None:
-        self.api, self.cluster, self.workers, self.state = api, cluster, workers, state
-        self.secrets: dict[str, dict[str, bytes]] = {}
-        self.when_told: Callable[[], object] = lambda: None
-        self.restart()
-
-    def restart(self, shadow: bool = False) -> None:
-        self.revisions: list[str] = []
-        self.events: list[tuple[str, str, str]] = []
-        self.artifacts = ArtifactStore(self.state / "artifacts", "http://sluice", self.workers)
-        self.published = Published(self.told)
-        needs = Needs(
-            cluster=self.cluster,
-            discovery=Discovery(self.cluster),
-            workers=self.workers,
-            gitstore=GitStore(self.state / "git"),
-            artifacts=self.artifacts,
-            read_secret=self.read_secret,
-            published=self.published,
-            on_event=lambda event: self.events.append((event.severity, event.reason, event.message)),
-        )
-        self.reconciler = SourceReconciler(needs, GitOrigin(needs), shadow=shadow)
-
-    def told(self, snapshot: Snapshot, triggers: object) -> None:
-        self.revisions.append(snapshot.revision)
-        self.when_told()
-
-    async def read_secret(self, namespace: str, name: str) -> dict[str, bytes] | None:
-        assert namespace == "apps"
-        return self.secrets.get(name)
-
-    async def run(self):
-        self.api.patches.clear()
-        return await self.reconciler.reconcile(KEY, ())
-
-    @property
-    def status(self) -> dict[str, Any]:
-        assert self.api.object is not None
-        return self.api.object["status"]
-
-
-@pytest.fixture(scope="module")
-def workers():
-    pool = Workers(1)
-    yield pool
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(pool.close())
-    loop.close()
-
-
 @pytest.fixture
 async def bench(tmp_path, workers) -> AsyncIterator[Bench]:
-    api = Api()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", api.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-    }
-    (tmp_path / "kubeconfig").write_text(json.dumps(config))
-    cluster = await Cluster.from_kubeconfig(tmp_path / "kubeconfig")
-    try:
-        yield Bench(api, cluster, workers, tmp_path / "state")
-    finally:
-        await cluster.close()
-        await runner.cleanup()
+    async with opened("GitRepository", tmp_path, workers) as made:
+        yield made
 
 
 def spec(url: str, **more: Any) -> dict[str, Any]:

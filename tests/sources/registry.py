@@ -1,0 +1,117 @@
+"""A stand-in registry on loopback: manifests, blobs and tags by the distribution API, with log-in and redirects as a test asks for."""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import encode_basic_auth, web
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+LAYER = "application/vnd.cncf.flux.content.v1.tar+gzip"
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def tarball(files: Mapping[str, bytes | None]) -> bytes:
+    """A tar.gz; None makes a symbolic link."""
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            if content is None:
+                entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            else:
+                entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content or b""))
+    return out.getvalue()
+
+
+class StandIn:
+    """`login` is (user, password) or None; `asked` are the requests, `credentials` the Authorization headers that came with them."""
+
+    def __init__(self) -> None:
+        self.host = ""
+        self.login: tuple[str, str] | None = None
+        self.blobs: dict[str, bytes] = {}
+        self.manifests: dict[str, bytes] = {}
+        self.tags: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.elsewhere = self.other = ""
+        self.seen_elsewhere: list[str | None] = []
+
+    def push(self, tag: str, *layers: bytes, annotations: Mapping[str, str] | None = None, media_type: str = LAYER) -> str:
+        """Returns the digest."""
+        listed = []
+        for layer in layers:
+            self.blobs[digest_of(layer)] = layer
+            listed.append({"mediaType": media_type, "digest": digest_of(layer), "size": len(layer)})
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": listed[0], "layers": listed, "annotations": annotations or {}}
+        return self.put(tag, json.dumps(manifest).encode())
+
+    def put(self, tag: str, manifest: bytes) -> str:
+        digest = digest_of(manifest)
+        self.manifests[digest] = manifest
+        self.tags[tag] = digest
+        return digest
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.path.removeprefix("/v2/team/app/")
+        self.asked.append(f"{request.method} {path}")
+        if request.path == "/token":
+            given = request.headers.get("Authorization", "")
+            good = self.login is None or given == encode_basic_auth(*self.login)
+            return web.json_response({"token": "pass"}) if good else web.Response(status=401, text="hunter2 is wrong")
+        if self.login and request.headers.get("Authorization") != "Bearer pass":
+            challenge = f'Bearer realm="http://{self.host}/token",service="here",scope="repository:team/app:pull"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        match path.split("/"):
+            case ["manifests", reference]:
+                digest = self.tags.get(reference, reference)
+                if digest not in self.manifests:
+                    return web.Response(status=404, text="secret words of the remote")
+                kind = json.loads(self.manifests[digest]).get("mediaType", MANIFEST)
+                return web.Response(body=self.manifests[digest], headers={"Content-Type": kind, "Docker-Content-Digest": digest})
+            case ["blobs", digest] if self.elsewhere:
+                return web.Response(status=307, headers={"Location": f"{self.elsewhere}/{digest}"})
+            case ["blobs", digest] if digest in self.blobs:
+                return web.Response(body=self.blobs[digest])
+            case ["tags", "list"]:
+                names = sorted(self.tags)
+                at = int(request.query.get("last", "0"))
+                headers = {"Link": f'</v2/team/app/tags/list?n=2&last={at + 2}>; rel="next"'} if at + 2 < len(names) else {}
+                return web.json_response({"tags": names[at : at + 2]}, headers=headers)
+            case _:
+                return web.Response(status=404)
+
+    async def answer_elsewhere(self, request: web.Request) -> web.Response:
+        self.seen_elsewhere.append(request.headers.get("Authorization"))
+        return web.Response(body=self.blobs[request.path.removeprefix("/")])
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[StandIn]:
+    """The registry at `host`, and another origin that `elsewhere` may be set to."""
+    found = StandIn()
+    runners = []
+    ports = []
+    for answer in (found.answer, found.answer_elsewhere):
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        runners.append(runner)
+        ports.append(runner.addresses[0][1])
+    found.host, found.other = f"127.0.0.1:{ports[0]}", f"http://localhost:{ports[1]}"
+    try:
+        yield found
+    finally:
+        for runner in runners:
+            await runner.cleanup()

@@ -1,0 +1,245 @@
+"""OCIRepository against a stand-in registry: what is pulled, when nothing is, and what each fault leaves behind."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from service.kinds.meta import FINALIZER
+from service.sources.snapshot import changed_paths
+from service.sources.tree import GitTree
+from tests.sources.bench import Bench, opened
+from tests.sources.registry import INDEX, StandIn, served, tarball
+
+FILES = {"apps/a.yaml": b"a: 1\n", "apps/b.yaml": b"b: 1\n", "image.png": b"png", "link": None}
+
+
+@pytest.fixture
+async def bench(tmp_path, workers) -> AsyncIterator[Bench]:
+    async with opened("OCIRepository", tmp_path, workers) as made:
+        yield made
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[StandIn]:
+    async with served() as made:
+        yield made
+
+
+def spec(registry: StandIn, **more: Any) -> dict[str, Any]:
+    found = {"url": f"oci://{registry.host}/team/app", "interval": "1m0s", "timeout": "10s", "insecure": True, "ref": {"tag": "1.0"}}
+    return {**found, **more}
+
+
+def docker_config(host: str, user: str, password: str) -> dict[str, bytes]:
+    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {".dockerconfigjson": json.dumps({"auths": {host: {"auth": auth}}}).encode()}
+
+
+async def test_first_pull_then_push_then_nothing(bench, registry):
+    digest = registry.push("1.0", tarball(FILES), annotations={"org.opencontainers.image.revision": "main@sha1:1"})
+    bench.api.put(spec(registry))
+    outcome = await bench.run()
+    assert (outcome.result, outcome.message) == ("succeeded", f"1.0@{digest}")
+    assert bench.api.ready() == ("True", "Succeeded", f"stored artifact for digest '1.0@{digest}'")
+    artifact = bench.status["artifact"]
+    assert artifact["path"] == f"ocirepository/apps/fleet/{digest}.tar.gz"
+    assert artifact["metadata"] == {"org.opencontainers.image.revision": "main@sha1:1"}
+    assert [(severity, reason) for severity, reason, _ in bench.events] == [("info", "NewArtifact")]
+    first = bench.published[bench.key]
+    tree = GitTree.open(first)
+    assert (tree.list(""), tree.read("apps/a.yaml")) == ((("apps", "dir"),), b"a: 1\n")  # pictures are left out by default, links always
+
+    assert (await bench.run()).result == "unchanged"
+    registry.asked.clear()
+    await bench.run()
+    assert registry.asked == ["HEAD manifests/1.0"]  # that is all it costs
+
+    registry.push("1.0", tarball({**FILES, "apps/b.yaml": b"b: 2\n"}))
+    assert (await bench.run()).result == "succeeded"
+    assert changed_paths(first, bench.published[bench.key]) == ("apps/b.yaml",)  # one app of the artifact concerns that one alone
+    assert "metadata" not in bench.status["artifact"]
+
+
+async def test_ranges_digests_and_the_default_tag(bench, registry):
+    for tag in ("1.0.0", "1.4.2", "1.5.0-rc.1", "2.0.0", "latest"):
+        registry.push(tag, tarball({"tag": tag.encode()}))
+    wanted = {
+        "1.4.2": {"semver": "1.x"},
+        "1.5.0-rc.1": {"semver": ">=1.0.0-0", "semverFilter": "rc"},
+        "latest": {},
+        "2.0.0": {"digest": registry.tags["2.0.0"], "tag": "1.0.0"},
+    }
+    for tag, ref in wanted.items():
+        bench.api.put(spec(registry, ref=ref))
+        await bench.run()
+        assert GitTree.open(bench.published[bench.key]).read("tag") == tag.encode()
+    assert bench.status["artifact"]["revision"] == registry.tags["2.0.0"]
+    bench.api.put(spec(registry, ref={"semver": "9.x"}))
+    await bench.run()
+    assert bench.api.ready()[2].endswith("no match found for semver: 9.x")
+
+
+async def test_a_layer_is_chosen_and_copied(bench, registry):
+    layer = tarball({"Chart.yaml": b"name: a\n"})
+    digest = registry.push("1.0", layer, media_type="application/vnd.cncf.helm.chart.content.v1.tar+gzip")
+    selector = {"mediaType": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "operation": "copy"}
+    bench.api.put(spec(registry, layerSelector=selector))
+    await bench.run()
+    stored = bench.artifacts.file(bench.status["artifact"]["path"])
+    assert stored is not None
+    assert stored.read_bytes() == layer  # byte for byte
+    assert bench.status["observedLayerSelector"] == selector
+    assert GitTree.open(bench.published[bench.key]).read("Chart.yaml") == b"name: a\n"
+    bench.api.put(spec(registry, layerSelector={"mediaType": "none/such"}))
+    await bench.run()
+    assert bench.api.ready() == (
+        "False", "OCIArtifactLayerOperationFailed", "failed to find layer with media type 'none/such' in artifact",
+    )  # fmt: skip
+    assert bench.status["artifact"]["revision"] == f"1.0@{digest}"
+
+
+async def test_log_in_by_secret_and_by_service_account(bench, registry):
+    registry.login = ("robot", "hunter2")
+    registry.push("1.0", tarball(FILES))
+    bench.api.put(spec(registry))
+    await bench.run()
+    assert bench.api.ready()[:2] == ("False", "AuthenticationFailed")
+    bench.secrets["pull"] = docker_config(registry.host, "robot", "wrong")
+    bench.api.put(spec(registry, secretRef={"name": "pull"}))
+    await bench.run()
+    assert bench.api.ready()[:2] == ("False", "AuthenticationFailed")
+    assert "hunter2" not in bench.api.ready()[2]
+    bench.secrets["pull"] = docker_config(f"http://{registry.host}/v2/", "robot", "hunter2")
+    await bench.run()
+    assert bench.api.ready()[0] == "True"
+    bench.secrets["other"] = docker_config("example.com", "robot", "wrong")
+    bench.pull_secrets["builder"] = ("other", "pull")
+    bench.api.put(spec(registry, serviceAccountName="builder"))
+    await bench.run()
+    assert bench.api.ready()[0] == "True"
+
+
+async def test_credentials_stay_at_their_origin(bench, registry):
+    registry.login, registry.elsewhere = ("robot", "hunter2"), registry.other
+    registry.push("1.0", tarball(FILES))
+    bench.secrets["pull"] = docker_config(registry.host, "robot", "hunter2")
+    bench.api.put(spec(registry, secretRef={"name": "pull"}))
+    await bench.run()
+    assert bench.api.ready()[0] == "True"
+    assert registry.seen_elsewhere == [None]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (b"no archive", "not a tar.gz archive"),
+        (tarball({"../outside": b"x"}), "leads out of the archive"),
+        (tarball(FILES)[:-20], "not a tar.gz archive"),
+    ],
+    ids=["no archive", "outside", "cut"],
+)
+async def test_bad_layers_leave_the_last_artifact(bench, registry, files, words):
+    registry.push("1.0", tarball(FILES))
+    bench.api.put(spec(registry))
+    await bench.run()
+    before = bench.status["artifact"]["revision"]
+    registry.push("1.0", files)
+    outcome = await bench.run()
+    assert (outcome.result, outcome.backoff) == ("failed", True)
+    assert words in bench.api.ready()[2]
+    assert bench.status["artifact"]["revision"] == before
+    registry.push("1.0", tarball({"good": b"again"}))
+    assert (await bench.run()).result == "succeeded"
+
+
+async def test_what_is_not_what_its_digest_says_is_refused(bench, registry):
+    digest = registry.push("1.0", tarball(FILES))
+    layer = json.loads(registry.manifests[digest])["layers"][0]["digest"]
+    registry.blobs[layer] = registry.blobs[layer][:-1] + b"x"
+    bench.api.put(spec(registry))
+    await bench.run()
+    assert "is not what its digest says" in bench.api.ready()[2]
+    registry.manifests[digest] = registry.manifests[digest] + b" "
+    await bench.run()
+    assert "has another digest than its name" in bench.api.ready()[2]
+    assert bench.key not in bench.published
+
+
+async def test_the_remotes_words_are_not_repeated(bench, registry):
+    bench.api.put(spec(registry, ref={"tag": "none"}))
+    await bench.run()
+    where = f"oci://{registry.host}/team/app"
+    assert bench.api.ready()[2] == f"failed to pull artifact from '{where}': {registry.host} answered 404 (not found)"
+
+
+async def test_an_index_gives_its_linux_image(bench, registry):
+    digest = registry.push("only", tarball({"platform": b"linux"}))
+    listed = [
+        {"digest": "sha256:" + "0" * 64, "platform": {"os": "windows", "architecture": "amd64"}},
+        {"digest": digest, "platform": {"os": "linux", "architecture": "amd64"}},
+    ]
+    registry.put("1.0", json.dumps({"mediaType": INDEX, "manifests": listed}).encode())
+    bench.api.put(spec(registry))
+    await bench.run()
+    assert GitTree.open(bench.published[bench.key]).read("platform") == b"linux"
+
+
+async def test_restart_writes_nothing_and_needs_no_registry(bench, registry):
+    registry.push("1.0", tarball(FILES))
+    bench.api.put(spec(registry))
+    await bench.run()
+    before = bench.published[bench.key]
+    bench.restart()
+    assert (await bench.run()).result == "unchanged"
+    assert bench.api.patches == []
+    bench.restart()
+    bench.api.put(spec(registry, suspend=True))
+    await bench.run()
+    assert bench.published[bench.key] == before
+
+
+async def test_ignore_changes_the_artifact_without_a_pull(bench, registry):
+    registry.push("1.0", tarball(FILES))
+    bench.api.put(spec(registry))
+    await bench.run()
+    first = bench.status["artifact"]["digest"]
+    bench.api.put(spec(registry, ignore="apps/a.yaml"))
+    registry.asked.clear()
+    await bench.run()
+    assert [each for each in registry.asked if "blobs" in each] == []
+    assert bench.status["artifact"]["digest"] != first
+    assert GitTree.open(bench.published[bench.key]).kind("apps/a.yaml") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"url": "oci://host/Team/App"}, "letters that are not allowed"),
+        ({"url": "oci://host/app:1.0"}, "belongs into spec.ref"),
+        ({"ref": {"digest": "sha256:12"}}, "not of the form sha256"),
+        ({"ref": {"tag": "a b"}}, "not a tag"),
+        ({"ref": {"semver": "newest"}}, "not a range"),
+        ({"ref": {"semver": "1.x", "semverFilter": "("}}, "spec.ref"),
+        ({"verify": {"provider": "cosign"}}, "spec.verify"),
+        ({"provider": "aws"}, "spec.provider"),
+    ],
+)
+async def test_what_only_a_change_can_mend_stalls(bench, registry, changes, words):
+    bench.api.put(spec(registry, **changes))
+    assert (await bench.run()).result == "stalled"
+    assert words in bench.api.ready()[2]
+
+
+async def test_deletion_lets_go(bench, registry):
+    registry.push("1.0", tarball(FILES))
+    bench.api.put(spec(registry))
+    await bench.run()
+    assert bench.api.object is not None
+    assert bench.api.object["metadata"]["finalizers"] == [FINALIZER]
+    bench.api.object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert (await bench.run()).result == "gone"
+    assert bench.api.object is None
+    assert list((bench.state / "git").iterdir()) == []
