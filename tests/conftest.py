@@ -24,6 +24,7 @@ START_SECONDS = 20
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-real", action="store_true", help="a missing real peer is a failure, not a skip; implies SLUICE_REAL=1")
     parser.addoption("--soak", action="store_true", help="run the tests marked soak, too")
+    parser.addoption("--soak-seconds", type=int, default=3600, help="how long the longest one goes on (default: an hour)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -74,7 +74,7 @@ def ground(*, apps: int, real: bool) -> Iterator[Ground]:
     """All of it, with the service running and nothing for it to do yet."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        kube = Kubernetes(stack.enter_context(_api(folder / "kube", real=real)))
+        kube = Kubernetes(stack.enter_context(api_server(folder / "kube", real=real)))
         install_crds(kube)
         for namespace in (NAMESPACE, "flux-system"):
             kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
@@ -85,7 +85,8 @@ def ground(*, apps: int, real: bool) -> Iterator[Ground]:
 
 
 @contextmanager
-def _api(folder: Path, *, real: bool) -> Iterator[Path]:
+def api_server(folder: Path, *, real: bool) -> Iterator[Path]:
+    """A kubeconfig of an API server of its own: a real one, or the embedded as a process."""
     if real:
         with ControlPlane(folder) as plane:
             yield plane.kubeconfig
