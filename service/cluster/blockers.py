@@ -42,17 +42,23 @@ async def _of_workload(cluster: Cluster, workload: Object, selector: str) -> tup
     namespace = _part(workload, "metadata", "namespace")
     core, apps = f"/api/v1/namespaces/{namespace}", f"/apis/apps/v1/namespaces/{namespace}"
     query = {"labelSelector": selector, "limit": str(MOST_PODS)}
-    pods = (await cluster.request("GET", f"{core}/pods", query=query, timeout=READ_TIMEOUT)).body.get("items") or []
+    pods = await _items(cluster, f"{core}/pods", query, "Pod")
     lines = list(creation_lines(workload))
     if workload.get("kind") == "Deployment":
-        sets = (await cluster.request("GET", f"{apps}/replicasets", query=query, timeout=READ_TIMEOUT)).body.get("items") or []
+        sets = await _items(cluster, f"{apps}/replicasets", query, "ReplicaSet")
         lines += [line for each in sets for line in creation_lines(each)]
-    claims: list[Object] = []
+    claims: Sequence[Object] = ()
     if any(_claims(pod) for pod in pods if _part(pod, "status", "phase") == "Pending"):
-        claims = (await cluster.request("GET", f"{core}/persistentvolumeclaims", timeout=READ_TIMEOUT)).body.get("items") or []
+        claims = await _items(cluster, f"{core}/persistentvolumeclaims", {"limit": "500"}, "PersistentVolumeClaim")
     newest = sorted(pods, key=lambda pod: str(_part(pod, "metadata", "creationTimestamp")), reverse=True)
     lines += [line for pod in newest for line in pod_lines(pod, claims)]
     return tuple(dict.fromkeys(lines))[:MOST_LINES]
+
+
+async def _items(cluster: Cluster, path: str, query: Mapping[str, str], kind: str) -> list[Object]:
+    """What a list has; its items do not say their kind."""
+    body = (await cluster.request("GET", path, query=query, timeout=READ_TIMEOUT)).body
+    return [{**each, "apiVersion": body.get("apiVersion"), "kind": kind} for each in body.get("items") or ()]
 
 
 def creation_lines(owner: Object) -> tuple[str, ...]:

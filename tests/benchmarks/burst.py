@@ -97,7 +97,7 @@ def commits(repository: Repository, apps: list[str], count: int) -> list[Push]:
 async def until(test: Any, what: str) -> None:
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
-            while not test():
+            while not test():  # noqa: ASYNC110 - a server's doing
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise SystemExit(f"not seen within {LIMIT_SECONDS} s: {what}") from None
@@ -115,9 +115,10 @@ async def applied(cluster: Cluster, listed: list[dict[str, Any]]) -> None:
 async def hook_path(cluster: Cluster) -> str:
     path = f"/apis/notification.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/receivers/hook"
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not (found := ((await cluster.request("GET", path)).body.get("status") or {}).get("webhookPath")):
+        while True:
+            if found := ((await cluster.request("GET", path)).body.get("status") or {}).get("webhookPath"):
+                return str(found)
             await asyncio.sleep(0.1)
-    return str(found)
 
 
 async def burst(url: str, repository: Repository, pushes: list[Push], seconds: float) -> tuple[dict[int, float], list[float]]:
@@ -183,7 +184,8 @@ async def measure(folder: Path, kubeconfig: Path, chosen: argparse.Namespace) ->
         "pushes": len(pushes), "apps": len(apps), "real": chosen.real, "right": right,
         "applied_ms": quantiles(waits), "answer_ms": quantiles(answers),
         "runs": after["runs"] - before["runs"], "built": after["built"] - before["built"], "fetches": after["fetches"] - before["fetches"],
-        "all_applied_after_the_last_push_ms": (done - last_sent) * 1000, "all_at_the_last_revision_ms": (every - last_sent) * 1000, **figures,
+        "all_applied_after_the_last_push_ms": (done - last_sent) * 1000,
+        "all_at_the_last_revision_ms": (every - last_sent) * 1000, **figures,
     }  # fmt: skip
 
 
@@ -220,9 +222,8 @@ def main() -> None:
         found = asyncio.run(measure(folder, kubeconfig, chosen))
     for what in ("applied_ms", "answer_ms"):
         print(what.ljust(12) + "  ".join(f"{name} {value:.1f}" for name, value in found[what].items()))
-    print(
-        f"{found['pushes']} pushes: {found['fetches']} revisions seen, {found['runs']} runs, {found['built']} builds; right: {found['right']}"
-    )
+    pushed, seen, runs, built = (found[name] for name in ("pushes", "fetches", "runs", "built"))
+    print(f"{pushed} pushes: {seen} revisions seen, {runs} runs, {built} builds; right: {found['right']}")
     print(json.dumps({key: round(value, 1) if isinstance(value, float) else value for key, value in found.items()}))
     sys.exit(0 if found["right"] and found["built"] < found["pushes"] else 1)
 
