@@ -8,7 +8,7 @@ JOBS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test real peers check soak lock clean
+.PHONY: help demo test real peers check fuzz soak lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -38,6 +38,9 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: $(STAMP) ## 10,000 mutated deliveries for each sender
+	$(BIN)/python -m pytest --fuzz -m fuzz -n $(JOBS) $(ARGS)
 
 soak: $(STAMP) ## the long versions of what the tests do in small
 	$(BIN)/python -m pytest --soak -m soak $(ARGS)

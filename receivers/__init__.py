@@ -22,6 +22,7 @@ from receivers.gitlab import GITLAB
 from receivers.harbor import HARBOR
 from receivers.nexus import NEXUS
 from receivers.quay import QUAY
+from receivers.sns import SNS
 from receivers.zot import ZOT
 
 RECEIVERS: Mapping[str, Sender] = {
@@ -46,6 +47,7 @@ RECEIVERS: Mapping[str, Sender] = {
         HARBOR,
         NEXUS,
         QUAY,
+        SNS,
         ZOT,
     )
 }

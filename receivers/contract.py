@@ -16,7 +16,14 @@ class BadSignature(Exception):
 
 
 class UnknownKey(BadSignature):
-    """The delivery is signed with a key that is not known, perhaps a new one: it can be tried again once the keys are fetched."""
+    """The delivery is signed with a key that is not known, perhaps a new one: it can be tried again once the keys are fetched.
+
+    `key` is where the key is, where the delivery says so.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class BadPayload(Exception):
@@ -145,7 +152,14 @@ class Request:
     claims: str = field(default="", repr=False)
 
 
-Event = GitPush | ImagePush | ChartPush | BucketChange | Ping | Unchanged | Request
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """The sender wants to hear, at an address of its own, that its deliveries are wanted."""
+
+    url: str
+
+
+Event = GitPush | ImagePush | ChartPush | BucketChange | Ping | Unchanged | Request | Confirmation
 
 
 class Verifier(Protocol):
@@ -172,8 +186,9 @@ class Sender:
     header does not carry one, so that `spec.events` has no effect, as with Flux. `delivery_id` is the sender's own id, to be found again on
     its pages, or "". `signed_at` is when the sender signed, where the signature covers that: an old delivery is a replay. `expires_at` is
     when the proof ends, `begins_at` when it begins. `claims` are those of its token, once checked. `issuers`: `spec.oidcProviders` takes
-    the Secret's place. `needs_keys`: the Secret must hold `email` and `audience` too, and Google's keys are needed. `asks_first`: it may
-    ask with OPTIONS whether it may deliver (https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md).
+    the Secret's place. `needs_keys`: the Secret must hold `email` and `audience` too, and Google's keys are needed.
+    `needs_topic`: it must hold `topic`, and certificates of AWS SNS are needed. `asks_first`: it may ask with OPTIONS whether it may
+    deliver (https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md).
     """
 
     type: str
@@ -187,4 +202,5 @@ class Sender:
     claims: Callable[[Mapping[str, str], Credentials], Mapping[str, object]] | None = None
     issuers: bool = False
     needs_keys: bool = False
+    needs_topic: bool = False
     asks_first: bool = False

@@ -26,8 +26,12 @@ def verifier(headers: Mapping[str, str], credentials: Credentials) -> Verifier:
 
 def read(delivery: Delivery) -> tuple[Event, ...]:
     """Return what an event of ECR, CodeCommit or S3 says, () for others. Raises BadPayload."""
-    payload = parse(delivery.body)
-    match text(payload, "source"), text_or(payload, "detail-type"):
+    return events_of(parse(delivery.body))
+
+
+def events_of(payload: Mapping[str, Json]) -> tuple[Event, ...]:
+    """Return what an event says, wherever it came from; notification rules write `detailType`. Raises BadPayload."""
+    match text(payload, "source"), text_or(payload, "detail-type") or text_or(payload, "detailType"):
         case "aws.ecr", "ECR Image Action":
             return (_image(payload),)
         case "aws.codecommit", "CodeCommit Repository State Change":
@@ -37,6 +41,12 @@ def read(delivery: Delivery) -> tuple[Event, ...]:
             return (BucketChange(bucket=bucket, key=key, deleted=kind == "Object Deleted"),)
         case _:
             return ()
+
+
+def repository_urls(region: str, repository: str) -> tuple[str, ...]:
+    """Return the addresses of a repository of CodeCommit."""
+    host = f"git-codecommit.{region}.{_domain(region)}"
+    return (f"https://{host}/v1/repos/{repository}", f"ssh://{host}/v1/repos/{repository}")
 
 
 def _domain(region: str) -> str:
@@ -60,12 +70,10 @@ def _repository(payload: Json) -> tuple[Event, ...]:
     event = text(payload, "detail", "event")
     if event not in ("referenceCreated", "referenceUpdated", "referenceDeleted"):
         return ()
-    region, repository = text(payload, "region"), text(payload, "detail", "repositoryName")
-    host = f"git-codecommit.{region}.{_domain(region)}"
     deleted = event == "referenceDeleted"
     return (
         GitPush(
-            urls=(f"https://{host}/v1/repos/{repository}", f"ssh://{host}/v1/repos/{repository}"),
+            urls=repository_urls(text(payload, "region"), text(payload, "detail", "repositoryName")),
             ref=text(payload, "detail", "referenceFullName"),
             before=text_or(payload, "detail", "oldCommitId"),
             after="" if deleted else text(payload, "detail", "commitId"),

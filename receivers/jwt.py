@@ -6,22 +6,16 @@ https://www.rfc-editor.org/rfc/rfc7519, https://www.rfc-editor.org/rfc/rfc8017#s
 
 import base64
 import binascii
-import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from receivers.contract import BadPayload, BadSignature, RsaKey, UnknownKey
 from receivers.payload import Json, length_of, parse, text, text_or
+from receivers.rsa import is_signed, is_usable
 
 LONGEST_TOKEN = 8192
 MOST_KEYS = 100
-MODULUS_BITS = range(2048, 8193)
-_DIGESTS = {  # DigestInfo, up to the digest
-    "RS256": ("sha256", bytes.fromhex("3031300d060960864801650304020105000420")),
-    "RS384": ("sha384", bytes.fromhex("3041300d060960864801650304020205000430")),
-    "RS512": ("sha512", bytes.fromhex("3051300d060960864801650304020305000440")),
-}
+_DIGESTS = {"RS256": "sha256", "RS384": "sha384", "RS512": "sha512"}
 
 
 def keys_of(jwks: bytes) -> tuple[RsaKey, ...]:
@@ -46,7 +40,7 @@ def claims_of(token: str, keys: Sequence[RsaKey]) -> Mapping[str, Json]:
     if key is None:
         raise UnknownKey("the key that signed the token in Authorization is not one of those that its issuer publishes")
     signed = token.rpartition(".")[0].encode()
-    if not _is_signed(signed, signature, key, algorithm):
+    if not is_signed(signed, signature, key, _DIGESTS[algorithm]):
         raise BadSignature("the signature of the token in Authorization does not fit: it was not made by its issuer")
     return claims
 
@@ -101,17 +95,6 @@ def _decoded(part: str) -> bytes:
         raise BadSignature("the token in Authorization is no JSON Web Token") from error
 
 
-def _is_signed(message: bytes, signature: bytes, key: RsaKey, algorithm: str) -> bool:
-    """RSASSA-PKCS1-v1_5: the whole padded block is built and compared, so that nothing in it can be something else."""
-    length = (key.modulus.bit_length() + 7) // 8
-    if len(signature) != length:
-        return False
-    opened = pow(int.from_bytes(signature), key.exponent, key.modulus).to_bytes(length)
-    name, prefix = _DIGESTS[algorithm]
-    block = prefix + hashlib.new(name, message).digest()
-    return hmac.compare_digest(opened, b"\x00\x01" + b"\xff" * (length - len(block) - 3) + b"\x00" + block)
-
-
 def _key(whole: Json, number: int) -> RsaKey | None:
     at = ("keys", number)
     if text_or(whole, *at, "kty") != "RSA" or text_or(whole, *at, "use", default="sig") != "sig":
@@ -120,6 +103,5 @@ def _key(whole: Json, number: int) -> RsaKey | None:
         modulus, exponent = (int.from_bytes(_decoded(text(whole, *at, part).rstrip("="))) for part in ("n", "e"))
     except BadSignature as error:
         raise BadPayload(f"keys.{number}", "not a key") from error
-    if modulus.bit_length() not in MODULUS_BITS or not 3 <= exponent < 2**32 or exponent % 2 == 0:
-        return None
-    return RsaKey(id=text_or(whole, *at, "kid"), modulus=modulus, exponent=exponent)
+    key = RsaKey(id=text_or(whole, *at, "kid"), modulus=modulus, exponent=exponent)
+    return key if is_usable(key) else None

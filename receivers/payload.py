@@ -50,6 +50,11 @@ def text(value: Json, *path: str | int) -> str:
     return _short(_text(_at(value, path), path), path)
 
 
+def long_text(value: Json, *path: str | int) -> str:
+    """Return the text at `path`, however long. Raises BadPayload where there is none, or something else, or it is not clean for UTF-8."""
+    return _text(_at(value, path), path)
+
+
 def text_or(value: Json, *path: str | int, default: str = "") -> str:
     """Return the text at `path`, or `default` where it or anything on the way is missing or null. Raises BadPayload otherwise."""
     found = _at(value, path)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 
-from receivers.contract import BadPayload, BucketChange, ChartPush, Event, GitPush, ImagePush, Ping, Request, Unchanged
+from receivers.contract import BadPayload, BucketChange, ChartPush, Confirmation, Event, GitPush, ImagePush, Ping, Request, Unchanged
 from receivers.payload import flag, length_of, text, text_or, texts
 
 _WHOLE = "events"
@@ -41,6 +41,8 @@ def _event(whole: object, number: int) -> Event:
             return Ping()
         case "Unchanged":
             return Unchanged(what=text_or(whole, *at, "what"))
+        case "Confirmation":
+            return Confirmation(url=text(whole, *at, "url"))
         case "Request":
             return Request(packed=(texts(whole, *at, "packed") or ("",))[0], claims=(texts(whole, *at, "claims") or ("",))[0])
         case "GitPush":

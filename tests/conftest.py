@@ -2,7 +2,7 @@
 
 The embedded one is started once per test process. The real one is $SLUICE_REAL_KUBECONFIG if that is set, else a control plane of our own
 when SLUICE_REAL=1 and its programs are built (tests/peers/build). Otherwise tests marked `real` are skipped and say why; with
-`--require-real` they fail instead. Tests marked `soak` run only with `--soak`.
+`--require-real` they fail instead. Tests marked `soak` or `fuzz` run only with `--soak` or `--fuzz`.
 """
 
 import os
@@ -25,12 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-real", action="store_true", help="a missing real peer is a failure, not a skip; implies SLUICE_REAL=1")
     parser.addoption("--soak", action="store_true", help="run the tests marked soak, too")
     parser.addoption("--soak-seconds", type=int, default=3600, help="how long the longest one goes on (default: an hour)")
+    parser.addoption("--fuzz", action="store_true", help="run the tests marked fuzz, too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--soak"):
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
+    left_out = [name for name in ("soak", "fuzz") if not config.getoption(f"--{name}")]
+    long = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]

@@ -60,7 +60,6 @@ from service.triggers.deliveries import Deliveries
 from service.triggers.graph import Graph
 from service.triggers.index import ReceiverIndex
 from service.triggers.intake import Intake
-from service.triggers.issuers import Issuers
 from service.triggers.listing import Listing
 from service.triggers.reading import Reading
 from service.triggers.receiver import ReceiverReconciler
@@ -244,7 +243,7 @@ class House:
         receivers = self.watches.by_kind["Receiver"].objects
         covers = () if settings.watch_label_selector else (*SOURCES, "Kustomization")  # of a shard the caches do not know all
         self.graph = Graph(covers=covers)
-        self.index = ReceiverIndex(ground.cluster, receivers, issuers=Issuers(self.outbound))
+        self.index = ReceiverIndex(ground.cluster, receivers, outbound=self.outbound)
         self.requests = Requests(ground.cluster, self.discovery, gate=self.gates[NOTIFICATION], shadow=settings.shadow)
         self.deliveries = Deliveries(
             inbox=self.inbox,

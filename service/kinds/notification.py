@@ -18,7 +18,7 @@ FLUX_RECEIVER_TYPES = (
     "generic", "generic-hmac", "generic-oidc", "github", "gitlab", "bitbucket", "harbor", "dockerhub", "quay", "gcr", "nexus", "acr",
     "cdevents",
 )  # fmt: skip
-OWN_RECEIVER_TYPES = ("artifactory", "azuredevops", "cloudevents", "distribution", "eventbridge", "gitea", "zot")
+OWN_RECEIVER_TYPES = ("artifactory", "azuredevops", "cloudevents", "distribution", "eventbridge", "gitea", "sns", "zot")
 RECEIVER_TYPES = FLUX_RECEIVER_TYPES + OWN_RECEIVER_TYPES
 PROVIDER_TYPES = (
     "slack", "discord", "msteams", "rocket", "generic", "generic-hmac", "github", "gitlab", "gitea", "giteapullrequestcomment",

@@ -42,6 +42,11 @@ async def credentials_of(cluster: Cluster, receiver: Receiver) -> Credentials:
     token = _decoded(data, "token", f"Secret {namespace}/{name}")
     if not token:
         raise NoToken(f"Secret {namespace}/{name} has no key token, or it is empty: put the hook's secret there")
+    if sender is not None and sender.needs_topic:
+        topic = _decoded(data, "topic", f"Secret {namespace}/{name}").decode("utf-8", "replace").strip()
+        if not topic:
+            raise NoToken(f"Secret {namespace}/{name} needs the key topic: the ARN of the topic that messages come from")
+        return Credentials(token=token, audience=topic)
     if sender is None or not sender.needs_keys:
         return Credentials(token=token)
     email, audience = (

@@ -16,18 +16,19 @@ from typing import Any
 
 from receivers import RECEIVERS
 from receivers.contract import Credentials, Sender
-from service.cel import BadExpression
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.watch import Change
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.meta import NOTIFICATION_GROUP, ObjectKey
-from service.kinds.notification import FLUX_RECEIVER_TYPES, TYPE_ANNOTATION, Receiver
+from service.kinds.notification import TYPE_ANNOTATION, Receiver
 from service.outbound import Outbound
+from service.triggers.certificates import Certificates
 from service.triggers.credentials import NoToken, credentials_of
-from service.triggers.filters import ERRORS_ANNOTATION, TERMINAL, Filters, filter_problem, filters_of
+from service.triggers.filters import ERRORS_ANNOTATION, Filters, filters_of
 from service.triggers.issuers import Issuers
 from service.triggers.keys import Keys
 from service.triggers.oidc import Rules, rules_of
+from service.triggers.problems import expression_problem, problem_of
 
 log = logging.getLogger(__name__)
 
@@ -62,29 +63,6 @@ def webhook_path(token: bytes, name: str, namespace: str) -> str:
     return PREFIX + hashlib.sha256(token + name.encode() + namespace.encode()).hexdigest()
 
 
-def problem_of(receiver: Receiver, refused: tuple[str, ...]) -> str:
-    """Return why a Receiver cannot be served by this version, with the field's name, or ""."""
-    if refused:
-        return f"{', '.join(refused)}: not carried out by this version of sluice; remove it, or let Flux serve this Receiver"
-    sender = RECEIVERS.get(receiver.spec.type)
-    if sender is None:
-        return f"spec.type: {receiver.spec.type} is not carried out by this version of sluice; it knows {', '.join(RECEIVERS)}"
-    if receiver.spec.events and sender.name is None and receiver.spec.type not in FLUX_RECEIVER_TYPES:  # Flux's own ignore it
-        return f"spec.events: has no effect with the type {receiver.spec.type}, whose deliveries carry no event name; remove it"
-    if receiver.spec.secret_ref is None and not sender.issuers:
-        return f"spec.secretRef: needed by the type {receiver.spec.type}: name a Secret with the key token"
-    return ""
-
-
-def expression_problem(receiver: Receiver) -> str:
-    """Return what is wrong with the CEL expressions of a Receiver, in Flux's words, or ""."""
-    try:
-        rules_of(receiver)
-    except BadExpression as error:
-        return f"{TERMINAL}: {error}"
-    return filter_problem(receiver)
-
-
 class ReceiverIndex:
     """Fed by `seen` and `secret_seen`; a room: `run` reads what must be read. `objects` is the watch's cache of Receivers."""
 
@@ -96,10 +74,11 @@ class ReceiverIndex:
         objects: Mapping[tuple[str, str], Mapping[str, Any]],
         *,
         keys: Keys | None = None,
-        issuers: Issuers | None = None,
+        outbound: Outbound | None = None,
     ) -> None:
         self.keys = keys or Keys()
-        self.issuers = issuers or Issuers(Outbound())
+        self.issuers = Issuers(outbound or Outbound())
+        self.certificates = Certificates(outbound or Outbound())
         self._cluster = cluster
         self._objects = objects
         self._by_path: dict[str, dict[ObjectKey, Entry]] = defaultdict(dict)
@@ -204,14 +183,18 @@ class ReceiverIndex:
         """Return what a delivery to an entry is checked with, with the keys as they are now."""
         if entry.sender is not None and entry.sender.needs_keys:
             return replace(entry.credentials, keys=self.keys.current)
+        if entry.sender is not None and entry.sender.needs_topic:
+            return replace(entry.credentials, keys=self.certificates.current)
         if entry.rules:
             audiences = {url: rules.audience for url, rules in entry.rules.items()}
             return replace(entry.credentials, issuers=self.issuers.issuers(audiences))
         return entry.credentials
 
-    def unknown_key(self, entry: Entry) -> None:
+    def unknown_key(self, entry: Entry, key: str = "") -> None:
         """A token to an entry is signed with a key that is not known: ask for the keys again, at most once a minute."""
-        if entry.rules:
+        if key:
+            self.certificates.need(key)
+        elif entry.rules:
             self.issuers.unknown(entry.rules)
         else:
             self.keys.unknown()
@@ -219,7 +202,7 @@ class ReceiverIndex:
     async def run(self) -> None:
         """Read what is marked until stopped, and keep the keys of senders fresh."""
         async with asyncio.TaskGroup() as tasks:
-            refreshing = [tasks.create_task(room.run(), name="keys") for room in (self.keys, self.issuers)]
+            refreshing = [tasks.create_task(room.run(), name="keys") for room in (self.keys, self.issuers, self.certificates)]
             while not self._stopping:
                 await self._wake.wait()
                 self._wake.clear()

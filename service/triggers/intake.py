@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
-from receivers.contract import BadPayload, BadSignature, Event, Request, Sender, Unchanged, UnknownKey, Verifier
+from receivers.contract import BadPayload, BadSignature, Confirmation, Event, Request, Sender, Unchanged, UnknownKey, Verifier
 from receivers.record import dump
 from service import crash
 from service.cel import Evaluator
@@ -21,6 +21,7 @@ from service.kinds.meta import ObjectKey
 from service.state.errors import StateError
 from service.state.inbox import Accepted as Row
 from service.state.inbox import Inbox, NewDelivery
+from service.triggers.certificates import Unconfirmed
 from service.triggers.filters import tells_errors
 from service.triggers.index import Entry, ReceiverIndex
 from service.triggers.oidc import objections
@@ -164,6 +165,10 @@ class Reception:
             events = await self._intake.reading.events(self._sender, self._headers, self._pieces, asked)
         except BadPayload as error:
             raise BadRequest(str(error)) from error
+        for event in events:
+            if isinstance(event, Confirmation):
+                await self._confirm(event.url)
+        events = tuple(Unchanged(what="confirmation") if isinstance(event, Confirmation) else event for event in events)
         told = [event for event in events if not isinstance(event, Request)]
         if told and all(isinstance(event, Unchanged) for event in told):
             return Accepted(verdict="filtered", trace=self.trace)
@@ -175,7 +180,7 @@ class Reception:
         try:
             self._verifier.check()
         except UnknownKey as error:
-            self._intake.index.unknown_key(self._entry)
+            self._intake.index.unknown_key(self._entry, error.key)
             raise KeysUnknown(str(error)) from error
         except BadSignature as error:
             newer = await self._intake.index.refreshed(self._entry)
@@ -225,6 +230,13 @@ class Reception:
             return True
         wanted = {name.lower() for name in self._entry.receiver.spec.events}
         return not wanted or self._sender.name(self._headers).lower() in wanted
+
+    async def _confirm(self, url: str) -> None:
+        """Raises NotStored, so that the sender asks again."""
+        try:
+            await self._intake.index.certificates.confirm(url)
+        except Unconfirmed as error:
+            raise NotStored(str(error)) from error
 
     async def _store(self, events: tuple[Event, ...]) -> None:
         """Make the delivery durable and hand it on. One that is repeated while the first is under way is that first one."""

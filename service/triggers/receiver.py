@@ -30,7 +30,8 @@ from service.reconcile.conditions import condition, merged
 from service.reconcile.outcome import Failed, Outcome, Stalled
 from service.reconcile.queue import Trigger
 from service.triggers.credentials import NoToken
-from service.triggers.index import ReceiverIndex, expression_problem, problem_of
+from service.triggers.index import ReceiverIndex
+from service.triggers.problems import expression_problem, problem_of
 
 
 class ReceiverReconciler:

@@ -12,7 +12,7 @@ from receivers.jwt import keys_of
 FOLDER = Path(__file__).parent
 TOKEN = b"a-shared-secret"
 UNSIGNED = {"generic", "dockerhub", "quay", "acr", "cdevents"}  # the path alone proves something, as with Flux
-KEYED = {"gcr", "generic-oidc"}  # what proves it is signed with a key of somebody else, and the token only makes the path
+KEYED = {"gcr", "generic-oidc", "sns"}  # what proves it is signed with a key of somebody else, and the token only makes the path
 PLAIN = {"harbor", "distribution", "zot", "cloudevents", "eventbridge", "azuredevops"}  # the token comes in a header
 
 

@@ -10,7 +10,7 @@ from receivers.guide import guide_of, render
 from service.kinds.crd import KINDS, definition
 from service.kinds.notification import FLUX_RECEIVER_TYPES, OWN_RECEIVER_TYPES
 
-SHARED = {"__init__", "contract", "signature", "payload", "record", "commits", "images", "cloudevent", "guide", "jwt"}
+SHARED = {"__init__", "contract", "signature", "payload", "record", "commits", "images", "cloudevent", "guide", "jwt", "rsa", "snsmessage"}
 FOLDER = Path(str(receivers.__file__)).parent
 
 
