@@ -29,12 +29,12 @@ class Checks:
 
 
 def checks_of(found: Kustomization, built: Sequence[Built], *, skipped: Collection[ObjectId] = ()) -> Checks:
-    """All that was applied with `spec.wait`, but for what was left alone; else `spec.healthChecks`, but for the object itself."""
+    """With `spec.wait` all that was applied, but for what was left alone, else `spec.healthChecks`; never the object itself."""
     ttl = frozenset(each.object for each in built if each.kind == "Job" and b'"ttlSecondsAfterFinished"' in each.body)
-    if found.spec.wait:
-        return Checks(ids=tuple(each.object for each in built if each.object not in skipped), may_vanish=ttl)
-    referred = (_referred(check, found.metadata.namespace) for check in found.spec.health_checks)
     itself = (found.key.group, found.key.kind, found.key.namespace, found.key.name)
+    referred = [_referred(check, found.metadata.namespace) for check in found.spec.health_checks]
+    if found.spec.wait:
+        referred = [each.object for each in built if each.object not in skipped]
     ids = tuple(dict.fromkeys(each for each in referred if (each.group, each.kind, each.namespace, each.name) != itself))
     return Checks(ids=ids, may_vanish=ttl)
 

@@ -17,6 +17,7 @@ from service.kinds.meta import (
     ARTIFACT_FAILED,
     DEPENDENCY_NOT_READY,
     FINALIZER,
+    KUSTOMIZE_GROUP,
     RECONCILIATION_FAILED,
     VALIDATION_FAILED,
     ObjectKey,
@@ -145,7 +146,7 @@ class KustomizationReconciler:
         if snapshot is not None and state != "absent":
             return snapshot
         if state == "absent":
-            message = f"{key.kind} '{key.namespace}/{key.name}' not found; it is waited for"
+            message = f'{key.kind}.{key.group} "{key.name}" not found'
             raise Waiting(ARTIFACT_FAILED, message, min(SOURCE_RETRY, run.found.spec.effective_retry_interval))
         run.quiet = state == "pending"
         raise Waiting(ARTIFACT_FAILED, f"Source artifact not found, retrying in {SOURCE_RETRY.seconds}s", SOURCE_RETRY)
@@ -157,7 +158,8 @@ class KustomizationReconciler:
             settled = self._rooms.catalog.settled(need)
             name = f"{need.namespace}/{need.name}"
             if settled is None:
-                raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' not found", DEPENDENCY_RETRY)
+                absent = f'kustomizations.{KUSTOMIZE_GROUP} "{need.name}" not found'
+                raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' not found: {absent}", DEPENDENCY_RETRY)
             if not settled.ready:
                 raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' is not ready", DEPENDENCY_RETRY)
             if self._rooms.catalog.source_of(need) == snapshot.key and settled.revision != snapshot.revision:

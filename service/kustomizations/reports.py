@@ -278,8 +278,8 @@ def _is_news(found: Kustomization, before: Condition | None, ended: Ended) -> bo
         return True
     if ended.ready:
         return ended.revision != found.status.last_applied_revision
-    return (before.reason, _lasting(before.message)) != (ended.reason, _lasting(ended.message)) or ended.revision != (
-        found.status.last_attempted_revision or ""
+    return (before.reason, _lasting(before.message)) != (ended.reason, _lasting(ended.message)) or (
+        not ended.waiting and ended.reason != ARTIFACT_FAILED and ended.revision != (found.status.last_attempted_revision or "")
     )
 
 

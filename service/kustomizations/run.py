@@ -270,7 +270,7 @@ class Run:
         queue = self.rooms.queue
         try:
             if problem is None:
-                await self._succeed(record, inventory, healthy=True)
+                await self._succeed(record, inventory, health=f"Health check passed in {self._waited()}")
                 wait, priority = due_in(self.found, record.basis), TIMER
                 current = self.rooms.snapshots.get(record.basis.source)
                 if current is not None and current.revision != record.basis.revision:
@@ -291,12 +291,14 @@ class Run:
         occasion = f"{self.found.metadata.generation}/{self.snapshot.revision if self.snapshot else ''}"
         return self.rooms.retries.failed(self.key, occasion=occasion, most=self.found.spec.effective_retry_interval)
 
+    def _waited(self) -> str:
+        return format_duration(timedelta(milliseconds=round((perf_counter() - self._waits_since) * 1000)))
+
     async def _unhealthy(
         self, problem: HealthError, record: Record, inventory: Sequence[Mapping[str, str]], wait: timedelta | None
     ) -> None:
         self._settle(record.basis.generation, "", ready=False)
-        took = timedelta(milliseconds=round((perf_counter() - self._waits_since) * 1000))
-        message = f"health check failed after {format_duration(took)}: {problem}"
+        message = f"health check failed after {self._waited()}: {problem}"
         await self.report(
             Ended(
                 revision=record.basis.revision,
@@ -304,6 +306,7 @@ class Run:
                 reason=HEALTH_CHECK_FAILED,
                 message=message,
                 healthy=False,
+                health=str(problem),
                 inventory=inventory,
                 digest=self.digest,
                 next_attempt=None if wait is None else datetime.now(UTC) + wait,
@@ -318,7 +321,7 @@ class Run:
         for dependent in self.rooms.catalog.dependents(self.key):
             self.rooms.queue.add(dependent, trigger=Trigger(reason="dependency"), priority=CHANGE)
 
-    async def _succeed(self, record: Record, inventory: Sequence[Mapping[str, str]], *, healthy: bool | None = None) -> None:
+    async def _succeed(self, record: Record, inventory: Sequence[Mapping[str, str]], *, health: str = "") -> None:
         """Settle in memory and wake the dependents first; then event, record and status."""
         self._settle(record.basis.generation, record.basis.revision)
         ended = Ended(
@@ -326,7 +329,8 @@ class Run:
             ready=True,
             reason="ReconciliationSucceeded",
             message=f"Applied revision: {record.basis.revision}",
-            healthy=healthy,
+            healthy=True if health else None,
+            health=health,
             inventory=inventory,
             digest=self.digest,
         )

@@ -11,12 +11,15 @@ from typing import Any
 
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import (
+    ARTIFACT_FAILED,
+    HEALTH_CHECK_FAILED,
     PROGRESSING,
     PROGRESSING_WITH_RETRY,
     READY,
     RECONCILIATION_SUCCEEDED,
     RECONCILING,
     STALLED,
+    SUCCEEDED,
     VALIDATION_FAILED,
     Condition,
     format_duration,
@@ -31,7 +34,8 @@ MESSAGE_LIMIT = 20_000  # bytes; the CRD allows 32768 characters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The end of a run: `reason` and `message` of Ready; `ready` False with `stalled`, `waiting` for something else, or a retry."""
+    """The end of a run: `reason` and `message` of Ready; `ready` False with `stalled`, `waiting` for something else, or a retry. `health`
+    is what Healthy says where `healthy` is not None; it is not asked for where a run that is `ready` leaves that open."""
 
     revision: str
     ready: bool
@@ -40,6 +44,7 @@ class Ended:
     stalled: bool = False
     waiting: bool = False
     healthy: bool | None = None
+    health: str = ""
     inventory: Sequence[Mapping[str, str]] | None = None
     digest: str = ""
     took: timedelta = timedelta(0)
@@ -64,9 +69,12 @@ def end_patch(found: Kustomization, raw: Mapping[str, Any], ended: Ended) -> dic
             condition(STALLED, "False", "", "", generation),
         ]
     if ended.healthy is not None:
-        others.append(condition(HEALTHY, "True" if ended.healthy else "False", ended.reason, ended.message[:MESSAGE_LIMIT], generation))
-    status: dict[str, Any] = {"conditions": conditions_json(found.status.conditions, [ready, *others])}
-    if ended.revision:
+        reason = SUCCEEDED if ended.healthy else HEALTH_CHECK_FAILED
+        others.append(condition(HEALTHY, "True" if ended.healthy else "False", reason, ended.health[:MESSAGE_LIMIT], generation))
+    unasked = ended.ready and ended.healthy is None
+    before = [each for each in found.status.conditions if not (unasked and each.type == HEALTHY)]
+    status: dict[str, Any] = {"conditions": conditions_json(before, [ready, *others])}
+    if ended.revision and not ended.waiting and ended.reason != ARTIFACT_FAILED:  # else nothing was attempted
         status["lastAttemptedRevision"] = ended.revision
     if ended.ready or ended.stalled:
         status["observedGeneration"] = generation
@@ -93,6 +101,7 @@ def progress_patch(found: Kustomization, message: str) -> dict[str, Any]:
         condition(RECONCILING, "True", PROGRESSING, message, generation),
         condition(READY, "Unknown", PROGRESSING, "Reconciliation in progress", generation),
         condition(STALLED, "False", "", "", generation),
+        condition(HEALTHY, "Unknown", PROGRESSING, message, generation),
     ]
     return {"conditions": conditions_json(found.status.conditions, now)}
 

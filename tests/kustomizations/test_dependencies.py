@@ -48,7 +48,7 @@ async def test_a_dependency_that_is_not_there_is_named(hamlet: Town) -> None:
     await hamlet.start()
     await hamlet.apply(hamlet.source(), hamlet.kustomization("two", dependsOn=on("one")))
     seen = await hamlet.not_ready("two", "DependencyNotReady")
-    assert ready(seen)["message"] == f"dependency '{hamlet.namespace}/one' not found"
+    assert ready(seen)["message"].startswith(f"dependency '{hamlet.namespace}/one' not found: ")
     await hamlet.apply(hamlet.kustomization("one"))
     await hamlet.at(hamlet.revision, "one", "two")
 
