@@ -6,7 +6,8 @@ The order of work is kustomize's (api v0.21.0 internal/target/kusttarget.go): re
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from service.kustomize.crds import read_crds
 from service.kustomize.errors import BuildError
@@ -17,15 +18,24 @@ from service.kustomize.layer import Layer, Transformer
 from service.kustomize.objects import Objects, Resource, expand_lists
 from service.kustomize.origins import Origin, note_transformation, of_plugin
 from service.kustomize.plugins import generator, transformer
+from service.kustomize.remote import is_http, is_remote, parse, shown
 from service.kustomize.schema import Schema
 from service.kustomize.tables import DEFAULT, EMPTY, Tables, read_tables
+from service.kustomize.trace import Place, place_of
 from service.kustomize.transformers import TRANSFORMERS
 from service.kustomize.variables import Variables, merge, register
 from service.kustomize.yamlread import copied, read_objects
 
 MAX_DEPTH = 100
 GENERATORS = (("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret"))
-Step = tuple[Transformer, dict[str, Any] | None]
+
+
+class Step(NamedTuple):
+    """A transformer on its turn; `place` is known in builds that are traced."""
+
+    transformer: Transformer
+    origin: dict[str, Any] | None
+    place: Place | None
 
 
 @dataclass(slots=True)
@@ -85,6 +95,7 @@ class Target:
         self._name = file.rpartition("/")[2]
         self._schema = schema
         self._origin = origin
+        self._trace = folder.source.trace
 
     def accumulate(self, result: Accumulated) -> Accumulated:
         """Return what this kustomization gives, worked out on `result`: empty, or its parent's for a component. Raises BuildError."""
@@ -113,10 +124,27 @@ class Target:
     def _resources(self, result: Accumulated, paths: Iterable[str], objects: Objects) -> None:
         tree = self._folder.source.tree
         for path in paths:
-            if path and not path.startswith("/") and tree.kind(self._folder.at(path)) == "dir":
+            if is_remote(path):
+                self._remote(result, path, objects)
+            elif path and not path.startswith("/") and tree.kind(self._folder.at(path)) == "dir":
                 self._base(result, path, component=False)
             else:
                 self._file_of_objects(path, objects)
+
+    def _remote(self, result: Accumulated, path: str, objects: Objects) -> None:
+        """A URL is tried as a file first, then as a repository, as kustomize does."""
+        if is_http(path) and self._folder.source.remote is not None:
+            try:
+                self._folder.source.documents(self._folder.file(path))
+            except BuildError as error:
+                try:
+                    parse(path)
+                except ValueError:
+                    raise error from None
+            else:
+                self._file_of_objects(path, objects)
+                return
+        self._base(result, path, component=False)
 
     def _file_of_objects(self, path: str, objects: Objects) -> None:
         file = self._folder.file(path)
@@ -128,9 +156,20 @@ class Target:
                 objects.append(row)
             except BuildError as error:
                 raise BuildError(f"merging resources from '{path}': {error.message}", file) from error
+        if self._trace is not None:
+            self._trace.made(rows, Place(file=file, by="resources"))
 
     def _base(self, result: Accumulated, path: str, *, component: bool) -> None:
         folder = self._folder.enter(path)
+        if folder.source is self._folder.source:
+            self._enter(result, folder, path, component=component)
+            return
+        try:
+            self._enter(result, folder, path, component=component)
+        except BuildError as error:  # its file is one of the clone
+            raise BuildError(f"in '{shown(path)}': {error}", self._file) from error
+
+    def _enter(self, result: Accumulated, folder: Folder, path: str, *, component: bool) -> None:
         if folder.depth > MAX_DEPTH:
             raise BuildError(f"bases are nested deeper than {MAX_DEPTH} levels")
         fields, file = load(folder)
@@ -177,12 +216,18 @@ class Target:
                 made = generate(kind, entry, options, self._folder, self._schema)
                 if self._origin is not None:
                     made.origin = self._origin.of_field(self._name, f"{kind}Generator")
-                absorb(objects, made)
+                self._absorb(objects, made, field_name)
         for config in self._configs("generators"):
             for made in generator(config, self._folder, self._schema):
                 if config.origin is not None:
                     made.origin = of_plugin(config)
-                absorb(objects, made)
+                self._absorb(objects, made, "generators")
+
+    def _absorb(self, objects: Objects, made: Resource, field_name: str) -> None:
+        if self._trace is None:
+            absorb(objects, made)
+        else:
+            self._trace.run(objects, Place(file=self._file, by=field_name), lambda: absorb(objects, made))
 
     def _configs(self, field_name: str) -> list[Resource]:
         """The objects that configure plugins: texts that parse as objects, files, folders."""
@@ -206,18 +251,28 @@ class Target:
         steps: list[Step] = []
         for name, configure in TRANSFORMERS:
             origin = self._origin.of_field(self._name, name) if self._origin is not None else None
-            steps += [(found, origin) for found in configure(layer)]
+            made = configure(layer)
+            for number, found in enumerate(made):
+                place = place_of(self._folder, self._file, name, number, len(made)) if self._trace is not None else None
+                steps.append(Step(found, origin, place))
         return steps
 
     def _plugins(self, field_name: str) -> list[Step]:
         return [
-            (transformer(config, self._folder, self._schema), of_plugin(config) if config.origin is not None else None)
+            Step(
+                transformer(config, self._folder, self._schema),
+                of_plugin(config) if config.origin is not None else None,
+                Place(file=self._file, by=f"{field_name}: {config.kind}/{config.name}"),
+            )
             for config in self._configs(field_name)
         ]
 
     def _run(self, objects: Objects, steps: Iterable[Step]) -> None:
-        for found, origin in steps:
-            found.run(objects)
+        for found, origin, place in steps:
+            if self._trace is None or place is None:
+                found.run(objects)
+            else:
+                self._trace.run(objects, place, partial(found.run, objects))
             if origin is not None:
                 for _ in range(found.times):
                     note_transformation(objects, origin)
@@ -225,7 +280,7 @@ class Target:
 
     def _validate(self, objects: Objects) -> None:
         """Validators are transformers that may change nothing."""
-        for found, _ in self._plugins("validators"):
+        for found, _, _ in self._plugins("validators"):
             before = [copied(row.body) for row in objects.rows]
             found.run(objects)
             if [row.body for row in objects.rows] != before:

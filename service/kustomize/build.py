@@ -1,6 +1,6 @@
 """Tree and folder in, objects out: what `kustomize build` does, in process (https://kubectl.docs.kubernetes.io/references/kustomize/)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,12 +10,14 @@ from service.kustomize.cache import ParseCache
 from service.kustomize.errors import BuildError
 from service.kustomize.files import Folder, Source
 from service.kustomize.generate import generated, with_additions
-from service.kustomize.objects import Resource
+from service.kustomize.objects import Objects, Resource
 from service.kustomize.origins import Origin, finish
 from service.kustomize.plugins import add_hashes
 from service.kustomize.references import fix_references
+from service.kustomize.remote import Remote
 from service.kustomize.schema import Schema
 from service.kustomize.sorting import ordered
+from service.kustomize.trace import Place, Trace
 from service.kustomize.tree import Recording, Tree
 
 __all__ = ["Build", "BuildError", "BuildOptions", "ParseCache", "build"]
@@ -57,11 +59,23 @@ class Build:
     reads: Mapping[str, str]
 
 
-def build(tree: Tree, path: str, *, options: BuildOptions = BuildOptions(), cache: ParseCache | None = None) -> Build:
-    """Build the folder `path` ("" is the root) of the tree. Deterministic and pure. Raises BuildError."""
+def build(
+    tree: Tree,
+    path: str,
+    *,
+    options: BuildOptions = BuildOptions(),
+    cache: ParseCache | None = None,
+    trace: Trace | None = None,
+    remote: Remote | None = None,
+) -> Build:
+    """Build the folder `path` ("" is the root) of the tree. Deterministic, and pure where nothing is remote. Raises BuildError.
+
+    `trace` notes what is done; `remote` fetches what is outside of the tree, without it that is an error.
+    """
     recording = tree if isinstance(tree, Recording) else Recording(tree)
     try:
-        objects = _built(recording, path, options, cache)
+        source = Source(tree=recording, cache=cache, restricted=options.load_restrictions == "root_only", trace=trace, remote=remote)
+        objects = _built(source, path, options)
     except RecursionError as error:
         raise BuildError("nested too deep") from error
     except FileNotFoundError as error:
@@ -69,8 +83,8 @@ def build(tree: Tree, path: str, *, options: BuildOptions = BuildOptions(), cach
     return Build(objects=objects, reads=recording.reads)
 
 
-def _built(tree: Recording, path: str, options: BuildOptions, cache: ParseCache | None) -> tuple[dict[str, Any], ...]:
-    folder = Folder.top(Source(tree=tree, cache=cache, restricted=options.load_restrictions == "root_only"), path)
+def _built(source: Source, path: str, options: BuildOptions) -> tuple[dict[str, Any], ...]:
+    folder = Folder.top(source, path)
     if options.generate and kustomization_file(folder) is None:
         fields, file = generated(folder), folder.at("kustomization.yaml")
         empty = not fields["resources"]
@@ -85,7 +99,7 @@ def _built(tree: Recording, path: str, options: BuildOptions, cache: ParseCache 
     target = Target(folder, fields, file, schema=schema, origin=Origin() if asked else None)
     result = target.accumulate(Accumulated())
     try:
-        rows = _finished(result, fields, options)
+        rows = _finished(result, fields, options, _steps(source.trace, file))
     except BuildError as error:
         raise BuildError(error.message, error.file or file, error.line) from error
     for row in rows:
@@ -93,14 +107,24 @@ def _built(tree: Recording, path: str, options: BuildOptions, cache: ParseCache 
     return tuple(_with_metadata(row.body, options) for row in rows)
 
 
-def _finished(result: Accumulated, fields: Mapping[str, Any], options: BuildOptions) -> list[Resource]:
+Do = Callable[[str, Objects, Callable[[], None]], None]
+
+
+def _steps(trace: Trace | None, file: str) -> Do:
+    """Return what runs a named step of the end, watched where the build is traced."""
+    if trace is None:
+        return lambda _name, _objects, action: action()
+    return lambda name, objects, action: trace.run(objects, Place(file=file, by=name), action)
+
+
+def _finished(result: Accumulated, fields: Mapping[str, Any], options: BuildOptions, do: Do) -> list[Resource]:
     """What is done once, for the built folder only."""
     objects = result.objects
     for row in objects.rows:
         row.settle(as_text=False)
-    add_hashes(objects)
-    fix_references(objects, result.tables.name_reference)
-    variables.resolve(objects, result.variables, result.tables.var_reference)
+    do("hash suffix", objects, lambda: add_hashes(objects))
+    do("name references", objects, lambda: fix_references(objects, result.tables.name_reference))
+    do("vars", objects, lambda: variables.resolve(objects, result.variables, result.tables.var_reference))
     for row in objects.rows:
         if not row.kind or not (row.name or row.kind.endswith("List")):
             raise BuildError(f"missing {'metadata.name' if row.kind else 'kind'} in object {row.id} once it is transformed")

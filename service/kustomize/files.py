@@ -8,25 +8,28 @@ Behaviour: kustomize api v0.21.0 internal/loader.
 import marshal
 import pickle
 import posixpath
-import re
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from service.kustomize.cache import ParseCache
 from service.kustomize.errors import BuildError
-from service.kustomize.tree import Tree, content_id, resolve
+from service.kustomize.remote import NotFetched, Remote, RepoSpec, is_http, is_remote, parse, refused, shown
+from service.kustomize.tree import Recording, content_id, resolve
 from service.kustomize.yamlread import read_objects, read_value
 
-_REMOTE = re.compile(r"(?i)(?:git::)?(?:(?:https?|ssh|file)://|github\.com[/:]|[a-z][a-z0-9-]*@[^/]+[:/])")
+if TYPE_CHECKING:
+    from service.kustomize.trace import Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """What all folders of a build share."""
 
-    tree: Tree
+    tree: Recording
     cache: ParseCache | None
     restricted: bool
+    trace: "Trace | None" = None
+    remote: Remote | None = None
 
     def documents(self, path: str) -> list[Any]:
         """Return the documents of a file of resources, fresh. Raises BuildError, FileNotFoundError."""
@@ -71,8 +74,10 @@ def _thawed(frozen: bytes) -> Any:
 class Folder:
     """One folder on the way from the built one."""
 
-    def __init__(self, source: Source, root: str, parent: "Folder | None" = None) -> None:
+    def __init__(self, source: Source, root: str, parent: "Folder | None" = None, *, repository: tuple[str, str] | None = None) -> None:
         self.source = source
+        self.repository: tuple[str, str] | None = repository or (parent.repository if parent is not None else None)
+        """(URL, ref) of the clone that it is in, None for the build's own tree."""
         self.root = root
         self._parent = parent
         self.depth: int = 0 if parent is None else parent.depth + 1
@@ -91,8 +96,8 @@ class Folder:
 
     def file(self, path: str) -> str:
         """Return the path of a file that may be read. Raises BuildError."""
-        if _REMOTE.match(path):
-            raise BuildError(f"'{_shown(path)}' is remote: nothing is fetched during a build; commit it and name the file")
+        if is_remote(path):
+            return self._downloaded(path)
         full = self.at(path)
         tree = self.source.tree
         if not path or tree.kind(full) == "dir":
@@ -111,8 +116,8 @@ class Folder:
         """Return another kustomization's folder. Raises BuildError."""
         if not path:
             raise BuildError("new root cannot be empty")
-        if _REMOTE.match(path):
-            raise BuildError(f"'{_shown(path)}' is remote: bases are not fetched during a build; vendor it into the repository")
+        if is_remote(path):
+            return self._cloned(path)
         tree = self.source.tree
         full = self.at(path)
         if tree.kind(full) != "dir":
@@ -120,16 +125,47 @@ class Folder:
             raise BuildError(f"must build at directory: '{full}': {why}")
         root = resolve(tree, full)
         visited: Folder | None = self
-        while visited is not None:
+        while visited is not None and visited.repository == self.repository:
             if _is_below(visited.root, root):
                 raise BuildError(f"cycle detected: candidate root '{root or '.'}' contains visited root '{visited.root or '.'}'")
             visited = visited._parent
         return Folder(self.source, root, self)
 
+    def _downloaded(self, url: str) -> str:
+        """Fetch a file; its name in this build's tree is its URL."""
+        remote = self.source.remote
+        if remote is None:
+            raise refused(url)
+        if not is_http(url):
+            raise BuildError(f"'{shown(url)}' must resolve to a file")
+        try:
+            self.source.tree.add(url, remote.file(url), shown(url))
+        except NotFetched as error:
+            raise BuildError(str(error)) from error
+        return url
 
-def _shown(address: str) -> str:
-    """An address for a message: without a password, and without the query, where tokens stand."""
-    return re.sub(r"//[^/@]*@", "//***@", address.partition("?")[0])
+    def _cloned(self, address: str) -> "Folder":
+        """Fetch a repository and enter a folder of it: a tree of its own, which nothing in it can leave."""
+        remote = self.source.remote
+        if remote is None:
+            raise refused(address)
+        try:
+            spec = parse(address)
+            self._check_cycle(spec)
+            tree, commit = remote.clone(spec)
+        except (ValueError, NotFetched) as error:
+            raise BuildError(f"'{shown(address)}': {error}") from error
+        self.source.tree.note_remote(shown(address), commit)
+        if tree.kind(spec.path) != "dir":
+            raise BuildError(f"'{shown(address)}': there is no folder '{spec.path}' at {commit[:12]}")
+        return Folder(replace(self.source, tree=Recording(tree)), spec.path, self, repository=(spec.url, spec.ref))
+
+    def _check_cycle(self, spec: RepoSpec) -> None:
+        visited: Folder | None = self
+        while visited is not None:
+            if visited.repository == (spec.url, spec.ref) and _is_below(visited.root, spec.path):
+                raise BuildError(f"cycle detected: '{shown(spec.url)}' contains '{visited.root or '.'}', which leads to it")
+            visited = visited._parent
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 Kind = Literal["file", "dir"]
 MISSING = "-"
+REMOTE = "remote"
 
 
 class Tree(Protocol):
@@ -151,11 +152,24 @@ class MapTree:
 
 
 class Recording:
-    """A tree that notes what it was asked. `reads` maps "<op> <path>" (op: file, kind, list) to a token of what was seen."""
+    """A tree that notes what it was asked. `reads` maps "<op> <path>" (op: file, kind, list) to a token of what was seen.
+
+    What was fetched from outside is there as "remote <url>"; whether that has changed can be told by nobody, see `seen`.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
+        self._remote: dict[str, bytes] = {}
         self.reads: dict[str, str] = {}
+
+    def add(self, url: str, data: bytes, shown: str) -> None:
+        """Take in a fetched file, which can be read under its URL from now on; `shown` is the URL without secrets."""
+        self._remote[url] = data
+        self.note_remote(shown, content_id(data))
+
+    def note_remote(self, shown: str, token: str) -> None:
+        """Note that something outside of the tree was read."""
+        self.reads[f"{REMOTE} {shown}"] = token
 
     def resolve(self, path: str) -> str:
         """Return the path with its links followed. (Where a link leads is not noted: Git trees have none.)"""
@@ -169,6 +183,8 @@ class Recording:
 
     def read(self, path: str) -> bytes:
         """Return the content of a file, and note its id. Raises FileNotFoundError, which is noted too."""
+        if path in self._remote:
+            return self._remote[path]
         key = f"file {path}"
         try:
             data = self._tree.read(path)
@@ -181,6 +197,8 @@ class Recording:
 
     def blob_id(self, path: str) -> str | None:
         """Return the content's id where it is known; whoever uses it depends on it, so it is noted."""
+        if path in self._remote:
+            return None
         found = self._tree.blob_id(path)
         if found is not None:
             self.reads[f"file {path}"] = found
@@ -200,7 +218,8 @@ def _listing(entries: tuple[tuple[str, Kind], ...]) -> str:
 def seen(tree: Tree, key: str) -> str:
     """Return the token that a recorded key has in another tree; reads are unchanged if and only if all tokens are equal.
 
-    Raises ValueError for a key that no Recording writes.
+    What is outside of the tree never counts as unchanged: its token is one that no reading has. Raises ValueError for a key that no
+    Recording writes.
     """
     operation, _, path = key.partition(" ")
     match operation:
@@ -216,4 +235,6 @@ def seen(tree: Tree, key: str) -> str:
             return tree.kind(path) or MISSING
         case "list":
             return _listing(tree.list(path))
+        case "remote":
+            return "unknown"
     raise ValueError(f"{key!r} is no key of a recorded read")
