@@ -15,11 +15,11 @@ from service.kinds.schema import GO_DURATION, SHORT_DURATION, Facts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitRef:
-    """What to check out. Precedence: commit, name, tag, branch."""
+    """What to check out. Precedence: commit, name, tag, semver, branch."""
 
     branch: Annotated[str, Facts("Branch to check out; `master` where the whole ref is empty.")] = ""
     tag: Annotated[str, Facts("Tag to check out, wins over branch.")] = ""
-    semver: Annotated[str, Facts("Range of versions; the newest tag inside it is checked out.", verdict="refused")] = ""
+    semver: Annotated[str, Facts("Range of versions; the newest tag inside it is checked out, wins over branch.")] = ""
     name: Annotated[str, Facts("Full name of a reference, such as refs/pull/420/head; wins over tag and branch.")] = ""
     commit: Annotated[str, Facts("Commit id to check out, wins over all others; a branch says where it is expected.")] = ""
 

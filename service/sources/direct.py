@@ -19,12 +19,15 @@ from service.sources import depth, protocol
 from service.sources.credentials import masked
 from service.sources.depth import PRIVATE
 from service.sources.fetcherror import Stopped
+from service.sources.gitref import Wanted
 from service.sources.landing import admit, is_whole, land, shallow, stored
+from service.sources.newesttag import TAGS, newest_tags
 from service.sources.openrepo import repository
 from service.sources.packread import BadPack, TooBig, read
 from service.sources.pktline import BadPackets
 from service.sources.protocol import Offer, Ref
-from service.sources.smart import Smart, Unfit
+from service.sources.semver import Range
+from service.sources.smart import LISTING_BYTES, Smart, Unfit
 from service.sources.transfer import Fetched, Request, described
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,15 @@ class _Here:
     tips: tuple[str, ...]
     shallow: tuple[str, ...]
     has_hint: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """Where the wanted ref points; `label` is its name in a revision. `sees_hint`: a ref points to what a payload has named."""
+
+    ref: Ref
+    label: str
+    sees_hint: bool
 
 
 class Direct:
@@ -89,22 +101,29 @@ class Direct:
             async with asyncio.TaskGroup() as tasks:
                 if hint and not here.has_hint:
                     brought = tasks.create_task(self._hinted(request, here, offer, hint), name="fetch.hint")
-                asked = tasks.create_task(self._ref(request), name="fetch.ref")
+                asked = tasks.create_task(self._ref(request, blocking), name="fetch.ref")
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
-        ref = asked.result()
-        if ref is None:
+        found = asked.result()
+        if found is None:
             raise Unfit(f"there is no {wanted}")
+        ref = found.ref
         pack = brought.result() if brought is not None and hint in (ref.id, ref.commit) else None
         if isinstance(pack, TooBig):
             raise pack
         if pack is None and ref.commit != here.before and not await blocking(lambda _: is_whole(_open(request), ref.commit)):
             pack = await self._pack(request, here, offer, ref.id)
-        return await blocking(lambda stopped: _settled(request, here, ref, pack, stopped))
+        return await blocking(lambda stopped: _settled(request, here, found, pack, stopped))
 
-    async def _ref(self, request: Request) -> Ref | None:
-        body = await self._smart.post(request.url, request.credentials, protocol.ls_refs(request.wanted.source))
-        return protocol.refs(body).get(request.wanted.source)
+    async def _ref(self, request: Request, blocking: Blocking) -> _Found | None:
+        """Where the wanted ref points; a range of versions is looked up among all tags."""
+        wanted = request.wanted
+        if not wanted.semver:
+            body = await self._smart.post(request.url, request.credentials, protocol.ls_refs(wanted.source))
+            ref = protocol.refs(body).get(wanted.source)
+            return _Found(ref=ref, label=wanted.label, sees_hint=wanted.hint in (ref.id, ref.commit)) if ref is not None else None
+        body = await self._smart.post(request.url, request.credentials, protocol.ls_refs(TAGS), most=LISTING_BYTES)
+        return await blocking(lambda _: _newest(body, wanted))
 
     async def _hinted(self, request: Request, here: _Here, offer: Offer, hint: str) -> bytes | TooBig | None:
         """The pack of a commit that may not exist; how large it is only matters where the ref points there."""
@@ -163,9 +182,18 @@ def _look(request: Request) -> _Here:
     return _Here(before=before, tips=newest[:MOST_TIPS], shallow=known, has_hint=bool(hint) and is_whole(repo, hint))
 
 
-def _settled(request: Request, here: _Here, ref: Ref, pack: bytes | None, stopped: Callable[[], bool]) -> Fetched:
+def _newest(body: bytes, wanted: Wanted) -> _Found | None:
+    refs = protocol.refs(body)
+    tags = newest_tags(refs, Range.parse(wanted.semver))
+    if len(tags) > 1:
+        raise Unfit("several tags are of the newest version")  # the times of their commits decide, so all of them are needed
+    sees_hint = any(wanted.hint in (ref.id, ref.commit) for ref in refs.values())
+    return _Found(ref=refs[TAGS + tags[0]], label=tags[0], sees_hint=sees_hint) if tags else None
+
+
+def _settled(request: Request, here: _Here, found: _Found, pack: bytes | None, stopped: Callable[[], bool]) -> Fetched:
     """Store what came, move the private ref, say what it leads to. A commit that is not whole is never named by a ref."""
-    repo, private = _open(request), PRIVATE + request.uid
+    repo, private, ref = _open(request), PRIVATE + request.uid, found.ref
     if pack is not None:
         land(repo, read(pack, lambda id_, most: stored(repo, id_, most)), ref.commit, beside=here.before or here.tips[0])
     if stopped():
@@ -176,5 +204,13 @@ def _settled(request: Request, here: _Here, ref: Ref, pack: bytes | None, stoppe
         depth.forget_history(repo)
     tree, subject, author = described(repo, ref.commit)
     hint = request.wanted.hint
-    behind = bool(hint) and hint not in (ref.id, ref.commit) and hint not in repo
-    return Fetched(store=request.store, commit=ref.commit, before=here.before, tree=tree, subject=subject, author=author, is_behind=behind)
+    return Fetched(
+        store=request.store,
+        commit=ref.commit,
+        before=here.before,
+        tree=tree,
+        subject=subject,
+        author=author,
+        is_behind=bool(hint) and not found.sees_hint and hint not in repo,
+        label=found.label,
+    )

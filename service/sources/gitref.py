@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from service.kinds.meta import Revision, git_revision
 from service.kinds.source import GitRef
+from service.sources.semver import InvalidVersion, Range
 
 # control characters, space and the letters that mean something in a refspec, a revision or a glob
 _BAD = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?=/|$)|\.$|/$|^/|^\.|^@$|^$")
@@ -34,25 +35,31 @@ def is_ref_name(name: str) -> bool:
 class Wanted:
     """What to fetch: `source` is a full ref name, or refs/heads/* where a commit is looked for on any branch; "" `commit`: the tip.
 
+    `semver` is a checked range: the newest tag inside it is looked for among `source`, which is refs/tags/* then.
     `hint` is the id that a payload says the ref has now, "" for none: it makes a fetch shorter and is never believed.
     """
 
     source: str
     label: str
     commit: str = ""
+    semver: str = ""
     hint: str = ""
 
     def hinted(self, ids: Iterable[str]) -> "Wanted":
         """Return the same with the last of `ids` that can be the id of an object."""
         return replace(self, hint=next((id_ for id_ in reversed(tuple(ids)) if _ID.fullmatch(id_)), ""))
 
-    def revision(self, commit: str) -> Revision:
-        """Return Flux's revision of `commit` reached this way."""
-        return git_revision(commit, self.label or None)
+    def at_tag(self, tag: str) -> "Wanted":
+        """Return what to fetch once a range has led to a tag."""
+        return replace(self, source=f"refs/tags/{tag}", label=tag, semver="", hint="")
+
+    def revision(self, commit: str, label: str = "") -> Revision:
+        """Return Flux's revision of `commit` reached this way; `label` is the tag that a range has led to."""
+        return git_revision(commit, label or self.label or None)
 
 
 def wanted(ref: GitRef | None) -> Wanted:
-    """Return what a spec.ref asks for, in Flux's order: commit, name, tag, branch. Raises InvalidRef."""
+    """Return what a spec.ref asks for, in Flux's order: commit, name, tag, semver, branch. Raises InvalidRef."""
     ref = ref or GitRef()
     branch = _checked("spec.ref.branch", ref.branch) if ref.branch else ""
     if ref.commit:
@@ -66,6 +73,12 @@ def wanted(ref: GitRef | None) -> Wanted:
         return Wanted(source=name, label=ref.name)
     if ref.tag:
         return Wanted(source=f"refs/tags/{_checked('spec.ref.tag', ref.tag)}", label=ref.tag)
+    if ref.semver:
+        try:
+            Range.parse(ref.semver)
+        except InvalidVersion as error:
+            raise InvalidRef(f"spec.ref.semver: {error}") from error
+        return Wanted(source="refs/tags/*", label="", semver=ref.semver)
     branch = branch or "master"
     return Wanted(source=f"refs/heads/{branch}", label=branch)
 

@@ -7,6 +7,7 @@ a payload said. https://github.com/fluxcd/source-controller/blob/main/docs/spec/
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -107,7 +108,7 @@ class GitOrigin:
             files = await self._needs.workers.run(ignore_files, fetched.store, fetched.tree, timeout=WALK_LIMIT)
         return Snapshot(
             key=found.key,
-            revision=want.revision(fetched.commit),
+            revision=want.revision(fetched.commit, fetched.label),
             store_path=fetched.store,
             commit=fetched.commit,
             tree=fetched.tree,
@@ -127,8 +128,10 @@ class GitOrigin:
         if found.key in self._needs.published or store is None:
             return
         try:
-            fetched = await asyncio.to_thread(_last_fetched, store, found.metadata.uid)
-            snapshot = await self._snapshot(found, wanted(found.spec.ref), fetched)
+            want, fetched = wanted(found.spec.ref), await asyncio.to_thread(_last_fetched, store, found.metadata.uid)
+            if want.semver:  # the ref in the store does not tell which tag it was
+                fetched = replace(fetched, label=_label_of(found, fetched.commit))
+            snapshot = await self._snapshot(found, want, fetched)
         except (SnapshotGone, OSError, InvalidRef) as error:
             log.warning("snapshot not restored", extra={"object": str(found.key), "error": str(error)})
             return
@@ -156,6 +159,12 @@ def _checked_url(url: str) -> str:
 
 def _shortened(subject: str) -> str:
     return subject if len(subject) <= SUBJECT_LENGTH else subject[:SUBJECT_LENGTH] + "..."
+
+
+def _label_of(found: GitRepository, commit: str) -> str:
+    """The name by which the stored artifact reached the commit, "" where it is another one."""
+    label, _, digest = (found.status.artifact.revision if found.status.artifact else "").rpartition("@")
+    return label if digest == f"sha1:{commit}" else ""
 
 
 def _last_fetched(store: Path, uid: str) -> Fetched:

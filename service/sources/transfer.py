@@ -10,7 +10,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from service.sources.credentials import Credentials, masked
 from service.sources.depth import PRIVATE
 from service.sources.fetcherror import AuthRefused, BadStore, FetchError, NoCommit, NoRef, RemoteEmpty, RemoteFailed, RemoteGone, Stopped
 from service.sources.gitref import Wanted
+from service.sources.newesttag import newest_tags
 from service.sources.openrepo import repository
+from service.sources.semver import Range
 
 INCOMING = "refs/incoming/"
 _COUNTED = re.compile(r"objects: +(?:\d+% \(\d+/)?(\d+)")
@@ -51,6 +53,7 @@ class Fetched:
     """What the remote has for the ref: `before` is the commit of this object's last fetch, "" the first time.
 
     `is_behind`: a payload has named a commit that the ref does not lead to and that the store has never seen; the host may be slow.
+    `label` is the tag that a range of versions has led to.
     """
 
     store: Path
@@ -60,6 +63,7 @@ class Fetched:
     subject: str
     author: str
     is_behind: bool = False
+    label: str = ""
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -81,6 +85,10 @@ class _Callbacks(pygit2.RemoteCallbacks):
         self._stopped = stopped
         self._asked = False
         self.most_objects = 0
+
+    def connects(self) -> None:
+        """A new connection, which asks for the credentials anew."""
+        self._asked = False
 
     def check(self) -> None:
         if self._stopped() or time.monotonic() > self._deadline:
@@ -136,6 +144,8 @@ def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
     repo = _opened(request.store)
     private = PRIVATE + request.uid
     before = _target(repo, private)
+    if request.wanted.semver:
+        request = replace(request, wanted=_newest_tag(repo, request, callbacks))
     tip = _pinned(repo, request, callbacks, before) if request.wanted.commit else _tip(repo, request, callbacks)
     callbacks.check()  # whoever gave up on this fetch must not see the ref move later
     if tip != before:
@@ -145,7 +155,8 @@ def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
     tree, subject, author = described(repo, tip)
     hint = request.wanted.hint
     behind = bool(hint) and hint != tip and hint not in repo
-    return Fetched(store=request.store, commit=tip, before=before, tree=tree, subject=subject, author=author, is_behind=behind)
+    found = Fetched(store=request.store, commit=tip, before=before, tree=tree, subject=subject, author=author, is_behind=behind)
+    return replace(found, label=request.wanted.label)
 
 
 def described(repo: pygit2.Repository, commit: str) -> tuple[str, str, str]:
@@ -153,6 +164,23 @@ def described(repo: pygit2.Repository, commit: str) -> tuple[str, str, str]:
     found = repo[commit].peel(pygit2.Commit)
     author = (found.author.raw_name or b"").decode(errors="replace")
     return str(found.tree_id), found.raw_message.decode(errors="replace").strip().partition("\n")[0], author
+
+
+def _newest_tag(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> Wanted:
+    """What a range of versions leads to now; of equal versions the tag with the newest commit."""
+    heads = _remote(repo, request, callbacks).list_heads(callbacks=callbacks, proxy=True)
+    tags = newest_tags((head.name or "" for head in heads), Range.parse(request.wanted.semver))
+    if not tags:
+        raise NoRef(f"unable to clone '{request.url}': no match found for semver: {request.wanted.semver}")
+    found = [request.wanted.at_tag(tag) for tag in tags]
+    if len(found) == 1:
+        return found[0]
+    times = [_commit_time(repo, _tip(repo, replace(request, wanted=each), callbacks)) for each in found]
+    return found[times.index(max(times))]
+
+
+def _commit_time(repo: pygit2.Repository, commit: str) -> int:
+    return int(repo[commit].peel(pygit2.Commit).commit_time)
 
 
 def _tip(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> str:
@@ -177,7 +205,7 @@ def _fetch(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, ref
     if not any(name.startswith(PRIVATE) for name in repo.references):
         _fetch_newest(repo, request, callbacks, refspec)
     elif depth.asks_newest_only(repo):
-        remote = _remote(repo, request)
+        remote = _remote(repo, request, callbacks)
         heads = remote.list_heads(callbacks=callbacks, proxy=True)
         if any(head.name == request.wanted.source and head.oid in repo for head in heads):
             remote.fetch([refspec], callbacks=callbacks, proxy=True)  # by the list that it has just read; there is nothing to bring
@@ -186,7 +214,7 @@ def _fetch(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, ref
     else:
         callbacks.most_objects = request.most_objects
         try:
-            _remote(repo, request).fetch([refspec], callbacks=callbacks, proxy=True)
+            _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=True)
         except _TooMuch:
             if _fetch_newest(repo, request, callbacks, refspec) <= request.most_objects:
                 depth.ask_newest_only(repo)  # it was history, and will be again at the next merge
@@ -196,11 +224,13 @@ def _fetch_newest(repo: pygit2.Repository, request: Request, callbacks: _Callbac
     """Fetch without history; returns how many objects came."""
     callbacks.most_objects = 0
     try:
-        return _remote(repo, request).fetch([refspec], callbacks=callbacks, proxy=True, depth=1).total_objects
+        return _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=True, depth=1).total_objects
     except pygit2.GitError as error:
         if "shallow" not in str(error):
             raise
-        return _remote(repo, request).fetch([refspec], callbacks=callbacks, proxy=True).total_objects  # the server cannot leave history out
+        return (
+            _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=True).total_objects
+        )  # the server cannot leave history out
 
 
 def _pinned(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, before: str) -> str:
@@ -212,7 +242,7 @@ def _pinned(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, be
     try:
         target = incoming + want.source.removeprefix("refs/")
         refspecs = [f"+{want.source}:{target}"] + ([] if want.label else [f"+refs/tags/*:{incoming}tags/*"])
-        _remote(repo, request).fetch(refspecs, callbacks=callbacks, proxy=True)
+        _remote(repo, request, callbacks).fetch(refspecs, callbacks=callbacks, proxy=True)
         tips = [repo.references[name].peel() for name in repo.references if name.startswith(incoming)]
         commits = [tip.id for tip in tips if isinstance(tip, pygit2.Commit)]
         if not commits:
@@ -227,13 +257,14 @@ def _pinned(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, be
 
 
 def _missing(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> FetchError:
-    if not _remote(repo, request).list_heads(callbacks=callbacks, proxy=True):
+    if not _remote(repo, request, callbacks).list_heads(callbacks=callbacks, proxy=True):
         return RemoteEmpty("git repository is empty")
     return NoRef(f"unable to clone '{request.url}': couldn't find remote ref \"{request.wanted.source}\"")
 
 
-def _remote(repo: pygit2.Repository, request: Request) -> pygit2.Remote:
+def _remote(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> pygit2.Remote:
     """A fresh remote each time: one that listed refs once goes on with that list. Anonymous, so it follows no tags and is not stored."""
+    callbacks.connects()
     return repo.remotes.create_anonymous(request.url)
 
 

@@ -9,7 +9,7 @@ from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.table import KINDS, Kind
 
 HONOURED = {
-    "GitRepository": "url interval timeout provider secretRef.name ref.branch ref.tag ref.commit ref.name ignore suspend",
+    "GitRepository": "url interval timeout provider secretRef.name ref.branch ref.tag ref.semver ref.commit ref.name ignore suspend",
     "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend""",
     "Kustomization": """path prune targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
@@ -29,7 +29,7 @@ HONOURED = {
 }
 REFUSED = {
     "OCIRepository": "verify",
-    "GitRepository": "serviceAccountName ref.semver verify proxySecretRef recurseSubmodules include sparseCheckout",
+    "GitRepository": "serviceAccountName verify proxySecretRef recurseSubmodules include sparseCheckout",
     "Kustomization": """dependsOn[].readyExpr kubeConfig serviceAccountName decryption postBuild healthCheckExprs buildMetadata ignore""",
     "Receiver": "",
     "Alert": "",

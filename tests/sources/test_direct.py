@@ -17,12 +17,14 @@ from service.gitserver import GitServer
 from service.kinds.source import GitRef
 from service.sources.credentials import Credentials
 from service.sources.fetcherror import AuthRefused, NoRef, RemoteFailed, Stopped
+from service.sources.fetchprocess import Limits
 from service.sources.gitref import wanted
 from service.sources.gitstore import GitStore
 from service.sources.smart import Smart
 from service.sources.transfer import Fetched
 
 MAIN = wanted(GitRef(branch="main"))
+RANGE = wanted(GitRef(semver="1.x"))
 NOBODY = Credentials()
 
 
@@ -74,7 +76,7 @@ class Front:
 
 @pytest.fixture
 async def smart() -> AsyncIterator[Smart]:
-    smart = Smart(silence=timedelta(seconds=1))
+    smart = Smart()
     yield smart
     await smart.close()
 
@@ -409,8 +411,10 @@ async def test_a_connection_that_went_stale_is_made_anew(remote, front, store):
         assert front.taken() == ["pack", "refs"]
 
 
-async def test_a_silent_server_is_given_up(remote, front, store, url):
+async def test_a_silent_server_is_given_up(remote, front, tmp_path, url):
     remote.commit({"a.yaml": "a: 1\n"})
+    smart = Smart(silence=timedelta(seconds=0.5))
+    store = GitStore(tmp_path / "git", smart=smart)
     await fetch(store, url)
 
     async def silent(_request: web.Request, _: str) -> None:
@@ -419,6 +423,7 @@ async def test_a_silent_server_is_given_up(remote, front, store, url):
     front.between = silent
     with pytest.raises(Stopped, match="unable to clone"):
         await fetch(store, url)
+    await smart.close()
 
 
 async def test_two_objects_of_one_store(remote, front, store, url):
@@ -466,3 +471,54 @@ def authority(tmp_path_factory) -> tuple[Path, Path]:
         subprocess.run(["openssl", *line.split()], cwd=folder, check=True, capture_output=True)
     (folder / "pair.pem").write_bytes((folder / "git.crt").read_bytes() + (folder / "git.key").read_bytes())
     return folder / "ca.crt", folder / "pair.pem"
+
+
+async def test_a_range_of_versions_is_fetched_without_a_clone_of_all(remote, front, store, tmp_path, url):
+    def tag(name: str, text: str, *more: str) -> str:
+        commit = remote.commit({"a.yaml": f"a: {text}\n"})
+        remote.git("tag", *more, name)
+        remote.git("push", "-q", "origin", name)
+        return commit
+
+    def labelled(got: Fetched) -> tuple[str, str]:
+        return got.label, RANGE.revision(got.commit, got.label).rpartition(":")[2]
+
+    plain = GitStore(tmp_path / "plain")
+    first = tag("v1.0.0", "one")
+    tag("2.0.0", "two")
+    for each in (store, plain):
+        assert labelled(await fetch(each, url, ref=RANGE)) == ("v1.0.0", first)
+    third = tag("1.4.0", "three", "-a", "-m", "annotated")
+    front.taken()
+    assert labelled(await fetch(store, url, ref=RANGE, hint=third)) == ("1.4.0", third)
+    assert front.taken() == ["offer", "pack", "refs"]
+    assert labelled(await fetch(plain, url, ref=RANGE)) == ("1.4.0", third)
+    late = tag("3.0.0", "late")
+    front.taken()
+    got = await fetch(store, url, ref=RANGE, hint=late)
+    assert (labelled(got), got.is_behind) == (("1.4.0", third), False)
+    assert front.taken() == ["pack", "refs"], "a tag outside the range is asked for once"
+    await asyncio.sleep(1.05)  # a commit's time has seconds
+    newer = tag("v1.4.0", "the same version again")
+    for each in (store, plain):
+        assert labelled(await fetch(each, url, ref=RANGE)) == ("v1.4.0", newer)
+    for each in (store, plain):
+        with pytest.raises(NoRef, match="no match found for semver: >9"):
+            await fetch(each, url, "u9", ref=wanted(GitRef(semver=">9")))
+
+
+async def test_a_password_is_given_to_each_connection_of_a_fetch(remote, tmp_path):
+    ids = [remote.commit({"a.yaml": f"a: {n}\n"}) for n in range(24)]
+    known = Credentials(username="git", password="s3cret")
+    store = GitStore(tmp_path / "git", limits=Limits(objects=20))
+    async with GitServer(root=remote.bare.parent, password="s3cret").serving() as base:
+        await fetch(store, f"{base}/fleet.git", credentials=known)
+        remote.git("checkout", "-q", "-b", "old", ids[15])
+        remote.commit({"c.yaml": "c: 1\n"}, branch="old")
+        remote.git("checkout", "-q", "main")
+        remote.git("merge", "-q", "--no-edit", "old")
+        for number in range(2):
+            commit = remote.commit({"b.yaml": f"b: {number}\n"})
+            assert (await fetch(store, f"{base}/fleet.git", credentials=known)).commit == commit
+        with pytest.raises(NoRef):
+            await fetch(store, f"{base}/fleet.git", credentials=known, ref=wanted(GitRef(branch="none")))

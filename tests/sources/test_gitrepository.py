@@ -123,7 +123,7 @@ async def test_forced_push_is_followed(bench, remote):
         ({"url": "https:///nohost"}, "URLInvalid", "no host"),
         ({"ref": {"branch": "evil:refs/heads/other"}}, "GitOperationFailed", "spec.ref.branch"),
         ({"verify": {"mode": "HEAD", "secretRef": {"name": "keys"}}}, "ValidationFailed", "spec.verify"),
-        ({"ref": {"semver": ">=1.0.0"}}, "ValidationFailed", "spec.ref.semver"),
+        ({"ref": {"semver": ">=one"}}, "GitOperationFailed", "spec.ref.semver"),
         ({"recurseSubmodules": True}, "ValidationFailed", "spec.recurseSubmodules"),
         ({"url": "ssh://git@host/x"}, "URLInvalid", "'ssh' is not supported"),
         ({"interval": "soon"}, "ValidationFailed", "spec.interval"),
@@ -272,3 +272,16 @@ async def test_shadow_computes_and_writes_nothing(bench, remote):
     remote.bare.rename(remote.bare.with_name("away"))
     assert (await bench.run()).result == "failed"
     assert (bench.api.patches, bench.events) == ([], [])
+
+
+async def test_a_range_of_versions_is_named_by_its_tag_also_after_a_restart(bench, remote):
+    commit = remote.commit({"a.yaml": "a: 1\n"})
+    remote.git("push", "-q", "origin", "HEAD:refs/tags/v1.2.3")
+    bench.api.put(spec(remote.url, ref={"semver": "^1.2"}))
+    await bench.run()
+    revision = f"v1.2.3@sha1:{commit}"
+    assert (bench.status["artifact"]["revision"], bench.revisions) == (revision, [revision])
+    bench.restart()
+    remote.bare.rename(remote.bare.with_name("gone.git"))
+    await bench.run()
+    assert bench.revisions == [revision]
