@@ -40,7 +40,7 @@ from service.metrics import Metrics
 from service.outbound import Outbound
 from service.reconcile.gate import Gate
 from service.reconcile.queue import HOOK, Queue, Trigger
-from service.reconcile.worker import Reconciler, Run, Worker
+from service.reconcile.worker import Reconciler, Run, Worker, first
 from service.settings import Settings
 from service.sources.artifact import ArtifactStore
 from service.sources.gitrepository import GitOrigin
@@ -162,12 +162,16 @@ class House:
         )
         self.sources = self._worker(SOURCE, Queue(), *reconcilers, times=WAITING_FOR_REMOTES)
 
-    async def _consumers_done(self) -> None:
-        """Until what a revision concerns is applied, for a moment at most: others wait for the artifact."""
+    async def _consumers_done(self, source: ObjectKey) -> None:
+        """Until what a revision concerns is applied, for a moment at most: others wait for the artifact, a next push for its fetch."""
+
+        async def idle() -> None:
+            await self.pushes.idle.wait()
+            await self.kustomizations.queue.idle.wait()
+
         with suppress(TimeoutError):
             async with asyncio.timeout(CONSUMERS_FIRST_SECONDS):
-                await self.pushes.idle.wait()
-                await self.kustomizations.queue.idle.wait()
+                await first(idle(), self.sources.queue.asked_again(source))
 
     def _build_kustomizations(self) -> None:
         ground, queue = self.ground, Queue()

@@ -47,6 +47,7 @@ class Queue:
         self._waiting: dict[ObjectKey, _Waiting] = {}
         self._running: dict[ObjectKey, _Waiting | None] = {}
         self._since: dict[ObjectKey, float] = {}
+        self._again: dict[ObjectKey, asyncio.Event] = {}
         self._failures: dict[ObjectKey, int] = {}
         self._ready: list[tuple[int, int, ObjectKey]] = []
         self._later: list[tuple[float, int, ObjectKey]] = []
@@ -82,6 +83,12 @@ class Queue:
             return timedelta(0) if key in self._running else None
         return timedelta(seconds=max(0.0, found.due - asyncio.get_running_loop().time()))
 
+    async def asked_again(self, key: ObjectKey) -> None:
+        """Return when an object that runs is wished for once more, at once. Asked by its run alone."""
+        wish = self._running.get(key)
+        if wish is None or wish.due > asyncio.get_running_loop().time():
+            await self._again.setdefault(key, asyncio.Event()).wait()
+
     def waits(self, key: ObjectKey) -> bool:
         """Whether the object is running or due now (not merely on its timer)."""
         found = self._waiting.get(key)
@@ -93,6 +100,8 @@ class Queue:
         wish = _Waiting({trigger: None} if trigger else {}, priority, due, next(self._tickets))
         if key in self._running:
             self._running[key] = _merged(self._running[key], wish)
+            if after <= timedelta(0) and key in self._again:
+                self._again[key].set()
             return
         before = self._waiting.get(key)
         wish = _merged(before, wish)
@@ -146,6 +155,7 @@ class Queue:
         """The run of `key` has ended. With `failed` and no time given the queue backs off. Returns the wait until the next run."""
         again = self._running.pop(key, None)
         self._since.pop(key, None)
+        self._again.pop(key, None)
         failures = self._failures.get(key, 0) + 1 if failed else 0
         if failures:
             self._failures[key] = failures

@@ -38,7 +38,7 @@ Raw = Mapping[str, Any]
 S = TypeVar("S", bound=Source)
 
 
-async def _at_once() -> None:
+async def _at_once(_key: ObjectKey) -> None:
     """Nobody is waited for."""
 
 
@@ -48,7 +48,7 @@ class Needs:
 
     `read` returns the object from a watch's cache, or None if it is not there; without it each run asks the API. `read_secret` returns the
     decoded data of a Secret, or None, `read_pull_secrets` the names that a ServiceAccount gives. `consumers_done` returns when our own
-    consumers have applied a revision, or soon: packing the tarball would take the processor from them.
+    consumers have applied a revision of a source, or soon: packing the tarball would take the processor from them.
     """
 
     cluster: Cluster
@@ -62,7 +62,7 @@ class Needs:
     read_pull_secrets: Callable[[str, str], Awaitable[tuple[str, ...]]]
     on_event: Callable[[Event], None]
     read: Callable[[ObjectKey], Raw | None] | None = None
-    consumers_done: Callable[[], Awaitable[None]] = _at_once
+    consumers_done: Callable[[ObjectKey], Awaitable[None]] = _at_once
 
 
 class Origin(Protocol[S]):
@@ -165,7 +165,7 @@ class SourceReconciler(Generic[S]):
         if self._shadow:
             return Outcome(result="succeeded", requeue_after=wait, message=f"would store {fetch.revision}")
         if fetch.moved:
-            await self._needs.consumers_done()
+            await self._needs.consumers_done(found.key)
         stored = await fetch.store()
         crash.point("source.stored")
         changed = await self._reports.stored(found, raw, stored)

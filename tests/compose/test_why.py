@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from service.state.inbox import NewDelivery, TargetState
 from service.state.outbox import EventRow, OutMessage
 from tests.kustomizations.test_flow import app
 from tests.kustomizations.test_health import WEB, is_waiting
-from tests.kustomizations.town import Town, config_map
+from tests.kustomizations.town import SHARD, Town, config_map
 from tests.triggers.scene import key
 
 Why = Callable[[str, str, str], Awaitable[Mapping[str, Any] | None]]
@@ -162,3 +163,40 @@ async def test_what_is_not_there_is_said(hamlet: Town) -> None:
         with pytest.raises(Unknown):
             await explain(FromCluster(hamlet.api), kind, hamlet.namespace, "never")
     assert ObjectKey(group=KUSTOMIZE_GROUP, kind="Kustomization", namespace=hamlet.namespace, name="shop") in house.catalog.all()
+
+
+async def test_receivers_alerts_and_providers_are_explained_by_what_went_through_them(hamlet: Town) -> None:
+    house = await hamlet.start()
+    why = why_of(house)
+    group, labels = "notification.toolkit.fluxcd.io", {SHARD: hamlet.namespace}
+    source = {"kind": "GitRepository", "name": "fleet"}
+    specs: dict[tuple[str, str], dict[str, Any]] = {
+        ("Receiver", "v1"): {
+            "type": "github",
+            "events": ["push"],
+            "secretRef": {"name": "hook"},
+            "resources": [{"kind": "GitRepository", "name": "fleet"}],
+        },
+        ("Alert", "v1beta3"): {"providerRef": {"name": "it"}, "eventSources": [{"kind": "Kustomization", "name": "*"}]},
+        ("Provider", "v1beta3"): {"type": "slack", "channel": "x", "secretRef": {"name": "slack"}},
+    }
+    for (kind, version), spec in specs.items():
+        path = f"/apis/{group}/{version}/namespaces/{hamlet.namespace}/{kind.lower()}s"
+        body = {"apiVersion": f"{group}/{version}", "kind": kind, "metadata": {"name": "it", "labels": labels}, "spec": spec}
+        await hamlet.api.request("POST", path, body=body)
+    about = {kind: ObjectKey(group=group, kind=kind, namespace=hamlet.namespace, name="it") for kind, _ in specs}
+    new = NewDelivery(receiver=about["Receiver"], sender_type="github", delivery_id="d1", body_digest="d", events_json="[]", trace="t1")
+    await house.inbox.done(await house.inbox.put(new), "nothing", "no object is meant")
+    event = {"involvedObject": {"kind": "Kustomization", "namespace": "x", "name": "y"}, "reason": "BuildFailed", "severity": "error"}
+    await house.outbox.add(EventRow(key="1", json=event))
+    (stored,) = await house.outbox.unmatched()
+    await house.outbox.match(stored.id, [OutMessage(alert=about["Alert"], provider=about["Provider"], payload="{}")])
+    (message,) = await house.outbox.due(datetime.now(UTC))
+    await house.outbox.rejected(message.id, "404 no_team")
+
+    receiver = await asked(hamlet, why, "receiver", "it")
+    assert (receiver["delivery"]["senderId"], receiver["delivery"]["verdict"]) == ("d1", "nothing")
+    for kind in ("Alert", "provider"):
+        told = (await asked(hamlet, why, kind, "it"))["alerts"]
+        assert [(each["state"], each["error"], each["reason"]) for each in told] == [("rejected", "404 no_team", "BuildFailed")]
+    assert "refused for good" in shown(await asked(hamlet, why, "Alert", "it"))

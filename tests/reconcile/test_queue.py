@@ -123,3 +123,20 @@ async def test_no_wish_is_lost_and_no_object_runs_twice_at_once(steps: list[tupl
     while wanted:
         wanted.discard(await taken(queue))
     assert len(queue) == 0
+
+
+async def test_a_run_can_learn_that_its_object_is_wished_for_again() -> None:
+    queue = Queue()
+    queue.add(key("shop"))
+    await queue.take()
+    asked = asyncio.create_task(queue.asked_again(key("shop")))
+    await asyncio.sleep(0)
+    queue.add(key("shop"), after=timedelta(hours=1))
+    await asyncio.sleep(0)
+    assert not asked.done(), "its timer is no wish for now"
+    queue.add(key("shop"))
+    await asked
+    await queue.asked_again(key("shop"))
+    queue.done(key("shop"))
+    assert (await queue.take() or (None,))[0] == key("shop")
+    queue.done(key("shop"))
