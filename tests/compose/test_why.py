@@ -169,7 +169,6 @@ async def test_receivers_alerts_and_providers_are_explained_by_what_went_through
     house = await hamlet.start()
     why = why_of(house)
     group, labels = "notification.toolkit.fluxcd.io", {SHARD: hamlet.namespace}
-    source = {"kind": "GitRepository", "name": "fleet"}
     specs: dict[tuple[str, str], dict[str, Any]] = {
         ("Receiver", "v1"): {
             "type": "github",
