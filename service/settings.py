@@ -62,6 +62,7 @@ class Settings:
     runtime_namespace: str
     shadow: bool
     no_cross_namespace_refs: bool
+    remote_bases: bool
     prune_limit: float | None
     override_managers: tuple[str, ...]
     no_private_addresses: bool
@@ -102,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("runtime-namespace", _namespace(environment), "namespace of the Leases")
     switch("shadow", "compute and report everything, write nothing to the cluster, send nothing")
     switch("no-cross-namespace-refs", "refuse references to other namespaces")
+    switch("remote-bases", "let kustomizations fetch what they name by URL: repositories and files (Flux: unless --no-remote-bases)")
     option("override-manager", None, "field managers (comma; beginnings of names) whose fields are taken over beside kubectl's")
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
     switch("no-private-addresses", "refuse private addresses where an object names an issuer or the like")
@@ -140,6 +142,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         runtime_namespace=_text("runtime-namespace", arguments.runtime_namespace),
         shadow=_switch("shadow", arguments.shadow),
         no_cross_namespace_refs=_switch("no-cross-namespace-refs", arguments.no_cross_namespace_refs),
+        remote_bases=_switch("remote-bases", arguments.remote_bases),
         override_managers=tuple(filter(None, (name.strip() for name in (arguments.override_manager or "").split(",")))),
         prune_limit=_share("prune-limit", arguments.prune_limit),
         no_private_addresses=_switch("no-private-addresses", arguments.no_private_addresses),

@@ -36,7 +36,7 @@ def test_every_flag_is_also_a_variable() -> None:
         "state": "/s", "kubeconfig": "/k", "embedded": "", "listen": ":1", "probes": ":2", "cluster": ":3", "admin": "[::1]:4",
         "artifact_host": "sluice.example", "kinds": "Receiver", "watch_label_selector": "a=b", "runtime_namespace": "ns",
         "log_format": "text", "log_level": "debug", "concurrency": "3", "processes": "1", "grace": "7",
-        "simulate_workloads": "true", "shadow": "1", "no_cross_namespace_refs": "yes", "prune_limit": "12.5%",
+        "simulate_workloads": "true", "shadow": "1", "no_cross_namespace_refs": "yes", "remote_bases": "1", "prune_limit": "12.5%",
         "override_manager": "helm, argocd",
         "no_private_addresses": "on", "allow_loopback": "off",
     }  # fmt: skip
@@ -48,7 +48,7 @@ def test_every_flag_is_also_a_variable() -> None:
     assert found.admin == Address(host="::1", port=4)
     assert found.prune_limit == 12.5
     assert found.override_managers == ("helm", "argocd")
-    assert (found.shadow, found.simulate_workloads, found.no_cross_namespace_refs) == (True, True, True)
+    assert (found.shadow, found.simulate_workloads, found.no_cross_namespace_refs, found.remote_bases) == (True, True, True, True)
     assert (found.no_private_addresses, found.allow_loopback) == (True, False)
     assert (found.kinds, found.concurrency, found.processes, found.grace) == (frozenset({"Receiver"}), 3, 1, timedelta(seconds=7))
     assert (found.log_format, found.log_level, found.watch_label_selector, found.artifact_host) == (

@@ -215,6 +215,7 @@ class House:
             fetch_again=lambda key: self.sources.queue.add(key, trigger=Trigger(reason="store")),
             shadow=shadow,
             no_cross_namespace=ground.settings.no_cross_namespace_refs,
+            remote_bases=ground.settings.remote_bases,
         )
         self.kustomizations = self._worker(KUSTOMIZE, queue, KustomizationReconciler(rooms))
 

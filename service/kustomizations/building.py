@@ -9,6 +9,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from service.kinds.meta import OWNER_NAME, OWNER_NAMESPACE
 from service.kustomize.build import BuildError, BuildOptions, build
 from service.kustomize.cache import ParseCache
 from service.kustomize.tree import Recording, seen
+from service.sources.remotebase import remote_bases
 from service.sources.snapshot import Snapshot
 from service.sources.tree import GitTree
 
@@ -34,6 +36,8 @@ class BuildOrder:
     owner_name: str
     owner_namespace: str
     options: BuildOptions
+    remote_bases: bool = False
+    """Whether what the kustomizations name by URL is fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,8 @@ def run_build(order: BuildOrder) -> BuildResult:
         raise NotADirectoryError(order.path)
     labels = {OWNER_NAME: order.owner_name, OWNER_NAMESPACE: order.owner_namespace}
     try:
-        made = build(tree, order.path, options=order.options, cache=_parsed)
+        with remote_bases() if order.remote_bases else nullcontext() as remote:
+            made = build(tree, order.path, options=order.options, cache=_parsed, remote=remote)
         return BuildResult(objects=tuple(_ready(object_, labels) for object_ in made.objects), reads=dict(made.reads))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
         # a defect, or more than there is room for: the object says so (not in the error's words, which may quote a Secret)

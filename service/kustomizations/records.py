@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import ObjectKey
+from service.kustomize.tree import REMOTE
 from service.state.cache import Cache
 from service.state.errors import StateError
 
@@ -165,5 +166,6 @@ def due_in(found: Kustomization, basis: Basis) -> timedelta | None:
 
 
 def path_of(read: str) -> str:
-    """The path in a read key `OP PATH`."""
-    return read.partition(" ")[2]
+    """The path in a read key `OP PATH`; the root for what is outside of the tree: whatever changes, that is looked at again."""
+    operation, _, path = read.partition(" ")
+    return "" if operation == REMOTE else path

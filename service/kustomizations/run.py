@@ -89,6 +89,7 @@ class Rooms:
     fetch_again: Callable[[ObjectKey], None]
     shadow: bool = False
     no_cross_namespace: bool = False
+    remote_bases: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -198,6 +199,7 @@ class Run:
             owner_name=self.key.name,
             owner_namespace=self.key.namespace,
             options=build_options(spec),
+            remote_bases=self.rooms.remote_bases,
         )
         try:
             return await self.rooms.workers.run(run_build, order, timeout=spec.effective_timeout)

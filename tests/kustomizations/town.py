@@ -56,6 +56,7 @@ SETTINGS = Settings(
     runtime_namespace="",
     shadow=False,
     no_cross_namespace_refs=False,
+    remote_bases=False,
     prune_limit=None,
     override_managers=(),
     no_private_addresses=False,

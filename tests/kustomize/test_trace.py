@@ -37,7 +37,7 @@ def test_lines_tell_each_change_in_order() -> None:
         'o/kustomization.yaml:6: labels[0]: metadata.labels: (none) -> {"a": "b"}',
         "o/kustomization.yaml:9: replicas[1]: spec.replicas: 1 -> 3",
         'o/kustomization.yaml:4: images[0]: spec.template.spec.containers[name=main].image: "app:1" -> "app:2"',
-        'o/kustomization.yaml:13: replacements: metadata.annotations: (none) -> {"p": "***"}',
+        'o/kustomization.yaml:14: replacements[0]: metadata.annotations: (none) -> {"p": "***"}',
         "o/kustomization.yaml: name references: spec.template.spec.containers[name=main].envFrom[0].secretRef.name: "
         '"db" -> "p-db-kh546876dc"',
     ]
