@@ -22,6 +22,11 @@ A payload is a hint: what `spec.resources` names always runs; only entries with 
 or bucket that the payload is about, and to its ref or tag; what is fetched is read from the remote. Where nothing in a payload can be
 compared, all of them run. `spec.events` filters by the event's name, where the section of the type says so.
 
+What is compared: Git addresses by host and path, however they are spelt (https, ssh, `git@host:path`, ports, case, `.git`); images by host
+and path, then the digest, the range or the tag that an OCIRepository follows; charts by repository, name and range; buckets by name and prefix;
+Kustomizations and the like by what they build on. Where an object fetches from a mirror, its annotation
+`notification.sluice.dev/mirror-of: https://github.com/acme/fleet` (several by commas) names what hooks are about.
+
 `spec.resourceFilter` and `filter` of a resource are CEL expressions over `req` (the JSON body), `res` (apiVersion, kind and metadata of the
 object) and, with `generic-oidc`, `claims`. Each must give true or false, else the Receiver is stalled with `InvalidCELExpression`. One that
 cannot be evaluated, as where a key is missing (`has(req.ref)` asks), counts as false, with the reason in the delivery log; with the

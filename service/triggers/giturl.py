@@ -27,7 +27,7 @@ def normal_url(url: str) -> str:
         if short is None:
             return ""
         host, path = short["host"], short["path"]
-    path = unquote(path.partition("?")[0].partition("#")[0]).strip("/").lower().removesuffix(".git").rstrip("/")
+    path = re.sub("/{2,}", "/", unquote(path.partition("?")[0].partition("#")[0]).strip("/").lower().removesuffix(".git").rstrip("/"))
     host = host.lower().rstrip(".")
     return f"{_SSH_HOSTS.get(host, host)}/{path}" if host and path else ""
 

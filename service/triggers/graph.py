@@ -18,12 +18,23 @@ from service.triggers.places import NOWHERE, Place, place_of
 
 K = TypeVar("K")
 
+MIRROR_OF = "notification.sluice.dev/mirror-of"  # addresses, by commas or blanks: hooks of theirs count as hooks of this object's
+MOST_MIRRORS = 20
+IMAGE_GROUP = "image.toolkit.fluxcd.io"
+_REFERENCES = {
+    "HelmChart": ("HelmRepository", "sourceRef"),
+    "HelmRelease": ("HelmChart", "chartRef"),
+    "ImagePolicy": ("ImageRepository", "imageRepositoryRef"),
+    "ImageUpdateAutomation": ("GitRepository", "sourceRef"),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """What the graph knows of one object. `url` is in its normal form, "" for what has none; `source` and `needs` are what it builds on.
 
-    `place` is where sources that are no Git repositories get their content from. `metadata` is the object's own, for filters.
+    `mirrors` are addresses that its source is a copy of, as an annotation says. `place` is where sources that are no Git repositories get
+    their content from. `metadata` is the object's own, for filters.
     """
 
     key: ObjectKey
@@ -34,6 +45,7 @@ class Node:
     ref: GitRef | None = None
     source: ObjectKey | None = None
     needs: tuple[ObjectKey, ...] = ()
+    mirrors: tuple[str, ...] = ()
     place: Place = NOWHERE
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
 
@@ -113,7 +125,12 @@ def node_of(key: ObjectKey, object_: Mapping[str, Any]) -> Node:
     metadata, spec = object_.get("metadata") or {}, object_.get("spec") or {}
     labels = {str(name): str(value) for name, value in (metadata.get("labels") or {}).items()}
     common = Node(
-        key=key, api_version=str(object_.get("apiVersion") or ""), labels=labels, suspended=spec.get("suspend") is True, metadata=metadata
+        key=key,
+        api_version=str(object_.get("apiVersion") or ""),
+        labels=labels,
+        suspended=spec.get("suspend") is True,
+        mirrors=_mirrors(metadata),
+        metadata=metadata,
     )
     try:
         match key.kind:
@@ -122,9 +139,26 @@ def node_of(key: ObjectKey, object_: Mapping[str, Any]) -> Node:
             case "Kustomization":
                 return _of_kustomization(common, decode(Kustomization, object_))
             case _:
-                return replace(common, place=place_of(key.kind, spec))
+                return replace(common, place=place_of(key.kind, spec), source=_source_of(key, spec))
     except Invalid:
         return common
+
+
+def _source_of(key: ObjectKey, spec: Mapping[str, Any]) -> ObjectKey | None:
+    """What an object of another kind builds on, as far as it is one object."""
+    kind, field_name = _REFERENCES.get(key.kind, ("", ""))
+    found = spec.get(field_name)
+    name = found.get("name") if isinstance(found, Mapping) else None
+    if not isinstance(found, Mapping) or not isinstance(name, str) or not name:
+        return None
+    kind, namespace = str(found.get("kind") or kind), str(found.get("namespace") or key.namespace)
+    group = IMAGE_GROUP if kind == "ImageRepository" else SOURCE_GROUP
+    return ObjectKey(group=group, kind=kind, namespace=namespace, name=name)
+
+
+def _mirrors(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    said = (metadata.get("annotations") or {}).get(MIRROR_OF)
+    return tuple(said.replace(",", " ").split()[:MOST_MIRRORS]) if isinstance(said, str) else ()
 
 
 def _of_repository(common: Node, found: GitRepository) -> Node:

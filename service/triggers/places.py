@@ -5,11 +5,12 @@ https://fluxcd.io/flux/components/source/ and https://fluxcd.io/flux/components/
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from receivers.contract import BucketChange, ChartPush, Event, GitPush, ImagePush
+from service.sources.semver import InvalidVersion, Range, Version
 
 DOCKER_HUB = "docker.io"
 _HUB_HOSTS = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"}
@@ -29,12 +30,15 @@ class Relation(Enum):
 class Place:
     """Addresses in their normal form, "" where the object has none of that sort.
 
-    `image` is `host/path`, of one repository, or with `is_registry` of all below it. `tag` is the one tag that is followed, "" for any.
+    `image` is `host/path`, of one repository, or with `is_registry` of all below it. Of what is there `digest`, else a tag within
+    `versions`, else `tag` is followed; any tag where all three are empty.
     `index` is the address of a Helm repository, `chart` the name of a chart in one. `prefix` is that of the keys of `bucket`.
     """
 
     image: str = ""
     is_registry: bool = False
+    digest: str = ""
+    versions: Range | None = None
     tag: str = ""
     index: str = ""
     chart: str = ""
@@ -69,7 +73,7 @@ def place_of(kind: str, spec: Mapping[str, Any]) -> Place:
     url = _text(spec, "url")
     match kind:
         case "OCIRepository":
-            return Place(image=normal_image(url), tag=_followed_tag(spec)) if url.startswith(_OCI) else NOWHERE
+            return _followed(normal_image(url), spec) if url.startswith(_OCI) else NOWHERE
         case "ImageRepository":
             image = _text(spec, "image")
             return Place(image=normal_image(image)) if image else NOWHERE
@@ -79,7 +83,8 @@ def place_of(kind: str, spec: Mapping[str, Any]) -> Place:
             return Place(index=normal_index(url))
         case "HelmChart":
             source = spec.get("sourceRef")
-            return Place(chart=_text(spec, "chart")) if isinstance(source, Mapping) and source.get("kind") == "HelmRepository" else NOWHERE
+            is_there = isinstance(source, Mapping) and source.get("kind") == "HelmRepository"
+            return Place(chart=_text(spec, "chart"), versions=_range(_text(spec, "version"))) if is_there else NOWHERE
         case "Bucket":
             return Place(bucket=_text(spec, "bucketName"), prefix=_text(spec, "prefix"))
         case _:
@@ -91,9 +96,9 @@ def relation(place: Place, event: Event) -> Relation:
     match event:
         case ImagePush():
             return _to_image(place, event)
-        case ChartPush(urls=urls, name=name):
+        case ChartPush(urls=urls, name=name, version=version):
             if place.chart:
-                return _if(place.chart == name)
+                return _of_version(place, version) if place.chart == name else Relation.ELSEWHERE
             return _if(place.index in {normal_index(url) for url in urls}) if place.index and urls else Relation.UNKNOWN
         case BucketChange(bucket=bucket, key=key):
             if not place.bucket:
@@ -108,12 +113,37 @@ def relation(place: Place, event: Event) -> Relation:
 def _to_image(place: Place, push: ImagePush) -> Relation:
     names = [normal_image(name) for name in push.names]
     if place.chart:  # charts in registries are images named after them
-        return _if(any(name.rpartition("/")[2] == place.chart for name in names))
+        is_it = any(name.rpartition("/")[2] == place.chart for name in names)
+        return _of_version(place, push.tag) if is_it else Relation.ELSEWHERE
     if not place.image:
         return Relation.UNKNOWN
     if not any(_is_at(place, name) for name in names):
         return Relation.ELSEWHERE
+    if place.digest:
+        return Relation.FOLLOWS if push.digest in ("", place.digest) else Relation.HERE
+    if place.versions is not None:
+        return _of_version(place, push.tag)
     return Relation.FOLLOWS if not place.tag or not push.tag or place.tag == push.tag else Relation.HERE
+
+
+def _of_version(place: Place, told: str) -> Relation:
+    """Whether a version is one that is followed: tags hold `_` for the `+` that they cannot hold."""
+    if place.versions is None or not told:
+        return Relation.FOLLOWS
+    try:
+        return Relation.FOLLOWS if Version.parse(told.replace("_", "+")) in place.versions else Relation.HERE
+    except InvalidVersion:
+        return Relation.HERE
+
+
+def moved(place: Place, address: str) -> Place:
+    """Return the place as if what it names were at another address: that of what it is a mirror of."""
+    if place.image:
+        image = address.strip().removeprefix(_OCI).rstrip("/").lower() if place.is_registry else normal_image(address)
+        return replace(place, image=image)
+    if place.index:
+        return replace(place, index=normal_index(address))
+    return replace(place, bucket=address) if place.bucket else place
 
 
 def _is_at(place: Place, name: str) -> bool:
@@ -128,14 +158,24 @@ def _if(same: bool) -> Relation:
     return Relation.FOLLOWS if same else Relation.ELSEWHERE
 
 
-def _followed_tag(spec: Mapping[str, Any]) -> str:
-    """The tag of an OCIRepository, "" where it follows a range or a digest: then any push can matter."""
+def _followed(image: str, spec: Mapping[str, Any]) -> Place:
+    """What an OCIRepository follows, in the order that Flux looks at: a digest, a range, a tag."""
     ref = spec.get("ref")
     if not isinstance(ref, Mapping):
-        return "latest"
-    if _text(ref, "digest") or _text(ref, "semver"):
-        return ""
-    return _text(ref, "tag") or "latest"
+        return Place(image=image, tag="latest")
+    if _text(ref, "digest"):
+        return Place(image=image, digest=_text(ref, "digest"))
+    if _text(ref, "semver"):
+        return Place(image=image, versions=_range(_text(ref, "semver")))
+    return Place(image=image, tag=_text(ref, "tag") or "latest")
+
+
+def _range(text: str) -> Range | None:
+    """None for a range that is none, or that any version is in: then any push can matter."""
+    try:
+        return Range.parse(text) if text.strip() not in ("", "*") else None
+    except InvalidVersion:
+        return None
 
 
 def _text(spec: Mapping[str, Any], name: str) -> str:

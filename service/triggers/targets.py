@@ -12,7 +12,7 @@ from service.kinds.meta import KUSTOMIZE_GROUP, SOURCE_GROUP, ObjectKey
 from service.kinds.notification import Receiver, ResourceRef
 from service.triggers.giturl import follows, normal_url
 from service.triggers.graph import Node
-from service.triggers.places import Relation, relation
+from service.triggers.places import NOWHERE, Relation, moved, relation
 
 GROUPS: Mapping[str, str] = {
     "GitRepository": SOURCE_GROUP,
@@ -29,6 +29,7 @@ GROUPS: Mapping[str, str] = {
     "ArtifactGenerator": "source.extensions.fluxcd.io",
 }
 ALL = "*"
+_STRONGEST = (Relation.FOLLOWS, Relation.HERE, Relation.UNKNOWN, Relation.ELSEWHERE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +132,30 @@ def _narrowed(wide: Mapping[ObjectKey, Node], events: Sequence[Event], find: Fin
 
 def _relation(node: Node, event: Event, find: Find) -> Relation:
     """What an event means to an object."""
-    if not isinstance(event, GitPush):
-        return relation(node.place, event)
     origin = _origin(node, find)
+    if not isinstance(event, GitPush):
+        return _to_place(node, origin, event)
     if origin is None or not origin.url:
         return Relation.UNKNOWN
-    if origin.url not in {normal_url(url) for url in event.urls} - {""}:
+    if not {origin.url, *map(normal_url, origin.mirrors)} & ({normal_url(url) for url in event.urls} - {""}):
         return Relation.ELSEWHERE
     return Relation.FOLLOWS if follows(origin.ref, event.ref) else Relation.HERE
+
+
+def _to_place(node: Node, origin: Node | None, event: Event) -> Relation:
+    """What is not in Git: by the object's own place, else by that of what it builds on."""
+    if node.place == NOWHERE:
+        return Relation.UNKNOWN if origin is None else _best(origin, event)
+    found = _best(node, event)
+    if node.place.chart and origin is not None and origin is not node and _best(origin, event) is Relation.ELSEWHERE:
+        return Relation.ELSEWHERE  # a chart of the same name in another repository
+    return found
+
+
+def _best(node: Node, event: Event) -> Relation:
+    """The relation that says most, of the object's own address and of those that it is a mirror of."""
+    found = {relation(place, event) for place in (node.place, *(moved(node.place, address) for address in node.mirrors))}
+    return next(each for each in _STRONGEST if each in found)
 
 
 def pushed_commit(node: Node, events: Sequence[Event]) -> str:
@@ -157,4 +174,4 @@ def pushed_commit(node: Node, events: Sequence[Event]) -> str:
 
 def _origin(node: Node, find: Find) -> Node | None:
     """The source whose address decides; None where there is none to compare, so that the object always runs."""
-    return node if node.url else find(node.source) if node.source is not None else None
+    return node if node.url or (node.place != NOWHERE and not node.place.chart) else find(node.source) if node.source is not None else None

@@ -36,6 +36,8 @@ async def ran(scene: Scene, *events: Event) -> tuple[list[str], Any]:
         row = await scene.deliver(*events)
         await until(lambda: not scene.room.is_open(row) or bool(scene.asked), 10)
         (entry,) = await scene.inbox.log()
+        while scene.asked and not entry.targets:  # asked for before it is written down
+            (entry,) = await scene.inbox.log()
     return sorted(key.name for key, _ in scene.asked), entry
 
 

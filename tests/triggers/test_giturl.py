@@ -27,6 +27,10 @@ from service.triggers.giturl import follows, normal_url
         "git@github.com:/acme/fleet.git",
         "github.com:acme/fleet",
         " https://github.com/acme/fl%65et ",
+        "https://github.com//acme//fleet.git",
+        "git+ssh://git@github.com/acme/fleet",
+        "https://github.com./acme/fleet",
+        "GIT@GITHUB.COM:ACME/FLEET.GIT",
     ],
 )
 def test_all_spellings_of_an_address_are_one(url: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receivers.contract import BucketChange, ChartPush, GitPush, ImagePush, Ping
-from service.triggers.places import NOWHERE, Place, Relation, normal_image, place_of, relation
+from service.triggers.places import NOWHERE, Place, Relation, moved, normal_image, place_of, relation
 
 PUSH = ImagePush(names=("ghcr.io/acme/shop",), tag="1.4.0", digest="sha256:" + "0" * 64)
 
@@ -44,7 +44,11 @@ def test_any_text_has_a_form_that_stays(name: str) -> None:
         ({"ref": {"tag": "1.4.0"}}, Relation.FOLLOWS),
         ({"ref": {"tag": "1.3.0"}}, Relation.HERE),
         ({"ref": {"semver": "1.x", "tag": "1.3.0"}}, Relation.FOLLOWS),
-        ({"ref": {"digest": "sha256:1", "tag": "1.3.0"}}, Relation.FOLLOWS),
+        ({"ref": {"semver": "<1.4", "tag": "1.4.0"}}, Relation.HERE),
+        ({"ref": {"semver": "no range"}}, Relation.FOLLOWS),
+        ({"ref": {"semver": "*"}}, Relation.FOLLOWS),
+        ({"ref": {"digest": "sha256:1", "tag": "1.4.0"}}, Relation.HERE),
+        ({"ref": {"digest": "sha256:" + "0" * 64, "tag": "1.3.0"}}, Relation.FOLLOWS),
         ({"url": "oci://ghcr.io/acme/other"}, Relation.ELSEWHERE),
         ({"url": "https://ghcr.io/acme/shop"}, Relation.UNKNOWN),
         ({"url": 3}, Relation.UNKNOWN),
@@ -81,6 +85,21 @@ def test_an_image_without_its_host_is_compared_by_its_path() -> None:
     assert relation(place_of("ImageRepository", {"image": "nexus.example.com/other-team/shop"}), push) is Relation.ELSEWHERE
     assert relation(place_of("HelmRepository", {"url": "oci://nexus.example.com/team"}), push) is Relation.FOLLOWS
     assert relation(place_of("HelmRepository", {"url": "oci://nexus.example.com/else"}), push) is Relation.ELSEWHERE
+
+
+def test_versions_of_charts_are_followed_within_their_range() -> None:
+    place = place_of("HelmChart", {"chart": "shop", "version": "1.x", "sourceRef": {"kind": "HelmRepository", "name": "x"}})
+    for version, found in (("1.4.0", "follows"), ("2.0.0", "here"), ("1.4.0+build.1", "follows"), ("", "follows"), ("latest", "here")):
+        assert relation(place, ChartPush(urls=(), name="shop", version=version)).value == found
+        assert relation(place, ImagePush(names=("ghcr.io/acme/shop",), tag=version.replace("+", "_"))).value == found
+
+
+def test_a_place_may_stand_for_another_address() -> None:
+    assert moved(place_of("OCIRepository", {"url": "oci://cache.local/shop"}), "oci://GHCR.io/acme/shop").image == "ghcr.io/acme/shop"
+    assert moved(place_of("HelmRepository", {"url": "oci://cache.local/x"}), "oci://ghcr.io/acme/").image == "ghcr.io/acme"
+    assert moved(place_of("HelmRepository", {"url": "https://cache.local"}), "https://charts.example.com/").index == "charts.example.com"
+    assert moved(place_of("Bucket", {"bucketName": "copy"}), "acme").bucket == "acme"
+    assert moved(NOWHERE, "x") == NOWHERE
 
 
 def test_an_untagged_push_matters_to_whoever_follows_the_image() -> None:

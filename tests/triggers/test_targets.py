@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receivers.contract import Event, Ping
+from receivers.contract import BucketChange, ChartPush, Event, ImagePush, Ping
 from service.kinds.codec import decode
-from service.kinds.notification import Receiver
+from service.kinds.meta import ObjectKey
+from service.kinds.notification import Receiver, ResourceRef
 from service.triggers.graph import Graph, Node, node_of
-from service.triggers.targets import Choice, choose, entries, pushed_commit
+from service.triggers.targets import GROUPS, Choice, Entry, choose, entries, pushed_commit
 from tests.triggers.scene import key, kustomization, push, receiver, repository
 
 STAR = {"kind": "GitRepository", "name": "*", "matchLabels": {"team": "shop"}}
@@ -124,3 +125,79 @@ def test_a_payload_never_widens_and_never_hides_what_it_names(found: list[tuple[
         node = node_of(key("GitRepository", each["metadata"]["name"]), each)
         if node.url.rpartition("/")[2] in plain and ref == f"refs/heads/{each['spec']['ref']['branch']}":
             assert node.key in choice.targets
+
+
+def made(kind: str, name: str, spec: dict[str, Any], annotations: dict[str, str] | None = None) -> Node:
+    metadata = {"name": name, "namespace": "apps", "annotations": annotations or {}}
+    return node_of(key_of(kind, name), {"apiVersion": "x/v1", "kind": kind, "metadata": metadata, "spec": spec})
+
+
+def key_of(kind: str, name: str) -> ObjectKey:
+    return ObjectKey(group=GROUPS[kind], kind=kind, namespace="apps", name=name)
+
+
+def ran(kind: str, nodes: list[Node], event: Event, known: list[Node] | None = None) -> list[str]:
+    """The names that a `*` entry of a kind comes to."""
+    ref = ResourceRef(kind=kind, name="*", match_labels={"a": "b"})
+    entry = Entry(ref=ref, group=GROUPS[kind], namespace="apps")
+    found = {node.key: node for node in (*nodes, *(known or ()))}
+    return sorted(key.name for key in choose([(entry, nodes)], [event], found.get).targets)
+
+
+def test_consumers_follow_the_place_of_their_source() -> None:
+    shop = made("OCIRepository", "shop", {"url": "oci://ghcr.io/acme/shop", "ref": {"tag": "prod"}})
+    other = made("OCIRepository", "other", {"url": "oci://ghcr.io/acme/other"})
+    spec = {"interval": "1m", "prune": True}
+    users = [
+        node_of(
+            key_of("Kustomization", name),
+            {"kind": "Kustomization", "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "metadata": {"name": name, "namespace": "apps"},
+             "spec": spec | {"sourceRef": {"kind": "OCIRepository", "name": name}}},
+        )
+        for name in ("shop", "other")
+    ]  # fmt: skip
+    pushed = ImagePush(names=("ghcr.io/acme/shop",), tag="prod")
+    assert ran("Kustomization", users, pushed, [shop, other]) == ["shop"]
+    assert ran("OCIRepository", [shop, other], pushed) == ["shop"]
+    assert ran("Kustomization", users, pushed) == ["other", "shop"]  # what their sources are is not known: all
+    policies = [made("ImagePolicy", name, {"imageRepositoryRef": {"name": name}}) for name in ("shop", "other")]
+    scanned = [made("ImageRepository", name, {"image": f"ghcr.io/acme/{name}"}) for name in ("shop", "other")]
+    assert ran("ImagePolicy", policies, pushed, scanned) == ["shop"]
+
+
+def test_a_chart_of_the_same_name_in_another_repository_stays_apart() -> None:
+    charts = [
+        made("HelmChart", name, {"chart": "shop", "sourceRef": {"kind": "HelmRepository", "name": name}}) for name in ("ours", "theirs")
+    ]
+    ours = made("HelmRepository", "ours", {"url": "https://acme.azurecr.io/helm/v1/repo"})
+    theirs = made("HelmRepository", "theirs", {"url": "https://charts.example.com"})
+    pushed = ChartPush(urls=("https://acme.azurecr.io/helm/v1/repo",), name="shop", version="1.0.0")
+    assert ran("HelmChart", charts, pushed, [ours, theirs]) == ["ours"]
+    assert ran("HelmRepository", [ours, theirs], pushed) == ["ours"]
+    in_git = made("HelmChart", "in-git", {"chart": "./shop", "sourceRef": {"kind": "GitRepository", "name": "fleet"}})
+    else_in_git = made("HelmChart", "else", {"chart": "./shop", "sourceRef": {"kind": "GitRepository", "name": "else"}})
+    known = [node_of(key_of("GitRepository", name), repository(name, f"https://github.com/acme/{name}")) for name in ("fleet", "else")]
+    assert ran("HelmChart", [in_git, else_in_git], push(), known) == ["in-git"]
+
+
+@pytest.mark.parametrize("said", ["https://github.com/acme/fleet", "git@example.com:x/y, ssh://git@github.com/acme/fleet.git"])
+def test_hooks_of_what_an_object_mirrors_are_its_own(said: str) -> None:
+    mirror = repository("mirror", "https://git.internal/mirrors/fleet")
+    mirror["metadata"]["annotations"] = {"notification.sluice.dev/mirror-of": said}
+    other = repository("b", "https://git.internal/b")
+    nodes = [node_of(key_of("GitRepository", each["metadata"]["name"]), each) for each in (mirror, other)]
+    assert ran("GitRepository", nodes, push()) == ["mirror"]
+    assert ran("GitRepository", nodes, push("refs/heads/main", "https://git.internal/b")) == ["b"]
+
+
+def test_mirrors_of_images_charts_and_buckets() -> None:
+    def of(kind: str, spec: dict[str, Any], address: str) -> list[Node]:
+        annotations = {"notification.sluice.dev/mirror-of": address}
+        return [made(kind, "mirror", spec, annotations), made(kind, "else", spec)]
+
+    image = ImagePush(names=("ghcr.io/acme/shop",), tag="latest")
+    assert ran("OCIRepository", of("OCIRepository", {"url": "oci://cache/shop"}, "oci://ghcr.io/acme/shop"), image) == ["mirror"]
+    assert ran("ImageRepository", of("ImageRepository", {"image": "cache.local/shop"}, "ghcr.io/acme/shop"), image) == ["mirror"]
+    chart = ChartPush(urls=("https://charts.example.com",), name="shop")
+    assert ran("HelmRepository", of("HelmRepository", {"url": "https://cache.local"}, "https://charts.example.com"), chart) == ["mirror"]
+    assert ran("Bucket", of("Bucket", {"bucketName": "copy"}, "acme"), BucketChange(bucket="acme", key="x")) == ["mirror"]
