@@ -23,8 +23,8 @@ or bucket that the payload is about, and to its ref or tag; what is fetched is r
 compared, all of them run. `spec.events` filters by the event's name, where the section of the type says so.
 
 What is compared: Git addresses by host and path, however they are spelt (https, ssh, `git@host:path`, ports, case, `.git`); images by host
-and path, then the digest, the range or the tag that an OCIRepository follows; charts by repository, name and range; buckets by name and prefix;
-Kustomizations and the like by what they build on. Where an object fetches from a mirror, its annotation
+and path, then the digest, the range or the tag that an OCIRepository follows; charts by repository, name and range; buckets by name and
+prefix; Kustomizations and the like by what they build on. Where an object fetches from a mirror, its annotation
 `notification.sluice.dev/mirror-of: https://github.com/acme/fleet` (several by commas) names what hooks are about.
 
 `spec.resourceFilter` and `filter` of a resource are CEL expressions over `req` (the JSON body), `res` (apiVersion, kind and metadata of the
