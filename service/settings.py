@@ -63,6 +63,8 @@ class Settings:
     shadow: bool
     no_cross_namespace_refs: bool
     remote_bases: bool
+    default_service_account: str
+    strict_substitutions: bool
     prune_limit: float | None
     override_managers: tuple[str, ...]
     no_private_addresses: bool
@@ -104,6 +106,8 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     switch("shadow", "compute and report everything, write nothing to the cluster, send nothing")
     switch("no-cross-namespace-refs", "refuse references to other namespaces")
     switch("remote-bases", "let kustomizations fetch what they name by URL: repositories and files (Flux: unless --no-remote-bases)")
+    option("default-service-account", "", "the ServiceAccount that Kustomizations without one apply as; empty: sluice's own")
+    switch("strict-substitutions", "fail a build where a variable is not set and has no default")
     option("override-manager", None, "field managers (comma; beginnings of names) whose fields are taken over beside kubectl's")
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
     switch("no-private-addresses", "refuse private addresses where an object names an issuer or the like")
@@ -143,6 +147,8 @@ def read(arguments: argparse.Namespace) -> Settings:
         shadow=_switch("shadow", arguments.shadow),
         no_cross_namespace_refs=_switch("no-cross-namespace-refs", arguments.no_cross_namespace_refs),
         remote_bases=_switch("remote-bases", arguments.remote_bases),
+        default_service_account=arguments.default_service_account or "",
+        strict_substitutions=_switch("strict-substitutions", arguments.strict_substitutions),
         override_managers=tuple(filter(None, (name.strip() for name in (arguments.override_manager or "").split(",")))),
         prune_limit=_share("prune-limit", arguments.prune_limit),
         no_private_addresses=_switch("no-private-addresses", arguments.no_private_addresses),

@@ -7,6 +7,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
 import asyncio
+import copy
 import json
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -35,6 +36,7 @@ CONNECT_SECONDS = 10
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)  # asyncio.timeout bounds the whole
 _IDENTITY = {"Accept": "application/json", "User-Agent": "sluice", "Accept-Encoding": "identity"}
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class Cluster:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._server = access.server
+        self._acting: dict[str, str] = {}
         self.on_answer: Callable[[str, str, int], None] = lambda _method, _host, _status: None  # method, host, status; 0: none
         self._api = ApiClient(access.configuration)
         self._endless = RESTClientObject(access.configuration, maxsize=0)  # a pool of 100 shared with watches would run dry
@@ -108,6 +111,12 @@ class Cluster:
     async def in_cluster(cls) -> "Cluster":
         """Connect with the Pod's service account. Raises BadKubeconfig outside of a Pod."""
         return cls(await Access.in_cluster())
+
+    def impersonating(self, user: str) -> "Cluster":
+        """The same connections, each request as another user. It need not be closed; it ends with this one."""
+        other = copy.copy(self)
+        other._acting = {"Impersonate-User": user}
+        return other
 
     @property
     def server(self) -> str:
@@ -139,6 +148,10 @@ class Cluster:
         the page before. Raises as `request`."""
         query = {"limit": str(limit), **({"continue": after} if after else {})}
         return await self._answered("GET", self._url(path, query), {**_IDENTITY, "Accept": _METADATA}, None, timeout)
+
+    async def metadata(self, path: str, *, timeout: timedelta = timedelta(seconds=30)) -> Answer:
+        """The metadata alone of one object. Raises as `request`."""
+        return await self._answered("GET", self._url(path, None), {**_IDENTITY, "Accept": _ONE_METADATA}, None, timeout)
 
     async def _answered(self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None, timeout: timedelta) -> Answer:
         path = url.raw_path
@@ -174,10 +187,10 @@ class Cluster:
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None) -> tuple[int, float | None, bytes]:
-        identity = await self._access.headers()
+        sent = {**headers, **await self._access.headers(), **self._acting}
         status = 0
         try:
-            async with self._requests.request(method, url, headers={**headers, **identity}, data=data, **self._hop) as response:
+            async with self._requests.request(method, url, headers=sent, data=data, **self._hop) as response:
                 raw = await response.read()
                 status = response.status
         finally:
@@ -210,7 +223,7 @@ class Cluster:
             raise ApiAway(f"watch {path}: the credentials cannot be renewed: {error}") from error
 
     async def _open(self, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
-        headers = {**_IDENTITY, **await self._access.headers()}
+        headers = {**_IDENTITY, **await self._access.headers(), **self._acting}
         response = await self._watches.request("GET", self._url(path, query), headers=headers, **self._hop)
         if response.status < 300:
             _keep_alive(response)

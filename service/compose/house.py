@@ -24,7 +24,7 @@ from service.compose.telling import Telling
 from service.compose.watching import Watches
 from service.kinds.meta import ObjectKey
 from service.kinds.table import SOURCES
-from service.kustomizations.catalog import Catalog
+from service.kustomizations.catalog import Catalog, key_of
 from service.kustomizations.guard import PruneGuard
 from service.kustomizations.kustomization import KustomizationReconciler
 from service.kustomizations.pushes import Pushes
@@ -33,13 +33,15 @@ from service.kustomizations.reports import Reports
 from service.kustomizations.retries import Retries
 from service.kustomizations.run import Rooms, SourceState
 from service.kustomizations.sweep import Sweep
+from service.kustomizations.tenancy import Reach, Tenancy
 from service.kustomizations.trail import Trail
+from service.kustomizations.variables import Variables, users_of
 from service.kustomizations.waits import HealthWaits
 from service.kustomizations.writes import Writes
 from service.metrics import Metrics
 from service.outbound import Outbound
 from service.reconcile.gate import Gate
-from service.reconcile.queue import HOOK, Queue, Trigger
+from service.reconcile.queue import CHANGE, HOOK, Queue, Trigger
 from service.reconcile.worker import Reconciler, Run, Worker, first
 from service.settings import Settings
 from service.sources.artifact import ArtifactStore
@@ -192,8 +194,8 @@ class House:
             on_move=self._moved,
         )
         self.pushes.on_compared = self.trail.compared
-        pruner = Pruner(cluster, self.discovery)
-        guard = PruneGuard(pruner, Cascade(cluster, self.discovery), self.catalog, limit=ground.settings.prune_limit)
+        self.variables = Variables(cluster, strict=ground.settings.strict_substitutions)
+        own = self._reach(cluster)
         rooms = Rooms(
             catalog=self.catalog,
             records=self.records,
@@ -204,11 +206,13 @@ class House:
             reports=self.reports,
             retries=Retries(),
             trail=self.trail,
-            cluster=cluster,
-            discovery=self.discovery,
-            applier=Applier(cluster, self.discovery, override_managers=ground.settings.override_managers),
-            pruner=pruner,
-            guard=guard,
+            cluster=own.cluster,
+            discovery=own.discovery,
+            applier=own.applier,
+            pruner=own.pruner,
+            guard=own.guard,
+            variables=self.variables,
+            tenancy=Tenancy(cluster, self._reach, default=ground.settings.default_service_account),
             snapshots=self.published,
             source_state=self._source_state,
             on_move=self._moved,
@@ -218,6 +222,19 @@ class House:
             remote_bases=ground.settings.remote_bases,
         )
         self.kustomizations = self._worker(KUSTOMIZE, queue, KustomizationReconciler(rooms))
+
+    def _reach(self, cluster: Cluster) -> Reach:
+        """What applies as one identity; discovery is shared with nobody."""
+        settings, own = self.ground.settings, cluster is self.ground.cluster
+        discovery = self.discovery if own else Discovery(cluster)
+        pruner = Pruner(cluster, discovery)
+        return Reach(
+            cluster=cluster,
+            discovery=discovery,
+            applier=Applier(cluster, discovery, override_managers=settings.override_managers),
+            pruner=pruner,
+            guard=PruneGuard(pruner, Cascade(cluster, discovery), self.catalog, limit=settings.prune_limit),
+        )
 
     def _arrived(self, snapshot: Snapshot, triggers: tuple[Trigger, ...]) -> None:
         if "Kustomization" in self.ground.settings.kinds:
@@ -306,6 +323,17 @@ class House:
         """A labelled Secret: its Receivers read their tokens again, at once."""
         for key in self.index.secret_seen(change):
             self.receivers.queue.add(key, trigger=Trigger(reason="secret"))
+        self.variables_changed("Secret", change)
+
+    def config_map_changed(self, change: Change) -> None:
+        """A labelled ConfigMap: what substitutes from it runs."""
+        self.variables_changed("ConfigMap", change)
+
+    def variables_changed(self, kind: str, change: Change) -> None:
+        """What substitutes from this object looks whether it must run."""
+        self.variables.changed()
+        for each in users_of(self.watches.by_kind["Kustomization"].objects.values(), change.object, kind):
+            self.kustomizations.queue.add(key_of(each), trigger=Trigger(reason="variables"), priority=CHANGE)
 
     def synced(self) -> None:
         """All caches are complete: what is not in them does not exist."""

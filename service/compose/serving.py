@@ -89,6 +89,7 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         *((f"lease {name}", each) for name, each in _leaderships(house).items()),
         *((f"watch {kind}", Until(watch.run)) for kind, watch in house.watches.by_kind.items()),
         ("watch secrets", Until(house.watches.secrets.run)),
+        ("watch config maps", Until(house.watches.config_maps.run)),
         ("ready", Until(house.watches.tell_when_synced)),
         ("loop lag", Until(lambda: measure_lag(house.ground.metrics))),
         *((port.name, port) for port in others),
@@ -140,6 +141,7 @@ def connect(house: House) -> None:
             case _:
                 house.watches.connect(kind, changed=[lambda _change: house.dispatcher.wake()], queue=queue)
     house.watches.secrets.on_change = house.secret_changed
+    house.watches.config_maps.on_change = house.config_map_changed
     house.watches.on_synced = house.synced
 
 

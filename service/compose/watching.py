@@ -11,6 +11,7 @@ from service.kinds.table import KINDS, Kind
 from service.reconcile.changes import asks_for_run
 from service.reconcile.queue import CHANGE, Queue, Trigger
 
+CONFIG_MAP = Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
 SECRET = Resource(group="", version="v1", plural="secrets", namespaced=True, kind="Secret")
 Seen = Callable[[ObjectKey, Mapping[str, object] | None], None]
 
@@ -35,6 +36,7 @@ class Watches:
         self.by_kind: dict[str, Watch] = {
             kind.kind: Watch(cluster, resource=resource_of(kind), label_selector=label_selector or None) for kind in KINDS
         }
+        self.config_maps = Watch(cluster, resource=CONFIG_MAP, label_selector=f"{WATCH_LABEL}=Enabled")
         self.secrets = Watch(cluster, resource=SECRET, label_selector=f"{WATCH_LABEL}=Enabled")
 
     async def tell_when_synced(self) -> None:

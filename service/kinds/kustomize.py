@@ -143,7 +143,9 @@ class PostBuild:
 
     substitute: Annotated[Mapping[str, str], Facts("Variables and their values.")] = field(default_factory=dict, hash=False)
     substitute_from: Annotated[tuple[SubstituteFrom, ...], Facts("ConfigMaps and Secrets with variables.")] = ()
-    substitute_with: Annotated[str, Facts("The one variable to substitute. Flux has no such field; published manifests use it.")] = ""
+    substitute_with: Annotated[
+        str, Facts("The one variable to substitute. Without effect, as with Flux, which has no such field.", verdict="ignored")
+    ] = ""
     substitute_strategy: Annotated[
         str, Facts("Whether to substitute where no variable is given at all.", enum=("WithVariables", "Always"))
     ] = ""
@@ -218,15 +220,15 @@ class KustomizationSpec:
         str, Facts("Old versions' choice of validation, without effect.", enum=("none", "client", "server"), verdict="ignored")
     ] = ""
     kube_config: Annotated[KubeConfig | None, Facts("Applies to another cluster.", verdict="refused")] = None
-    service_account_name: Annotated[str, Facts("Applies as this ServiceAccount.", verdict="refused")] = ""
+    service_account_name: Annotated[str, Facts("Applies as this ServiceAccount of the same namespace.")] = ""
     decryption: Annotated[Decryption | None, Facts("Decrypts manifests before they are applied.", verdict="refused")] = None
-    post_build: Annotated[PostBuild | None, Facts("Substitutes variables in the built manifests.", verdict="refused")] = None
+    post_build: Annotated[PostBuild | None, Facts("Substitutes variables in the built manifests.")] = None
     health_check_exprs: Annotated[
         tuple[HealthCheckExpr, ...], Facts("CEL expressions for the health of custom resources.", verdict="refused")
     ] = ()
     build_metadata: Annotated[
         tuple[Annotated[str, Facts("An option of kustomize.", enum=("originAnnotations", "transformerAnnotations"))], ...],
-        Facts("Annotations that say where an object comes from.", verdict="refused"),
+        Facts("Annotations that say where an object comes from."),
     ] = ()
     ignore: Annotated[tuple[IgnoreRule, ...], Facts("Fields that are left out of drift and apply.", verdict="refused")] = ()
 

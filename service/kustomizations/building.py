@@ -10,13 +10,14 @@ import json
 import traceback
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from service.cluster.built import Built
 from service.kinds.meta import OWNER_NAME, OWNER_NAMESPACE
-from service.kustomize.build import BuildError, BuildOptions, build
+from service.kustomizations.postbuild import Substitution, substituted
+from service.kustomize.build import BuildError, BuildOptions, build, with_metadata
 from service.kustomize.cache import ParseCache
 from service.kustomize.tree import Recording, seen
 from service.sources.remotebase import remote_bases
@@ -38,6 +39,7 @@ class BuildOrder:
     options: BuildOptions
     remote_bases: bool = False
     """Whether what the kustomizations name by URL is fetched."""
+    substitution: Substitution | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,14 @@ def run_build(order: BuildOrder) -> BuildResult:
         raise NotADirectoryError(order.path)
     labels = {OWNER_NAME: order.owner_name, OWNER_NAMESPACE: order.owner_namespace}
     try:
+        plain = replace(order.options, common_labels={}, common_annotations={})  # what it sets is not substituted
+        options = order.options if order.substitution is None else plain
         with remote_bases() if order.remote_bases else nullcontext() as remote:
-            made = build(tree, order.path, options=order.options, cache=_parsed, remote=remote)
-        return BuildResult(objects=tuple(_ready(object_, labels) for object_ in made.objects), reads=dict(made.reads))
+            made = build(tree, order.path, options=options, cache=_parsed, remote=remote)
+        objects = made.objects
+        if order.substitution is not None:
+            objects = tuple(with_metadata(substituted(each, order.substitution), order.options) for each in objects)
+        return BuildResult(objects=tuple(_ready(object_, labels) for object_ in objects), reads=dict(made.reads))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
         # a defect, or more than there is room for: the object says so (not in the error's words, which may quote a Secret)
         raise BuildError(f"internal error, please report it: {type(error).__name__} at {_where(error)}") from error

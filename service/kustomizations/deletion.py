@@ -1,5 +1,6 @@
 """The end of a Kustomization: its objects are deleted or left, as `spec.prune` and `spec.deletionPolicy` say, then the finalizer goes."""
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from service.reconcile.outcome import Failed, Outcome, Stalled
 
 if TYPE_CHECKING:
     from service.kustomizations.run import Run
+
+log = logging.getLogger(__name__)
 
 
 async def finalize(run: "Run") -> Outcome:
@@ -21,7 +24,11 @@ async def finalize(run: "Run") -> Outcome:
     if FINALIZER not in found.metadata.finalizers:
         return Outcome(result="gone")
     changes: tuple[str, ...] = ()
-    if found.spec.on_deletion == "delete" and not found.spec.suspend and run.old_inventory:
+    prunes = found.spec.on_deletion == "delete" and not found.spec.suspend and bool(run.old_inventory)
+    if prunes and not run.refused and await rooms.tenancy.is_gone(found):
+        prunes = False
+        await _left(run)
+    if prunes:
         if run.refused:
             advice = "so nothing was deleted; remove the field, or set spec.deletionPolicy: Orphan"
             raise Stalled(VALIDATION_FAILED, f"{', '.join(run.refused)}: not carried out by this version of sluice, {advice}")
@@ -43,6 +50,16 @@ async def finalize(run: "Run") -> Outcome:
     return Outcome(result="gone")
 
 
+async def _left(run: "Run") -> None:
+    """The service account to delete as is gone: no rights are left to delete with, so the objects stay and are named, as with Flux."""
+    names = "\n".join(str(entry) for entry in run.old_inventory)
+    account = run.rooms.tenancy.account(run.found)
+    log.error("not pruned, the service account is gone", extra={"object": str(run.key), "account": account})
+    if not run.rooms.shadow:
+        message = f"unable to prune objects: the ServiceAccount '{run.key.namespace}/{account}' is gone:\n{names}"
+        await run.rooms.reports.orphaned(run.found, run.raw, message)
+
+
 def bare(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A Kustomization that cannot be read, with only what its deletion needs: what is not said clearly leaves the objects alone."""
     spec = raw.get("spec")
@@ -55,5 +72,10 @@ def bare(raw: Mapping[str, Any]) -> dict[str, Any]:
         "sourceRef": {"kind": "GitRepository", "name": "unknown"},
         "deletionPolicy": policy if policy in ("MirrorPrune", "Delete", "Orphan") else ("Orphan" if policy else "MirrorPrune"),
     }
-    foreign = {name: said[name] for name in ("kubeConfig", "serviceAccountName") if said.get(name)}
+    foreign = bool(said.get("kubeConfig"))
+    account = said.get("serviceAccountName")
+    if isinstance(account, str):
+        kept["serviceAccountName"] = account
+    elif account:
+        foreign = True
     return {**raw, "spec": kept | ({"deletionPolicy": "Orphan"} if foreign else {})}

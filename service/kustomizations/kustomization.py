@@ -104,6 +104,7 @@ class KustomizationReconciler:
 
     async def _decided(self, run: Run) -> Outcome:
         rooms, found = self._rooms, run.found
+        run.rooms = rooms.tenancy.rooms(rooms, found)
         if found.metadata.deletion_timestamp is not None:
             await self._alone(run.key)
             return await finalize(run)
@@ -174,10 +175,17 @@ class KustomizationReconciler:
             return None
         pending = rooms.waits.pending(run.key)
         if pending is not None:
-            same = _same_ground(run, snapshot, pending) and await self._reads_same(snapshot, pending)
+            same = (
+                _same_ground(run, snapshot, pending)
+                and await self._variables_same(run, snapshot, pending)
+                and await self._reads_same(snapshot, pending)
+            )
             return Outcome(result="progressing") if same else None  # the end of the wait looks for newer revisions
         record = await rooms.records.load(run.key, found.metadata.uid, applied=found.status.last_applied_revision)
         if record is None or not self._is_whole(run) or not _same_ground(run, snapshot, record):
+            return None
+        if not await self._variables_same(run, snapshot, record):
+            run.before = record
             return None
         wait = due_in(found, record.basis)
         if wait is not None and wait <= timedelta(0):
@@ -194,6 +202,10 @@ class KustomizationReconciler:
             return Outcome(result="unchanged", requeue_after=wait)
         run.before = record
         return None
+
+    async def _variables_same(self, run: Run, snapshot: Snapshot, record: Record) -> bool:
+        """Whether the ConfigMaps and Secrets that are substituted from are those of the record."""
+        return await self._rooms.variables.token(run.found, revision=snapshot.revision) == record.basis.variables
 
     def _is_whole(self, run: Run) -> bool:
         """Whether the last run ended well, for the object as it is now."""
@@ -227,6 +239,7 @@ class KustomizationReconciler:
 
     async def _ended_early(self, run: Run, error: ReconcileError) -> Outcome:
         """Put the error where people look: the status, an event, the log. The outcome says when to try again."""
+        error.message = run.loaded.masked(error.message)
         waiting, stalled = isinstance(error, Waiting), isinstance(error, Stalled)
         if isinstance(error, Waiting) and (run.quiet or self._soon(run)):
             return Outcome(result="waiting", requeue_after=error.retry_after, message=error.message)  # no word about a moment's wait

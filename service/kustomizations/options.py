@@ -17,6 +17,7 @@ def build_options(spec: KustomizationSpec) -> BuildOptions:
         ignore_missing_components=spec.ignore_missing_components,
         common_labels=common.labels if common else {},
         common_annotations=common.annotations if common else {},
+        build_metadata=spec.build_metadata,
         sort="none",
         load_restrictions="tree",
         generate=True,

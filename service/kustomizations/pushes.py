@@ -189,7 +189,7 @@ class Pushes:
             await asyncio.sleep(0)
 
     def _move_one(self, key: ObjectKey, record: Record, snapshot: Snapshot) -> None:
-        if self._catalog.needs(key) or self._movable(key, snapshot) is not record:
+        if self._catalog.needs(key) or record.basis.variables or self._movable(key, snapshot) is not record:
             self._queue.add(key, trigger=Trigger(reason="source"), priority=SWEEP)
             return
         self._records.move(key, tree=snapshot.tree, revision=snapshot.revision)

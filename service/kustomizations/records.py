@@ -32,6 +32,7 @@ class Basis:
     ignore_digest: str
     revision: str
     reconciled_at: datetime
+    variables: str = ""  # which ConfigMaps and Secrets were substituted from, and how they were
     engine: str = ENGINE
 
     def to_text(self) -> str:

@@ -22,6 +22,7 @@ from service.kinds.meta import (
     ARTIFACT_FAILED,
     EVENT_PREFIX,
     KUSTOMIZE_GROUP,
+    PRUNE_FAILED,
     READY,
     RECONCILIATION_SUCCEEDED,
     Condition,
@@ -170,6 +171,13 @@ class Reports:
         ended = Ended(revision=found.status.last_applied_revision, ready=True, reason=RECONCILIATION_SUCCEEDED, message="\n".join(changes))
         event = replace(_event(found, raw, ended, Account(took=timedelta(0))), message=ended.message)
         await self._close(key, (EventRow(key=f"{found.metadata.uid}/deleted", json=event.to_json()),))
+        self._post_event(event)
+
+    async def orphaned(self, found: Kustomization, raw: Raw, message: str) -> None:
+        """The object goes, and what it has applied stays although it should go."""
+        ended = Ended(revision=found.status.last_applied_revision, ready=False, reason=PRUNE_FAILED, message=message)
+        event = _event(found, raw, ended, Account(took=timedelta(0)))
+        await self._close(key_of(raw), (EventRow(key=f"{found.metadata.uid}/orphaned", json=event.to_json()),))
         self._post_event(event)
 
     async def progress(self, found: Kustomization, raw: Raw, message: str, inventory: Sequence[Mapping[str, str]]) -> None:

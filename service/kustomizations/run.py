@@ -9,7 +9,7 @@ import logging
 import posixpath
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import Any, Literal
@@ -44,7 +44,9 @@ from service.kustomizations.reports import Account, Reports, planned_text
 from service.kustomizations.retries import Retries
 from service.kustomizations.status import Ended, digest_of
 from service.kustomizations.sweep import Sweep
+from service.kustomizations.tenancy import Tenancy
 from service.kustomizations.trail import Trail, timed
+from service.kustomizations.variables import Loaded, Variables
 from service.kustomizations.waits import HealthWaits
 from service.kustomize.build import BuildError
 from service.reconcile.outcome import Failed, Outcome, Waiting
@@ -83,6 +85,8 @@ class Rooms:
     applier: Applier
     pruner: Pruner
     guard: PruneGuard
+    variables: Variables
+    tenancy: Tenancy
     snapshots: Mapping[ObjectKey, Snapshot]
     source_state: Callable[[ObjectKey], SourceState]
     on_move: Callable[[ObjectKey, str], None]
@@ -114,6 +118,7 @@ class Run:
     _created: dict[str, ObjectId] = field(default_factory=dict)
     _skipped: set[ObjectId] = field(default_factory=set)
     pruned: set[str] = field(default_factory=set)
+    loaded: Loaded = field(default_factory=Loaded)
     digest: str = ""  # of all that was built
 
     @property
@@ -167,6 +172,7 @@ class Run:
             tree=self.snapshot.tree,
             ignore_digest=self.snapshot.ignore_digest,
             revision=self.snapshot.revision,
+            variables=self.loaded.token,
             reconciled_at=self.before.basis.reconciled_at if self.before else datetime.now(UTC),
         )
         record = Record(uid=self.found.metadata.uid, basis=basis, reads=built.reads, digests=digests)
@@ -193,6 +199,7 @@ class Run:
     async def _build(self) -> BuildResult:
         snapshot, spec = self.snapshot, self.found.spec
         assert snapshot is not None
+        self.loaded = await self.rooms.variables.load(self.found)
         order = BuildOrder(
             snapshot=snapshot,
             path=posixpath.normpath("/" + spec.path).lstrip("/"),
@@ -200,6 +207,7 @@ class Run:
             owner_namespace=self.key.namespace,
             options=build_options(spec),
             remote_bases=self.rooms.remote_bases,
+            substitution=self.loaded.substitution,
         )
         try:
             return await self.rooms.workers.run(run_build, order, timeout=spec.effective_timeout)
@@ -342,6 +350,7 @@ class Run:
         """The event first (durable), then what a restart can derive: the record and the status."""
         took = timedelta(seconds=perf_counter() - self.began)
         account = Account(took=took, changes=self.changes, snapshot=self.snapshot, rows=frozenset(self._rows))
+        ended = replace(ended, message=self.loaded.masked(ended.message))
         reason, message = ended.reason, ended.message
         self.rooms.trail.ended(self.key, ready=ended.ready, reason=reason, message=message, changes=self.changes)
         await self.rooms.reports.ended(self.found, self.raw, ended, account)

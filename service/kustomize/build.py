@@ -20,7 +20,7 @@ from service.kustomize.sorting import ordered
 from service.kustomize.trace import Place, Trace
 from service.kustomize.tree import Recording, Tree
 
-__all__ = ["Build", "BuildError", "BuildOptions", "ParseCache", "build"]
+__all__ = ["Build", "BuildError", "BuildOptions", "ParseCache", "build", "with_metadata"]
 
 LOCAL_CONFIG = "config.kubernetes.io/local-config"
 
@@ -104,7 +104,7 @@ def _built(source: Source, path: str, options: BuildOptions) -> tuple[dict[str, 
         raise BuildError(error.message, error.file or file, error.line) from error
     for row in rows:
         finish(row, asked)
-    return tuple(_with_metadata(row.body, options) for row in rows)
+    return tuple(with_metadata(row.body, options) for row in rows)
 
 
 Do = Callable[[str, Objects, Callable[[], None]], None]
@@ -133,7 +133,7 @@ def _finished(result: Accumulated, fields: Mapping[str, Any], options: BuildOpti
     return ordered(rows, fields.get("sortOptions"), options.sort)
 
 
-def _with_metadata(body: dict[str, Any], options: BuildOptions) -> dict[str, Any]:
+def with_metadata(body: dict[str, Any], options: BuildOptions) -> dict[str, Any]:
     """commonMetadata of a Flux Kustomization: top-level metadata only, over what is there."""
     for field_name, values in (("labels", options.common_labels), ("annotations", options.common_annotations)):
         if values:

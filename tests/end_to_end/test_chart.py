@@ -83,7 +83,16 @@ def test_helm_renders_the_rbac_that_the_tests_run_with(helm: str) -> None:
 
 @pytest.mark.real
 def test_the_deployment_is_locked_down_and_its_flags_are_understood(helm: str) -> None:
-    objects = template(helm, "shadow=true", 'watchLabelSelector="a=b"', "noCrossNamespaceRefs=true", "remoteBases=true", 'pruneLimit="50%"')
+    objects = template(
+        helm,
+        "shadow=true",
+        'watchLabelSelector="a=b"',
+        "noCrossNamespaceRefs=true",
+        "remoteBases=true",
+        'defaultServiceAccount="tenant"',
+        "strictSubstitutions=true",
+        'pruneLimit="50%"',
+    )
     spec = next(each for each in objects if each["kind"] == "Deployment")["spec"]
     pod, container = spec["template"]["spec"], spec["template"]["spec"]["containers"][0]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
@@ -100,6 +109,7 @@ def test_the_deployment_is_locked_down_and_its_flags_are_understood(helm: str) -
     assert read.shadow
     assert read.no_cross_namespace_refs
     assert read.remote_bases
+    assert (read.default_service_account, read.strict_substitutions) == ("tenant", True)
     assert read.prune_limit == 50
     assert read.watch_label_selector == "a=b"
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}

@@ -23,9 +23,7 @@ from service.kinds.table import BY_NAME, KINDS, Kind
 MANIFESTS = sorted((Path(__file__).parent / "manifests").glob("*.yaml"))
 SHA1, SHA256 = "5394cb7f48332b2de7c17dd8b8384bbc84b7e738", "ab" * 32
 REFUSED_MANIFESTS = {
-    "0-12-Kustomization-apps.yaml": ("spec.decryption", "spec.postBuild"),
-    "1-09-Kustomization-apps-prod.yaml": ("spec.postBuild",),
-    "3-11-Kustomization-team-a-apps.yaml": ("spec.serviceAccountName",),
+    "0-12-Kustomization-apps.yaml": ("spec.decryption",),
 }
 GIT = {
     "apiVersion": "source.toolkit.fluxcd.io/v1",

@@ -12,7 +12,9 @@ HONOURED = {
     "GitRepository": "url interval timeout provider secretRef.name ref.branch ref.tag ref.semver ref.commit ref.name ignore suspend",
     "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend""",
-    "Kustomization": """path prune targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
+    "Kustomization": """path prune serviceAccountName buildMetadata postBuild.substitute postBuild.substituteFrom[].kind
+        postBuild.substituteFrom[].name postBuild.substituteFrom[].optional postBuild.substituteStrategy
+        targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
         healthChecks[].apiVersion healthChecks[].kind healthChecks[].name healthChecks[].namespace dependsOn[].name dependsOn[].namespace
         sourceRef.kind sourceRef.name sourceRef.namespace commonMetadata.labels commonMetadata.annotations components
         ignoreMissingComponents patches[].patch patches[].target.group patches[].target.version patches[].target.kind patches[].target.name
@@ -30,7 +32,7 @@ HONOURED = {
 REFUSED = {
     "OCIRepository": "verify",
     "GitRepository": "serviceAccountName verify proxySecretRef recurseSubmodules include sparseCheckout",
-    "Kustomization": """dependsOn[].readyExpr kubeConfig serviceAccountName decryption postBuild healthCheckExprs buildMetadata ignore""",
+    "Kustomization": """dependsOn[].readyExpr kubeConfig decryption healthCheckExprs ignore""",
     "Receiver": "",
     "Alert": "",
     "Provider": "serviceAccountName commitStatusExpr",
@@ -38,7 +40,7 @@ REFUSED = {
 IGNORED = {
     "OCIRepository": "",
     "GitRepository": "gitImplementation accessFrom",
-    "Kustomization": "validation sourceRef.apiVersion",
+    "Kustomization": "validation sourceRef.apiVersion postBuild.substituteWith",
     "Receiver": "",
     "Alert": "",
     "Provider": "interval",
@@ -115,7 +117,7 @@ def test_unknown_field_is_refused_wherever_it_stands() -> None:
 
 def test_what_is_not_set_is_not_refused() -> None:
     obj = sample(kind_named("Kustomization"))
-    obj["spec"] |= {"serviceAccountName": "", "ignore": [], "kubeConfig": None, "someFlag": False}
+    obj["spec"] |= {"ignore": [], "kubeConfig": None, "someFlag": False}
     obj["spec"]["dependsOn"] = [{"name": "a", "readyExpr": ""}]
     assert refused_fields(obj) == ()
     obj["spec"]["kubeConfig"] = {}

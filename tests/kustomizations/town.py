@@ -34,6 +34,7 @@ PATHS = {
     "GitRepository": f"/apis/{SOURCE_GROUP}/v1/namespaces/{{}}/gitrepositories/{{}}",
     "Kustomization": f"/apis/{KUSTOMIZE_GROUP}/v1/namespaces/{{}}/kustomizations/{{}}",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps/{}",
+    "Secret": "/api/v1/namespaces/{}/secrets/{}",
     "Service": "/api/v1/namespaces/{}/services/{}",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments/{}",
     "Receiver": f"/apis/{NOTIFICATION_GROUP}/v1/namespaces/{{}}/receivers/{{}}",
@@ -57,6 +58,8 @@ SETTINGS = Settings(
     shadow=False,
     no_cross_namespace_refs=False,
     remote_bases=False,
+    default_service_account="",
+    strict_substitutions=False,
     prune_limit=None,
     override_managers=(),
     no_private_addresses=False,
@@ -317,6 +320,7 @@ def _rooms(house: House) -> Sequence[Room]:
         "kubernetes events": Until(house.recorder.run),
     }
     named |= {f"watch {kind}": Until(watch.run) for kind, watch in house.watches.by_kind.items()}
+    named |= {f"watch {watch}": Until(getattr(house.watches, watch).run) for watch in ("secrets", "config_maps")}
     return [Room(name=name, running=room) for name, room in named.items()]
 
 
