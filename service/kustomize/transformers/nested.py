@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from service.kustomize.errors import BuildError
-from service.kustomize.scalars import text_of
-from service.kustomize.transformers.fieldpath import Create, lookup, places, retyped
+from service.kustomize.scalars import Loose, text_of
+from service.kustomize.transformers.fieldpath import Create, Place, lookup, places, retyped
+from service.kustomize.transformers.yamltext import YamlText
 from service.kustomize.yamlread import read_node
-from service.kustomize.yamlwrite import dump_node
 
 
 def set_in_text(body: dict[str, Any], path: list[str], value: Any, create: Create) -> bool:
@@ -17,21 +17,40 @@ def set_in_text(body: dict[str, Any], path: list[str], value: Any, create: Creat
         if text is None:
             continue
         try:
-            document = read_node(text)
-            root = {"": document}
-            found = places(document, path[length:], create)
+            holder[0][holder[1]] = _edited(text, path[length:], value, create)
         except BuildError:
             return False
-        if not found:
-            return False
-        for place in found:
-            if isinstance(place.value, dict | list):
-                place.put(value)
-            else:
-                place.put(retyped(place.value, text_of(value)))
-        holder[0][holder[1]] = _written(root[""], text)
         return True
     return False
+
+
+def _edited(text: str, path: list[str], value: Any, create: Create) -> str:
+    """Return the text with the value at the path. Raises BuildError if there is no such place."""
+    if text.strip()[:1] in ("{", "["):
+        document = read_node(text)
+        for place in _places(document, path, create):
+            place.put(value if isinstance(place.value, dict | list) else retyped(place.value, text_of(value)))
+        return _json(document, indented="\n" in text and "  " in text)
+    source = YamlText(text)
+    for place in _places(source.document, path, create):
+        if place.is_new or not source.set(place.holder, place.key, value):
+            place.put(value if isinstance(value, dict | list) else Loose(text_of(value)))
+    return source.dump()
+
+
+def _places(document: Any, path: list[str], create: Create) -> list[Place]:
+    found = places(document, path, create)
+    if not found:
+        raise BuildError("unable to find field in structured data")
+    return found
+
+
+def _json(document: Any, *, indented: bool) -> str:
+    """JSON as Go writes it: keys sorted, < > & and the line separators of Unicode escaped; indented if it was."""
+    text = json.dumps(
+        document, indent=2 if indented else None, separators=None if indented else (",", ":"), sort_keys=True, ensure_ascii=False
+    )
+    return "".join(f"\\u{ord(letter):04x}" if letter in "<>&\u2028\u2029" else letter for letter in text)
 
 
 def _text_at(body: dict[str, Any], path: list[str]) -> tuple[Any, str | None]:
@@ -43,12 +62,3 @@ def _text_at(body: dict[str, Any], path: list[str]) -> tuple[Any, str | None]:
     if not isinstance(value, str) or not isinstance(parent, dict):
         return None, None
     return (parent, path[-1]), value
-
-
-def _written(document: Any, original: str) -> str:
-    """JSON stays JSON, indented if it was."""
-    if original.strip()[:1] in ("{", "["):
-        if "\n" in original and "  " in original:
-            return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-        return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-    return dump_node(document).strip()
