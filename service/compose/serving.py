@@ -154,10 +154,12 @@ def _ports(house: House) -> list[Port]:
         "receivers": lambda: "" if house.index.is_complete else "the tokens of the Receivers are being read",
         "API server": lambda: house.watches.away,
     }
+    token = admin.token_file(settings.state)
+    looked = admin.application(house.inbox, token, why_of(house), lambda: house.reports.shadow_reports)
     return [
         Port("hooks", hooks.application(hooks.Hooks(house.intake, house.inbox, metrics)), settings.listen),
         Port("cluster", inside.application(sink, settings.state / "artifacts"), settings.cluster),
-        Port("admin", admin.application(house.inbox, admin.token_file(settings.state), why_of(house)), settings.admin),
+        Port("admin", looked, settings.admin),
         Port("probes", probes.application(checks, metrics.registry), settings.probes),
     ]
 

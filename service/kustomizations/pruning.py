@@ -44,6 +44,16 @@ async def prune_stale(run: "Run", gone: Sequence[ObjectId]) -> None:
         await _used(run)
 
 
+def differences(run: "Run") -> list[str]:
+    """In shadow: what would change, and what the inventory would have more or less without an object being touched."""
+    told, before = list(run.changes), {entry.id for entry in run.found.status.inventory or ()}
+    created = {change.removesuffix(" created") for change in told if change.endswith(" created")}
+    told += [f"{each} taken into the inventory" for id, each in run.applied.items() if id not in before and str(each) not in created]
+    if not run.found.spec.prune:
+        told += [f"{each} left out of the inventory" for each in run.old_inventory if each.id in before and each.id not in run.applied]
+    return told
+
+
 async def _used(run: "Run") -> None:
     """An approval is for one prune: the same revision may stand at the head again one day."""
     log.info("pruned with approval", extra={"object": str(run.key), "revision": run.snapshot.revision if run.snapshot else ""})

@@ -99,6 +99,7 @@ class Reports:
 
     async def abandon(self, key: ObjectKey) -> None:
         """The object is gone: nothing is left to tell."""
+        self.shadow_reports.pop(key, None)
         await self._close(key, ())
 
     async def ended(self, found: Kustomization, raw: Raw, ended: Ended, account: Account) -> None:
@@ -112,7 +113,7 @@ class Reports:
         news = _is_news(found, before, ended) and not quiet
         _log(key, ended, account)
         if self._shadow:
-            return
+            return self.shadowed(key, ended.revision, account.changes, problem="" if ended.ready else f"{ended.reason}: {ended.message}")
         events = [EventRow(key=_event_key(found, ended, told, rows), json=event.to_json())] if told else []
         if news:
             events = [EventRow(key=_event_key(found, ended, (), ()), json=event.to_json()), *events]
@@ -223,11 +224,11 @@ class Reports:
         """Let the object go."""
         await self._writes.remove_finalizer(raw)
 
-    def shadowed(self, key: ObjectKey, revision: str, changes: Sequence[str]) -> None:
-        """What would have been done."""
-        self.shadow_reports[key] = {"object": str(key), "revision": revision, "changes": list(changes)}
-        said = "shadow: would apply" if changes else "shadow: nothing to apply"
-        log.info(said, extra={"object": str(key), "revision": revision, "changes": list(changes)})
+    def shadowed(self, key: ObjectKey, revision: str, changes: Sequence[str], *, problem: str = "") -> None:
+        """What would have been done, or why nothing would."""
+        self.shadow_reports[key] = {"object": str(key), "revision": revision, "changes": list(changes), "problem": problem}
+        said = "shadow: would not be ready" if problem else "shadow: would apply" if changes else "shadow: nothing to apply"
+        log.info(said, extra={"object": str(key), "revision": revision, "changes": list(changes)} | ({"error": problem} if problem else {}))
 
     async def _patch(self, raw: Raw, patch: Raw) -> None:
         if self._shadow:

@@ -38,7 +38,7 @@ from service.kustomizations.catalog import Catalog, Settled
 from service.kustomizations.guard import PruneGuard
 from service.kustomizations.healthchecks import checks_of, healthy
 from service.kustomizations.options import build_options
-from service.kustomizations.pruning import prune_stale
+from service.kustomizations.pruning import differences, prune_stale
 from service.kustomizations.records import Basis, Record, Records, due_in
 from service.kustomizations.reports import Account, Reports, planned_text
 from service.kustomizations.retries import Retries
@@ -191,7 +191,7 @@ class Run:
 
     def _shadowed(self, snapshot: Snapshot) -> Outcome:
         """In shadow the objects count as applied, so that dependents are looked at too."""
-        self.rooms.reports.shadowed(self.key, snapshot.revision, self.changes)
+        self.rooms.reports.shadowed(self.key, snapshot.revision, differences(self))
         self._settle(self.found.metadata.generation, snapshot.revision)
         return Outcome(result="succeeded", requeue_after=self.found.spec.interval or None)
 

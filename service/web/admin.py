@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from service.cluster.client import ClusterError
+from service.kinds.meta import ObjectKey
 from service.state.inbox import Inbox, LogEntry
 
 LIST_LIMIT = 200
@@ -24,6 +25,8 @@ TOKEN_BYTES = 32
 _INBOX = web.AppKey("inbox", Inbox)
 Why = Callable[[str, str, str], Awaitable[Mapping[str, Any] | None]]
 _WHY: web.AppKey[Why] = web.AppKey("why")
+Shadow = Callable[[], Mapping[ObjectKey, Mapping[str, Any]]]
+_SHADOW: web.AppKey[Shadow] = web.AppKey("shadow")
 
 
 def token_file(state: Path) -> str:
@@ -45,10 +48,12 @@ def token_file(state: Path) -> str:
     return token
 
 
-def application(inbox: Inbox, token: str, why: Why) -> web.Application:
-    """Return the application of the admin port. `why` explains (kind, namespace, name), or returns None where that is not there."""
+def application(inbox: Inbox, token: str, why: Why, shadow: Shadow = dict) -> web.Application:
+    """Return the application of the admin port. `why` explains (kind, namespace, name), or returns None where that is not there; `shadow`
+    has what shadow mode would do, by object."""
     app = web.Application(middlewares=[_guard(token)])
-    app[_INBOX], app[_WHY] = inbox, why
+    app[_INBOX], app[_WHY], app[_SHADOW] = inbox, why, shadow
+    app.router.add_get("/shadow", _shadow)
     app.router.add_get("/deliveries", _deliveries)
     app.router.add_get("/deliveries/{id}", _delivery)
     app.router.add_get("/why/{kind}/{namespace}/{name}", _why)
@@ -82,6 +87,12 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+async def _shadow(request: web.Request) -> web.Response:
+    """What would be done to each Kustomization, those with differences first."""
+    found = sorted(request.app[_SHADOW]().values(), key=lambda each: (not (each["problem"] or each["changes"]), each["object"]))
+    return web.json_response({"objects": found})
 
 
 async def _deliveries(request: web.Request) -> web.Response:

@@ -49,6 +49,28 @@ async def test_shadow_tells_what_would_be_done_and_writes_nothing(place: Town) -
     assert seen["metadata"]["finalizers"] == ["finalizers.fluxcd.io"]
 
 
+async def test_shadow_tells_of_what_would_not_be_ready_and_of_inventories(hamlet: Town) -> None:
+    hamlet.repository.commit(app("shop") | app("blog") | {"bad/kustomization.yaml": "resources: [none.yaml]\n"})
+    await hamlet.start()
+    await settled(hamlet, "shop", "blog")
+    await hamlet.stop()
+    await hamlet.patch("Kustomization", "shop", {"status": {"inventory": {"entries": []}}}, sub="/status")
+    await hamlet.apply(hamlet.kustomization("bad"))
+    hamlet.settings["shadow"] = True
+    await hamlet.start(state="beside")
+    line = f"ConfigMap/{hamlet.namespace}"
+    taken = [f"{line}/shop taken into the inventory", f"{line}/shop-more taken into the inventory"]
+    assert await report(hamlet, "shop", hamlet.revision) == taken
+    assert await report(hamlet, "bad", hamlet.revision) == []
+    problem = hamlet.house.reports.shadow_reports[key(hamlet, "bad")]["problem"]
+    assert problem.startswith("BuildFailed: kustomize build failed: ")
+    empty = hamlet.push({"blog/settings.yaml": None, "blog/more.yaml": None, "blog/README": "x"})
+    assert await report(hamlet, "blog", empty) == [
+        f"prune blocked at {empty}: 2 of 2 objects (100%) would be deleted, because the build is empty"
+    ]
+    assert hamlet.cluster.writes() == []
+
+
 async def test_kinds_that_are_not_run_are_left_alone(hamlet: Town) -> None:
     hamlet.repository.commit(app("shop"))
     hamlet.settings["kinds"] = frozenset({"GitRepository", "Receiver", "Alert", "Provider"})
