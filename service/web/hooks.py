@@ -16,7 +16,7 @@ from service.metrics import Metrics
 from service.state.errors import StateError
 from service.state.inbox import Inbox
 from service.triggers.intake import LONGEST_ID, Accepted, Intake, Reception
-from service.triggers.refusals import Refused
+from service.triggers.refusals import FilterFailed, Refused
 from service.web.answers import answer, said
 from service.web.bodies import InFlight, Limits, check_headers, pieces
 
@@ -73,6 +73,8 @@ class Hooks:
     async def _refused(self, error: Refused, reception: Reception | None, headers: dict[str, str], trace: str) -> None:
         """Write the reason to the delivery log; a full disk must not make the answer wait for it."""
         if reception is None and not self._is_worth_a_row():  # a stranger, who knows no path
+            return
+        if isinstance(error, FilterFailed):  # it is stored, and has its row
             return
         log.info("delivery refused", extra={"object": str(reception.receiver) if reception else "", "reason": str(error)})
         try:
