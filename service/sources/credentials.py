@@ -25,17 +25,22 @@ class InvalidSecret(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What one GitRepository may send. `ca` is PEM, trusted beside the system's roots and for this remote only."""
+    """What one GitRepository may send. `ca` is PEM, trusted beside the system's roots and for this remote only.
+
+    `proxy` is the URL of the proxy to go through, with its own credentials; "" leaves it to the environment.
+    """
 
     username: str = ""
     password: str = field(default="", repr=False)
     bearer: str = field(default="", repr=False)
     ca: bytes = field(default=b"", repr=False)
+    proxy: str = field(default="", repr=False)
 
     @property
     def identity(self) -> str:
         """A hash of all of it: objects share a store only where they would see the same."""
-        parts = (self.username.encode(), self.password.encode(), self.bearer.encode(), self.ca)
+        parts = [self.username.encode(), self.password.encode(), self.bearer.encode(), self.ca]
+        parts += [self.proxy.encode()] if self.proxy else []
         return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
 
     @property

@@ -23,9 +23,11 @@ from service.sources.fetcherror import FetchError
 from service.sources.gitref import InvalidRef, InvalidUrl, Wanted, checked_url, wanted
 from service.sources.openrepo import SnapshotGone, open_store
 from service.sources.reconciler import Needs, Raw
+from service.sources.remote import held
 from service.sources.snapshot import Snapshot, ignore_files, moved_ignore_files
 from service.sources.tarball import Tarball, Tarballs, Words
 from service.sources.transfer import Fetched, described
+from service.transport import BadTransport, proxy_of
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class GitOrigin:
     async def fetch(self, found: GitRepository, triggers: tuple[Trigger, ...]) -> Tarball:
         """Fetch what the ref names now, and publish it."""
         url, want = _checked_url(found.spec.url), _checked_ref(found)
-        credentials = await self._credentials(found)
+        credentials = replace(await self._credentials(found), proxy=await self._proxy(found))
         begun = time.perf_counter()
         try:
             fetched = await self._needs.gitstore.fetch(
@@ -88,6 +90,18 @@ class GitOrigin:
         except InvalidSecret as error:
             why = f"failed to configure authentication options: secret '{namespace}/{name}': {error}"
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, why) from error
+
+    async def _proxy(self, found: GitRepository) -> str:
+        name, namespace = found.spec.proxy_secret_ref, found.metadata.namespace
+        if not name:
+            return ""
+        if found.spec.url.startswith("http:"):  # libgit2 would go there without the proxy
+            why = "spec.proxySecretRef: a proxy is used for https addresses only; write https:// into spec.url, or remove it"
+            raise EndedEarly.fetch(meta.GIT_OPERATION_FAILED, why, stalls=True)
+        try:
+            return proxy_of(await held(self._needs.read_secret, namespace, name), f"secret '{namespace}/{name}'")
+        except BadTransport as error:
+            raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, f"failed to configure proxy options: {error}") from error
 
     async def _opened(self, found: GitRepository, want: Wanted, fetched: Fetched) -> Snapshot:
         try:

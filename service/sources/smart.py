@@ -94,7 +94,7 @@ class Smart:
             headers=headers,
             allow_redirects=False,
             ssl=trust,
-            proxy=_proxy(url),
+            proxy=credentials.proxy or _proxy(url),
         ) as answer:
             if answer.status != 200:
                 raise Unfit(f"answered {answer.status}", lasting=300 <= answer.status < 500)

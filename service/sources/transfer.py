@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 import pygit2
@@ -84,6 +84,7 @@ class _Callbacks(pygit2.RemoteCallbacks):
         self._deadline = deadline
         self._stopped = stopped
         self._asked = False
+        self.proxy: str | Literal[True] = request.credentials.proxy or True  # True: what the environment says
         self.most_objects = 0
 
     def connects(self) -> None:
@@ -168,7 +169,7 @@ def described(repo: pygit2.Repository, commit: str) -> tuple[str, str, str]:
 
 def _newest_tag(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> Wanted:
     """What a range of versions leads to now; of equal versions the tag with the newest commit."""
-    heads = _remote(repo, request, callbacks).list_heads(callbacks=callbacks, proxy=True)
+    heads = _remote(repo, request, callbacks).list_heads(callbacks=callbacks, proxy=callbacks.proxy)
     tags = newest_tags((head.name or "" for head in heads), Range.parse(request.wanted.semver))
     if not tags:
         raise NoRef(f"unable to clone '{request.url}': no match found for semver: {request.wanted.semver}")
@@ -206,15 +207,17 @@ def _fetch(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, ref
         _fetch_newest(repo, request, callbacks, refspec)
     elif depth.asks_newest_only(repo):
         remote = _remote(repo, request, callbacks)
-        heads = remote.list_heads(callbacks=callbacks, proxy=True)
+        heads = remote.list_heads(callbacks=callbacks, proxy=callbacks.proxy)
         if any(head.name == request.wanted.source and head.oid in repo for head in heads):
-            remote.fetch([refspec], callbacks=callbacks, proxy=True)  # by the list that it has just read; there is nothing to bring
+            remote.fetch(
+                [refspec], callbacks=callbacks, proxy=callbacks.proxy
+            )  # by the list that it has just read; there is nothing to bring
         else:
             _fetch_newest(repo, request, callbacks, refspec)
     else:
         callbacks.most_objects = request.most_objects
         try:
-            _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=True)
+            _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=callbacks.proxy)
         except _TooMuch:
             if _fetch_newest(repo, request, callbacks, refspec) <= request.most_objects:
                 depth.ask_newest_only(repo)  # it was history, and will be again at the next merge
@@ -224,12 +227,12 @@ def _fetch_newest(repo: pygit2.Repository, request: Request, callbacks: _Callbac
     """Fetch without history; returns how many objects came."""
     callbacks.most_objects = 0
     try:
-        return _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=True, depth=1).total_objects
+        return _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=callbacks.proxy, depth=1).total_objects
     except pygit2.GitError as error:
         if "shallow" not in str(error):
             raise
         return (
-            _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=True).total_objects
+            _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=callbacks.proxy).total_objects
         )  # the server cannot leave history out
 
 
@@ -242,7 +245,7 @@ def _pinned(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, be
     try:
         target = incoming + want.source.removeprefix("refs/")
         refspecs = [f"+{want.source}:{target}"] + ([] if want.label else [f"+refs/tags/*:{incoming}tags/*"])
-        _remote(repo, request, callbacks).fetch(refspecs, callbacks=callbacks, proxy=True)
+        _remote(repo, request, callbacks).fetch(refspecs, callbacks=callbacks, proxy=callbacks.proxy)
         tips = [repo.references[name].peel() for name in repo.references if name.startswith(incoming)]
         commits = [tip.id for tip in tips if isinstance(tip, pygit2.Commit)]
         if not commits:
@@ -257,7 +260,7 @@ def _pinned(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, be
 
 
 def _missing(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> FetchError:
-    if not _remote(repo, request, callbacks).list_heads(callbacks=callbacks, proxy=True):
+    if not _remote(repo, request, callbacks).list_heads(callbacks=callbacks, proxy=callbacks.proxy):
         return RemoteEmpty("git repository is empty")
     return NoRef(f"unable to clone '{request.url}': couldn't find remote ref \"{request.wanted.source}\"")
 

@@ -9,7 +9,8 @@ from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.table import KINDS, Kind
 
 HONOURED = {
-    "GitRepository": "url interval timeout provider secretRef.name ref.branch ref.tag ref.semver ref.commit ref.name ignore suspend",
+    "GitRepository": """url interval timeout provider secretRef.name proxySecretRef.name ref.branch ref.tag ref.semver ref.commit ref.name
+        ignore suspend""",
     "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend""",
     "Kustomization": """path prune serviceAccountName buildMetadata postBuild.substitute postBuild.substituteFrom[].kind
@@ -31,7 +32,7 @@ HONOURED = {
 }
 REFUSED = {
     "OCIRepository": "verify",
-    "GitRepository": "serviceAccountName verify proxySecretRef recurseSubmodules include sparseCheckout",
+    "GitRepository": "serviceAccountName verify recurseSubmodules include sparseCheckout",
     "Kustomization": """dependsOn[].readyExpr kubeConfig decryption healthCheckExprs ignore""",
     "Receiver": "",
     "Alert": "",

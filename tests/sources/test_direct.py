@@ -4,8 +4,8 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from aiohttp import web
 from service.gitserver import GitServer
 from service.kinds.source import GitRef
 from service.sources.credentials import Credentials
-from service.sources.fetcherror import AuthRefused, NoRef, RemoteFailed, Stopped
+from service.sources.fetcherror import AuthRefused, FetchError, NoRef, RemoteFailed, Stopped
 from service.sources.fetchprocess import Limits
 from service.sources.gitref import wanted
 from service.sources.gitstore import GitStore
@@ -26,6 +26,7 @@ from service.sources.transfer import Fetched
 MAIN = wanted(GitRef(branch="main"))
 RANGE = wanted(GitRef(semver="1.x"))
 NOBODY = Credentials()
+SECRETS = [Credentials(username="git", password="s3cret"), Credentials(bearer="s3cret")]
 
 
 class Old(GitServer):
@@ -344,9 +345,7 @@ async def test_a_server_without_protocol_v2_is_not_asked_twice(remote, front, st
         assert front.asked.count("offer") == 1 - n
 
 
-@pytest.mark.parametrize(
-    "credentials", [Credentials(username="git", password="s3cret"), Credentials(bearer="s3cret")], ids=("basic", "bearer")
-)
+@pytest.mark.parametrize("credentials", SECRETS, ids=("basic", "bearer"))
 async def test_credentials_go_to_the_one_host_alone(remote, store, smart, credentials):
     tip = remote.commit({"a.yaml": "a: 1\n"})
     front = Front(GitServer(root=remote.bare.parent, password="s3cret"))
@@ -522,3 +521,52 @@ async def test_a_password_is_given_to_each_connection_of_a_fetch(remote, tmp_pat
             assert (await fetch(store, f"{base}/fleet.git", credentials=known)).commit == commit
         with pytest.raises(NoRef):
             await fetch(store, f"{base}/fleet.git", credentials=known, ref=wanted(GitRef(branch="none")))
+
+
+@asynccontextmanager
+async def proxy(target: int, given: str, seen: list[str]) -> AsyncIterator[int]:
+    """A proxy that asks for credentials and carries every connection to one port; yields its own."""
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                if f"Proxy-Authorization: {given}\r\n" in head:
+                    break
+                writer.write(b'HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic realm="p"\r\nContent-Length: 0\r\n\r\n')
+            seen.append(head.partition("\r\n")[0])
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
+        writer.close()
+
+    async with await asyncio.start_server(accepted, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_all_of_it_goes_through_the_proxy(remote, tmp_path, smart, authority):  # three forked processes
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority[1])
+    front, seen = Front(GitServer(root=remote.bare.parent, password="s3cret")), []
+    plain, short = GitStore(tmp_path / "plain"), GitStore(tmp_path / "short", smart=smart)
+    url = "https://localhost:1/fleet.git"  # where nobody listens
+    async with front.serving(context), proxy(front.port, "Basic cHJveHk6cCBk", seen) as port:
+        known = replace(SECRETS[0], ca=authority[0].read_bytes(), proxy=f"http://proxy:p%20d@127.0.0.1:{port}")
+        for number in range(2):
+            commit = remote.commit({"a.yaml": f"a: {number}\n"})
+            for each in (plain, short):
+                assert (await fetch(each, url, credentials=known, hint=commit)).commit == commit
+        assert set(seen) == {"CONNECT localhost:1 HTTP/1.1"}
+        assert "pack" in front.asked
+        wrong = replace(known, proxy=f"http://proxy:wr0ng@127.0.0.1:{port}")
+        with pytest.raises(FetchError) as told:
+            await fetch(plain, url, credentials=wrong)
+        assert "wr0ng" not in str(told.value)
+        await smart.close()

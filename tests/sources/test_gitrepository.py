@@ -124,6 +124,7 @@ async def test_forced_push_is_followed(bench, remote):
         ({"ref": {"branch": "evil:refs/heads/other"}}, "GitOperationFailed", "spec.ref.branch"),
         ({"verify": {"mode": "HEAD", "secretRef": {"name": "keys"}}}, "ValidationFailed", "spec.verify"),
         ({"ref": {"semver": ">=one"}}, "GitOperationFailed", "spec.ref.semver"),
+        ({"proxySecretRef": {"name": "proxy"}}, "GitOperationFailed", "spec.proxySecretRef"),
         ({"recurseSubmodules": True}, "ValidationFailed", "spec.recurseSubmodules"),
         ({"url": "ssh://git@host/x"}, "URLInvalid", "'ssh' is not supported"),
         ({"interval": "soon"}, "ValidationFailed", "spec.interval"),
@@ -285,3 +286,20 @@ async def test_a_range_of_versions_is_named_by_its_tag_also_after_a_restart(benc
     remote.bare.rename(remote.bare.with_name("gone.git"))
     await bench.run()
     assert bench.revisions == [revision]
+
+
+async def test_a_proxy_that_cannot_be_used_says_so(bench):
+    bench.api.put(spec("https://127.0.0.1:1/a.git", proxySecretRef={"name": "proxy"}))
+    await bench.run()
+    assert 'secrets "proxy" not found' in bench.api.ready()[2]
+    bench.secrets["proxy"] = {"address": b"socks5://127.0.0.1:1"}
+    await bench.run()
+    assert bench.api.ready()[1:] == (
+        "AuthenticationFailed",
+        "failed to configure proxy options: secret 'apps/proxy': the proxy's address is not an http:// or https:// URL: "
+        "other kinds of proxy are not carried out",
+    )
+    bench.secrets["proxy"] = {"address": b"http://127.0.0.1:1", "username": b"me", "password": b"s3cret"}
+    await bench.run()
+    assert "s3cret" not in str(bench.api.object)
+    assert bench.api.ready()[1] == "GitOperationFailed"
