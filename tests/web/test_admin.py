@@ -17,6 +17,10 @@ from service.web.port import Port
 from tests.triggers.scene import key
 
 WEB = key("Receiver", "web")
+FOUND = {
+    key("Kustomization", name): {"object": f"Kustomization/x/{name}", "changes": changes, "problem": problem}
+    for name, changes, problem in (("a", [], ""), ("b", ["ConfigMap/x/y created"], ""), ("c", [], "BuildFailed: no"))
+}
 
 
 async def why(kind: str, namespace: str, name: str) -> dict[str, str] | None:
@@ -29,7 +33,7 @@ class Scene:
     def __init__(self, store: Store, token: str) -> None:
         self.inbox = Inbox(store)
         self.token = token
-        self.port = Port("admin", application(self.inbox, token, why), Address(host="127.0.0.1", port=0))
+        self.port = Port("admin", application(self.inbox, token, why, lambda: FOUND), Address(host="127.0.0.1", port=0))
         self.session = aiohttp.ClientSession()
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
@@ -104,3 +108,9 @@ async def test_asks_why_and_says_what_cannot_be_said(scene: Scene) -> None:
     status, found = await scene.get("/why/away/apps/shop")
     assert status == 502
     assert "refused" in found["error"]
+
+
+async def test_what_shadow_mode_found_has_differences_first(scene: Scene) -> None:
+    status, body = await scene.get("/shadow")
+    assert status == 200
+    assert [each["object"] for each in body["objects"]] == ["Kustomization/x/b", "Kustomization/x/c", "Kustomization/x/a"]
