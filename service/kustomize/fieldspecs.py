@@ -96,28 +96,30 @@ def slots(node: Any, path: tuple[str, ...], create: Literal["map", "scalar"] | N
     Raises BuildError where something that is neither map nor list stands in the way.
     """
     found: list[Slot] = []
-    _descend(node, path, create, found)
+    _descend(node, path, 0, create, found)
     return found
 
 
-def _descend(node: Any, path: tuple[str, ...], create: Literal["map", "scalar"] | None, found: list[Slot]) -> None:
+def _descend(node: Any, path: tuple[str, ...], at: int, create: Literal["map", "scalar"] | None, found: list[Slot]) -> None:
+    """Follow the path from its part `at` on: maps in a loop, since most of a build's walks are here; lists branch."""
+    last = len(path) - 1
+    while type(node) is dict:
+        name = path[at]
+        if create is None or name[-2:] == "[]":
+            name = name.removesuffix("[]")
+            if name not in node:
+                return
+            if node[name] is None and name != path[at]:
+                node[name] = []
+        elif node.get(name) is None:
+            node[name] = "" if at == last and create == "scalar" else {}
+        if at == last:
+            found.append((node, name))
+            return
+        node = node[name]
+        at += 1
     if type(node) is list:
         for item in node:
-            _descend(item, path, create, found)
-        return
-    if type(node) is not dict:
-        if node is None:
-            return
-        raise BuildError(f"expected sequence or mapping node at {'/'.join(path)}")
-    name = path[0].removesuffix("[]")
-    if name != path[0] or create is None:
-        if name not in node:
-            return
-        if name != path[0] and node[name] is None:
-            node[name] = []
-    elif node.get(name) is None:
-        node[name] = "" if len(path) == 1 and create == "scalar" else {}
-    if len(path) == 1:
-        found.append((node, name))
-    else:
-        _descend(node[name], path[1:], create, found)
+            _descend(item, path, at, create, found)
+    elif node is not None:
+        raise BuildError(f"expected sequence or mapping node at {'/'.join(path[at:])}")

@@ -44,8 +44,11 @@ class Source:
         if self.cache is None:
             return _parse(self.tree.read(path), dialect, path)
         known = self.tree.blob_id(path)
-        data = None if known is not None else self.tree.read(path)
-        key = (dialect, known or content_id(data or b""))
+        data = None
+        if known is None:
+            data = self.tree.read(path)
+            known = self.tree.reads.get(f"file {path}") or content_id(data)
+        key = (dialect, known)
         kept = self.cache.get(key)
         if kept is not None:
             return _thawed(kept)
@@ -100,9 +103,10 @@ class Folder:
             return self._downloaded(path)
         full = self.at(path)
         tree = self.source.tree
-        if not path or tree.kind(full) == "dir":
+        kind = tree.kind(full)
+        if not path or kind == "dir":
             raise BuildError(f"'{full}' must resolve to a file")
-        if tree.kind(full) is None:
+        if kind is None:
             raise BuildError(f"evalsymlink failure on '{full}': no such file or directory")
         if self.source.restricted and not _is_below(resolve(tree, full), self.root):
             raise BuildError(f"security; file '{full}' is not in or below '{self.root or '.'}'; move it, or lift the load restriction")

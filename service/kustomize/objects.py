@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from service.kustomize.builtinschema import TYPES
 from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import Gvk, Slot
 from service.kustomize.scalars import settle, text_of
@@ -89,13 +90,14 @@ class Resource:
     """One object and what the build knows of it. `body` may be edited; it is None once the object is deleted."""
 
     __slots__ = (
-        "behavior", "body", "former", "history", "loose", "needs_hash",
+        "_known", "behavior", "body", "former", "history", "loose", "needs_hash",
         "origin", "prefixes", "schema", "shared", "suffixes", "variables",
     )  # fmt: skip
 
     def __init__(self, body: dict[str, Any], schema: Schema) -> None:
         self.body: dict[str, Any] = body
         self.schema = schema
+        self._known: tuple[tuple[Any, ...], Id] | None = None
         self.former: list[tuple[str, str, str]] = []
         """(name, effective namespace, kind) of each former id, oldest first."""
         self.shared = Shared()
@@ -156,12 +158,18 @@ class Resource:
     def id(self) -> Id:
         """The current id."""
         body = self.body
-        api_version, kind = text_of(body.get("apiVersion")), text_of(body.get("kind"))
         metadata = body.get("metadata")
-        name = namespace = ""
         if type(metadata) is dict:
-            name, namespace = text_of(metadata.get("name")), text_of(metadata.get("namespace"))
-        return Id(_gvk(api_version, kind), name, namespace, self.schema.is_cluster_scoped(api_version, kind))
+            written = (body.get("apiVersion"), body.get("kind"), metadata.get("name"), metadata.get("namespace"))
+        else:
+            written = (body.get("apiVersion"), body.get("kind"), None, None)
+        if self._known is not None and self._known[0] == written:
+            return self._known[1]
+        api_version, kind, name, namespace = map(text_of, written)
+        found = Id(_gvk(api_version, kind), name, namespace, self.schema.is_cluster_scoped(api_version, kind))
+        if f"{api_version} {kind}" in TYPES and all(value is None or type(value) is str for value in written):
+            self._known = (written, found)  # of kinds that no other schema says anything about; not of numbers, where 1 is True
+        return found
 
     def former_ids(self) -> list[Id]:
         """The ids before, oldest first; group and version are the current ones."""

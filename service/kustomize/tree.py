@@ -58,7 +58,7 @@ class FolderTree:
     def _at(self, path: str) -> str | None:
         """The real path on disk, None if it leaves the root."""
         full = self._prefix + path if path else self._root
-        folder = os.path.dirname(full)
+        folder = full.rpartition("/")[0] or "/"
         if folder not in self._plain:
             if os.path.realpath(folder) != folder:
                 return self._inside(full)
@@ -82,24 +82,45 @@ class FolderTree:
 
     def kind(self, path: str) -> Kind | None:
         """Return what stands at the path."""
-        real = self._at(path)
-        if real is None:
-            return None
-        try:
-            mode = os.stat(real).st_mode
-        except (OSError, ValueError):
-            return None
+        mode = self._mode(path)
         if stat.S_ISDIR(mode):
             return "dir"
         return "file" if stat.S_ISREG(mode) else None
 
+    def _mode(self, path: str) -> int:
+        """What stands at the path once links are followed, 0 for nothing; one call to the system where it is no link."""
+        full = self._prefix + path if path else self._root
+        try:
+            if full.rpartition("/")[0] in self._plain:
+                mode = os.lstat(full).st_mode
+                if not stat.S_ISLNK(mode):
+                    return mode
+            real = self._at(path)
+            return 0 if real is None else os.stat(real).st_mode
+        except (OSError, ValueError):
+            return 0
+
     def read(self, path: str) -> bytes:
         """Return the content of a file. Raises FileNotFoundError."""
         real = self._at(path)
-        if real is None or self.kind(path) != "file":
+        if real is None:
             raise FileNotFoundError(path)
-        with open(real, "rb") as file:
-            return file.read()
+        try:
+            file = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not be waited for
+        except PermissionError:
+            raise
+        except (OSError, ValueError):
+            raise FileNotFoundError(path) from None
+        try:
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
+                raise FileNotFoundError(path)
+            data = os.read(file, found.st_size + 1)
+            while piece := (os.read(file, 2**20) if len(data) != found.st_size else b""):
+                data += piece
+            return data
+        finally:
+            os.close(file)
 
     def blob_id(self, path: str) -> str | None:
         """Nothing is known of a file on disk without reading it."""
@@ -160,6 +181,7 @@ class Recording:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._remote: dict[str, bytes] = {}
+        self._kinds: dict[str, str] = {}
         self.reads: dict[str, str] = {}
 
     def add(self, url: str, data: bytes, shown: str) -> None:
@@ -176,10 +198,14 @@ class Recording:
         return resolve(self._tree, path)
 
     def kind(self, path: str) -> Kind | None:
-        """Return what stands at the path, and note it."""
-        found = self._tree.kind(path)
-        self.reads[f"kind {path}"] = found or MISSING
-        return found
+        """Return what stands at the path, and note it; a second look sees the same."""
+        key = f"kind {path}"
+        known = self._kinds.get(key)
+        if known is None:
+            found = self._tree.kind(path)
+            self.reads[key] = self._kinds[key] = found or MISSING
+            return found
+        return "file" if known == "file" else "dir" if known == "dir" else None
 
     def read(self, path: str) -> bytes:
         """Return the content of a file, and note its id. Raises FileNotFoundError, which is noted too."""

@@ -35,7 +35,7 @@ def _transform(objects: Objects, patterns: Sequence[tuple[Mapping[str, str], re.
     for row in objects.rows:
         if row.kind == "CustomResourceDefinition":
             continue
-        places = [*_anywhere(row.body), *_at_specs(row, specs)]
+        places = [*_anywhere(row.body, []), *_at_specs(row, specs)]
         if not places:
             continue
         for entry, pattern in patterns:
@@ -51,17 +51,17 @@ def _at_specs(row: Resource, specs: Specs) -> Iterator[Slot]:
             yield _scalar(holder, key)
 
 
-def _anywhere(node: Any) -> Iterator[Slot]:
+def _anywhere(node: Any, found: list[Slot]) -> list[Slot]:
+    """Collect the images of all lists with a name of _LISTS, at any depth."""
+    for value in node.values() if type(node) is dict else node:
+        if type(value) is dict or type(value) is list:
+            _anywhere(value, found)
     if type(node) is dict:
-        for key, value in node.items():
-            if type(value) is dict or type(value) is list:
-                yield from _anywhere(value)
-                if key in _LISTS and type(value) is list:
-                    yield from _images(value)
-    elif type(node) is list:
-        for item in node:
-            if type(item) is dict or type(item) is list:
-                yield from _anywhere(item)
+        for name in _LISTS:
+            containers = node.get(name)
+            if type(containers) is list:
+                found += _images(containers)
+    return found
 
 
 def _images(containers: list[Any]) -> Iterator[Slot]:
