@@ -10,6 +10,8 @@ from typing import Literal, TypeVar
 
 LogFormat = Literal["json", "text"]
 LOG_FORMATS: tuple[LogFormat, ...] = ("json", "text")
+DriftMode = Literal["interval", "watch", "report"]
+DRIFT_MODES: tuple[DriftMode, ...] = ("interval", "watch", "report")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SWITCHED = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
 KINDS = ("GitRepository", "OCIRepository", "Kustomization", "Receiver", "Alert", "Provider")
@@ -65,6 +67,7 @@ class Settings:
     remote_bases: bool
     default_service_account: str
     strict_substitutions: bool
+    drift: DriftMode
     prune_limit: float | None
     override_managers: tuple[str, ...]
     no_private_addresses: bool
@@ -109,6 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("default-service-account", "", "the ServiceAccount that Kustomizations without one apply as; empty: sluice's own")
     switch("strict-substitutions", "fail a build where a variable is not set and has no default")
     option("override-manager", None, "field managers (comma; beginnings of names) whose fields are taken over beside kubectl's")
+    option("drift", "interval", "what others change of applied objects: undone at the interval, at once, or reported", choices=DRIFT_MODES)
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
     switch("no-private-addresses", "refuse private addresses where an object names an issuer or the like")
     switch("allow-loopback", "allow loopback addresses there, for trials on one machine")
@@ -150,6 +154,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         default_service_account=arguments.default_service_account or "",
         strict_substitutions=_switch("strict-substitutions", arguments.strict_substitutions),
         override_managers=tuple(filter(None, (name.strip() for name in (arguments.override_manager or "").split(",")))),
+        drift=_one_of("drift", arguments.drift, DRIFT_MODES),
         prune_limit=_share("prune-limit", arguments.prune_limit),
         no_private_addresses=_switch("no-private-addresses", arguments.no_private_addresses),
         allow_loopback=_switch("allow-loopback", arguments.allow_loopback),

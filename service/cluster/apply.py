@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 
-from service.cluster.attempt import Attempt, Mode, Order, Plan
+from service.cluster.attempt import Attempt, Leaves, Mode, Order, Plan, leaves_none
 from service.cluster.built import Built
 from service.cluster.changes import Action, Change, ChangeSet, Owner
 from service.cluster.client import ApiAway, ApiError, Cluster, ClusterError
@@ -53,6 +53,7 @@ class Applier:
         timeout: timedelta,
         dry_run: bool = False,
         before_write: BeforeWrite | None = None,
+        leaves: Leaves = leaves_none,
     ) -> ChangeSet:
         """Apply the objects and say what happened to each.
 
@@ -60,11 +61,12 @@ class Applier:
         all?), a dry run of the stage if more than one is to be sent, then the patch. `full` tries all and patches only what differs from
         the live state (drift). `force` deletes and creates anew what has immutable fields changed. With `dry_run` nothing is written.
         `before_write` is awaited before the first write of each stage with the objects (KIND/NS/NAME) that are about to be written.
+        What `leaves` says yes to is tried, and not written where it differs.
         Raises ApplyFailed, which names each refused object and has what was done before.
         """
         done: list[Change] = []
         coming = _coming(built) if dry_run else frozenset()
-        order = Order(mode=mode, owner=owner, force=force, dry_run=dry_run, coming=coming)
+        order = Order(mode=mode, owner=owner, force=force, dry_run=dry_run, coming=coming, leaves=leaves)
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 for runs in staged([Plan(built=one, object=one.object) for one in built]):
@@ -80,8 +82,10 @@ class Applier:
             await self._each(plans, lambda plan: self._attempt.look(order, plan))
             _check(plans, done)
             sending = _undecided(plans)
-            if order.mode == "full" or order.dry_run or len(sending) > 1:
-                await self._each(sending, lambda plan: self._attempt.trial(order, plan))
+            whole = order.mode == "full" or order.dry_run or len(sending) > 1
+            trying = [plan for plan in sending if whole or plan.left]
+            if trying:
+                await self._each(trying, lambda plan: self._attempt.trial(order, plan))
                 _check(plans, done)
             sending = _undecided(plans)
             if sending and before_write is not None:

@@ -5,7 +5,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/, https://githu
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
@@ -16,9 +16,10 @@ from service.cluster.built import Built
 from service.cluster.changes import Action, Change, Owner
 from service.cluster.client import APPLY_PATCH, JSON_PATCH, Answer, ApiError, Cluster, ClusterError
 from service.cluster.discovery import Discovery, NoSuchKind, Resource, object_path
-from service.cluster.drift import same
+from service.cluster.drift import differences, same
 from service.cluster.health import wait_gone
 from service.cluster.inventory import ObjectId
+from service.cluster.managed import stand_of
 from service.cluster.ownership import takeover
 from service.cluster.refusals import is_immutable
 
@@ -29,6 +30,13 @@ SERVED_WITHIN = timedelta(seconds=10)
 _CONFLICTS = 3
 
 Mode = Literal["changed", "full"]
+Leaves = Callable[[Built, Mapping[str, Any] | None], bool]
+"""Whether drift of an object (as built, as it is live or None) is only reported."""
+
+
+def leaves_none(_built: Built, _live: Mapping[str, Any] | None) -> bool:
+    """All drift is undone."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,7 @@ class Order:
     force: bool
     dry_run: bool
     coming: frozenset[tuple[str, str]]
+    leaves: Leaves = leaves_none
 
 
 @dataclass(slots=True)
@@ -52,10 +61,11 @@ class Plan:
     live: dict[str, Any] | None = None
     patch: list[dict[str, Any]] = field(default_factory=list)  # takes over the fields of other managers
     action: Action | None = None  # decided: nothing more is sent
+    left: bool = False  # drift is reported, not undone
     tried: bool = False
     recreate: bool = False
     error: ClusterError | None = None
-    result: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None  # as it is after the write, or would be
 
     @property
     def group(self) -> str:
@@ -81,7 +91,16 @@ class Plan:
     @property
     def change(self) -> Change | None:
         """The entry of the change set, None while nothing is decided."""
-        return Change(object=self.object, action=self.action) if self.action is not None else None
+        if self.action is None:
+            return None
+        stands = self.live if self.action in ("unchanged", "drifted") else self.result
+        differs = self.action in ("configured", "drifted") and self.live is not None and self.result is not None
+        return Change(
+            object=self.object,
+            action=self.action,
+            stand=stand_of(stands) if stands is not None and self.action != "skipped" else None,
+            fields=differences(self.live, self.result) if differs and self.live and self.result else (),
+        )
 
 
 class Attempt:
@@ -110,6 +129,7 @@ class Attempt:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
         plan.live = await self._get(plan.path)
         if plan.live is None:
+            plan.left = order.leaves(plan.built, None)
             if ("namespace", plan.namespace) in order.coming and await self._get(f"/api/v1/namespaces/{plan.namespace}") is None:
                 plan.action = "created"
             return
@@ -118,6 +138,7 @@ class Attempt:
             return
         plan.patch = takeover(plan.live, plan.built.marks, manager=self._manager, also=self._override)
         _warn_of_other_owner(plan.live, order.owner, plan.object)
+        plan.left = order.leaves(plan.built, plan.live)
 
     async def trial(self, order: Order, plan: Plan) -> None:
         """Dry run. Decides `unchanged`, and where nothing is to be written all else too."""
@@ -133,6 +154,8 @@ class Attempt:
             return
         if plan.live is not None and not plan.patch and same(plan.live, answer.body):
             plan.action = "unchanged"
+        elif plan.left:
+            plan.action, plan.result = "drifted", answer.body
         elif order.dry_run:
             plan.action = "created" if plan.live is None else "configured"
 

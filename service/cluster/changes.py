@@ -1,11 +1,14 @@
 """What an apply or a prune did: one entry for each object, in order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from service.cluster.drift import FieldDrift
 from service.cluster.inventory import ObjectId
+from service.cluster.managed import Stand
 
-Action = Literal["created", "configured", "unchanged", "skipped", "deleted"]
+Action = Literal["created", "configured", "unchanged", "skipped", "drifted", "deleted"]
+"""`drifted`: not as its manifest has it, and left so, as the caller wished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +21,15 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One object and what happened to it (or, in a dry run, would have). str() is Flux's line: `ConfigMap/apps/site created`."""
+    """One object and what happened to it (or, in a dry run, would have). str() is Flux's line: `ConfigMap/apps/site created`.
+
+    `stand` is how it stands now, None where it was not looked at; `fields` are those that were (or are, when `drifted`) otherwise.
+    """
 
     object: ObjectId
     action: Action
+    stand: Stand | None = field(default=None, compare=False)
+    fields: tuple[FieldDrift, ...] = field(default=(), compare=False)
 
     @property
     def id(self) -> str:

@@ -146,7 +146,10 @@ class Cluster:
     async def list_metadata(self, path: str, *, limit: int, after: str = "", timeout: timedelta = timedelta(seconds=30)) -> Answer:
         """The metadata alone of at most `limit` objects of a collection: names of Secrets without values. `after` is the `continue` of
         the page before. Raises as `request`."""
-        query = {"limit": str(limit), **({"continue": after} if after else {})}
+        return await self.page_of_metadata(path, query={"limit": str(limit), **({"continue": after} if after else {})}, timeout=timeout)
+
+    async def page_of_metadata(self, path: str, *, query: Mapping[str, str], timeout: timedelta) -> Answer:
+        """The same with selectors and the rest of a list's query."""
         return await self._answered("GET", self._url(path, query), {**_IDENTITY, "Accept": _METADATA}, None, timeout)
 
     async def metadata(self, path: str, *, timeout: timedelta = timedelta(seconds=30)) -> Answer:
@@ -198,7 +201,9 @@ class Cluster:
         busy = response.headers.get("Retry-After") if status == 429 or status >= 500 else None
         return status, float(busy) if busy is not None and busy.isdigit() else None, raw
 
-    async def stream(self, path: str, *, query: Mapping[str, str], idle: timedelta) -> AsyncGenerator[dict[str, Any], None]:
+    async def stream(
+        self, path: str, *, query: Mapping[str, str], idle: timedelta, metadata_only: bool = False
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the JSON lines of a watch until the server ends it. Own connections, not those of `request`. Close the generator.
 
         Raises ApiError when the server refuses, ApiAway when the connection breaks or brings nothing for `idle`.
@@ -206,7 +211,7 @@ class Cluster:
         lines = Lines()
         try:
             async with asyncio.timeout(CONNECT_SECONDS + 30):
-                response = await self._open(path, query)
+                response = await self._open(path, query, _ONE_METADATA if metadata_only else _IDENTITY["Accept"])
             async with response:
                 while True:
                     async with asyncio.timeout(idle.total_seconds()):  # around the read alone: a timeout must not span a yield
@@ -222,8 +227,8 @@ class Cluster:
         except BadKubeconfig as error:
             raise ApiAway(f"watch {path}: the credentials cannot be renewed: {error}") from error
 
-    async def _open(self, path: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
-        headers = {**_IDENTITY, **await self._access.headers(), **self._acting}
+    async def _open(self, path: str, query: Mapping[str, str], accept: str) -> aiohttp.ClientResponse:
+        headers = {**_IDENTITY, "Accept": accept, **await self._access.headers(), **self._acting}
         response = await self._watches.request("GET", self._url(path, query), headers=headers, **self._hop)
         if response.status < 300:
             _keep_alive(response)

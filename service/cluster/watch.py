@@ -7,13 +7,13 @@ forgotten that version. https://kubernetes.io/docs/reference/using-api/api-conce
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal
 
-from service.cluster.client import ApiAway, ApiError, Cluster, ClusterError
+from service.cluster.client import Answer, ApiAway, ApiError, Cluster, ClusterError
 from service.cluster.discovery import Resource, collection_path
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Watch:
         query, limit = dict(self._selectors), PAGE
         while True:
             try:
-                answer = await self._cluster.request("GET", self._path, query={**query, "limit": str(limit)}, timeout=PAGE_TIMEOUT)
+                answer = await self._page({**query, "limit": str(limit)}, PAGE_TIMEOUT)
             except ApiError as error:
                 if error.status == 410:  # the list took longer than the server keeps its snapshot
                     raise _Forgotten from error
@@ -122,6 +122,12 @@ class Watch:
                 await asyncio.sleep(0)
         self._version = metadata.get("resourceVersion") or "0"
         self.synced.set()
+
+    async def _page(self, query: Mapping[str, str], timeout: timedelta) -> Answer:
+        return await self._cluster.request("GET", self._path, query=query, timeout=timeout)
+
+    def _events(self, query: Mapping[str, str], idle: timedelta) -> AsyncGenerator[dict[str, Any], None]:
+        return self._cluster.stream(self._path, query=query, idle=idle)
 
     def _difference(self, seen: Mapping[Key, dict[str, Any]]) -> Iterator[Change]:
         for key in [key for key in self._objects if key not in seen]:
@@ -152,7 +158,7 @@ class Watch:
             "timeoutSeconds": str(lasts),
         }
         began, count = loop.time(), 0
-        events = self._cluster.stream(self._path, query=query, idle=timedelta(seconds=lasts + 15))
+        events = self._events(query, timedelta(seconds=lasts + 15))
         try:
             async for event in events:
                 self._answered()

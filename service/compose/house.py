@@ -25,8 +25,10 @@ from service.compose.watching import Watches
 from service.kinds.meta import ObjectKey
 from service.kinds.table import SOURCES
 from service.kustomizations.catalog import Catalog, key_of
+from service.kustomizations.drift import Drift
 from service.kustomizations.guard import PruneGuard
 from service.kustomizations.kustomization import KustomizationReconciler
+from service.kustomizations.lookouts import Lookouts
 from service.kustomizations.pushes import Pushes
 from service.kustomizations.records import Records
 from service.kustomizations.reports import Reports
@@ -179,7 +181,11 @@ class House:
         ground, queue = self.ground, Queue()
         shadow, cluster = ground.settings.shadow, ground.cluster
         self.catalog = Catalog(self.watches.by_kind["Kustomization"].objects)
-        self.records, self.trail = Records(Cache(ground.store)), Trail()
+        cache = Cache(ground.store)
+        self.records, self.trail = Records(cache), Trail()
+        mode = "interval" if shadow else ground.settings.drift
+        self.drift = Drift(mode=mode, catalog=self.catalog, queue=queue, cache=cache, tell=self.telling.tell)
+        self.lookouts = Lookouts(cluster, self.discovery, self.drift)
         writes = Writes(cluster, self.discovery)
         self.reports = Reports(catalog=self.catalog, journal=self.journal, writes=writes, post_event=self.telling.post, shadow=shadow)
         gate = self.gates[KUSTOMIZE]
@@ -190,7 +196,7 @@ class House:
             records=self.records,
             workers=ground.workers,
             queue=queue,
-            is_open=lambda key: self.waits.waiting(key) or self.reports.is_open(key),
+            is_open=lambda key: self.waits.waiting(key) or self.reports.is_open(key) or self.drift.is_due(key),
             on_move=self._moved,
         )
         self.pushes.on_compared = self.trail.compared
@@ -206,6 +212,7 @@ class House:
             reports=self.reports,
             retries=Retries(),
             trail=self.trail,
+            drift=self.drift,
             cluster=own.cluster,
             discovery=own.discovery,
             applier=own.applier,
@@ -222,6 +229,7 @@ class House:
             remote_bases=ground.settings.remote_bases,
         )
         self.kustomizations = self._worker(KUSTOMIZE, queue, KustomizationReconciler(rooms))
+        self.kustomizations.on_run.append(lambda run: self.drift.ended(run.key, gone=run.outcome.result == "gone"))
 
     def _reach(self, cluster: Cluster) -> Reach:
         """What applies as one identity; discovery is shared with nobody."""
@@ -246,6 +254,7 @@ class House:
         if lease == KUSTOMIZE:
             self.records.forget_all()
             self.catalog.unsettle()
+            self.drift.forget_all()
             self.sweep.clear()
             for key in self.catalog.all():
                 self.kustomizations.queue.add(key, trigger=Trigger(reason="lease"))

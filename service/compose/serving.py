@@ -83,6 +83,7 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         ("kustomizations", house.kustomizations),
         ("health waits", house.waits),
         ("sweep", house.sweep),
+        ("drift", house.lookouts),
         ("telling", house.telling),
         ("alerts", house.dispatcher),
         ("kubernetes events", Until(house.recorder.run)),

@@ -174,7 +174,7 @@ class KustomizationReconciler:
         if asked or any(trigger.reason == "hook" for trigger in run.triggers):
             return None
         pending = rooms.waits.pending(run.key)
-        if pending is not None:
+        if pending is not None and not rooms.drift.is_due(run.key):
             same = (
                 _same_ground(run, snapshot, pending)
                 and await self._variables_same(run, snapshot, pending)
@@ -189,6 +189,9 @@ class KustomizationReconciler:
             return None
         wait = due_in(found, record.basis)
         if wait is not None and wait <= timedelta(0):
+            return None
+        if (drift := await rooms.drift.look(run.key, record)) != "known":
+            run.before = record if drift == "due" else None
             return None
         if (record.basis.tree, record.basis.revision, found.status.last_applied_revision) == (
             snapshot.tree,

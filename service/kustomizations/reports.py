@@ -52,10 +52,12 @@ Raw = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What a run has to tell: how long it took, the change lines, the source, and the journal rows that it opened itself."""
+    """What a run has to tell: how long it took, the change lines, the drift that was undone, the source, and its own
+    journal rows."""
 
     took: timedelta
     changes: Sequence[str] = ()
+    drift: Sequence[str] = ()
     snapshot: Snapshot | None = None
     rows: frozenset[int] = frozenset()
 
@@ -293,7 +295,7 @@ def _is_news(found: Kustomization, before: Condition | None, ended: Ended) -> bo
 
 
 def _event(found: Kustomization, raw: Raw, ended: Ended, account: Account) -> Event:
-    lines = [*account.changes, finished_message(account.took, found.spec.interval) if ended.ready else ended.message]
+    lines = [*account.changes, *account.drift, finished_message(account.took, found.spec.interval) if ended.ready else ended.message]
     previous, snapshot = find_condition(found.status.conditions, READY), account.snapshot
     recovery = previous is not None and previous.status == "False"
     metadata = {key: value for key, value in found.metadata.annotations.items() if key.startswith(EVENT_PREFIX)}

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from service import crash
 from service.cluster.apply import Applier, ApplyFailed
+from service.cluster.attempt import leaves_none
 from service.cluster.built import Built
 from service.cluster.changes import ChangeSet, Owner
 from service.cluster.client import ApiAway, Cluster, ClusterError
@@ -35,6 +36,7 @@ from service.kinds.meta import (
 )
 from service.kustomizations.building import BuildOrder, BuildResult, run_build
 from service.kustomizations.catalog import Catalog, Settled
+from service.kustomizations.drift import Drift
 from service.kustomizations.guard import PruneGuard
 from service.kustomizations.healthchecks import checks_of, healthy
 from service.kustomizations.options import build_options
@@ -80,6 +82,7 @@ class Rooms:
     reports: Reports
     retries: Retries
     trail: Trail
+    drift: Drift
     cluster: Cluster
     discovery: Discovery
     applier: Applier
@@ -112,6 +115,7 @@ class Run:
     began: float = field(default_factory=perf_counter)
     _waits_since: float = 0
     changes: list[str] = field(default_factory=list)
+    drift: list[str] = field(default_factory=list)  # what others had changed and is undone
     applied: Mapping[str, ObjectId] = field(default_factory=dict)  # all that was built, once all of it is applied
     _rows: set[int] = field(default_factory=set)
     _unsure: dict[str, ObjectId] = field(default_factory=dict)  # about to be written; whether they were is not known yet
@@ -120,6 +124,7 @@ class Run:
     pruned: set[str] = field(default_factory=set)
     loaded: Loaded = field(default_factory=Loaded)
     digest: str = ""  # of all that was built
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def owner(self) -> Owner:
@@ -156,9 +161,10 @@ class Run:
         log.info("built", extra={"object": str(self.key), "objects": len(built.objects), "seconds": round(perf_counter() - self.began, 4)})
         wanted = {each.object.id: each.object for each in in_order(built.objects)}
         gone = stale(self.old_inventory, tuple(wanted.values())) if self.found.spec.prune else ()
-        digests = {each.object.id: each.digest for each in built.objects}
+        digests = self.digests = {each.object.id: each.digest for each in built.objects}
         self.digest = digest_of(digests)
-        await self._apply([each for each in built.objects if self.before is None or self.before.digests.get(each.object.id) != each.digest])
+        before, drifted = self.before.digests if self.before is not None else {}, self.rooms.drift.due(self.key)
+        await self._apply([each for each in built.objects if before.get(each.object.id) != each.digest or each.object.id in drifted])
         self.applied = wanted
         if gone:
             await prune_stale(self, gone)
@@ -237,6 +243,7 @@ class Run:
                 timeout=self.found.spec.effective_timeout,
                 dry_run=self.rooms.shadow,
                 before_write=lambda subjects: self.opened([one for subject in subjects for one in named[subject]]),
+                leaves=leaves_none if self.rooms.shadow else self.rooms.drift.leaves(self.key),
             )
         except ApplyFailed as error:
             self.note(error.changes)
@@ -255,6 +262,7 @@ class Run:
         self.changes.extend(str(change) for change in result.changed)
         self._created |= {change.id: change.object for change in result.changed if change.action == "created"}
         self._skipped |= {change.object for change in result.entries if change.action == "skipped"}
+        self.drift += self.rooms.drift.note(self, result, self.digests)
 
     async def opened(self, objects: Sequence[ObjectId]) -> None:
         """Before the first write: the journal knows what is about to change, and the last run's record is no longer true."""
@@ -343,19 +351,21 @@ class Run:
             health=health,
             inventory=inventory,
             digest=self.digest,
+            drift=self.rooms.drift.left(self.key),
         )
         await self.report(ended, record=record)
 
     async def report(self, ended: Ended, *, record: Record | None = None) -> None:
         """The event first (durable), then what a restart can derive: the record and the status."""
         took = timedelta(seconds=perf_counter() - self.began)
-        account = Account(took=took, changes=self.changes, snapshot=self.snapshot, rows=frozenset(self._rows))
+        account = Account(took=took, changes=self.changes, drift=self.drift, snapshot=self.snapshot, rows=frozenset(self._rows))
         ended = replace(ended, message=self.loaded.masked(ended.message))
         reason, message = ended.reason, ended.message
         self.rooms.trail.ended(self.key, ready=ended.ready, reason=reason, message=message, changes=self.changes)
         await self.rooms.reports.ended(self.found, self.raw, ended, account)
         if record is not None:
             await self.rooms.records.put(self.key, record)
+            await self.rooms.drift.save(self.key, record.uid)
 
 
 def _readable(entries: Iterable[InventoryEntry]) -> Iterator[ObjectId]:

@@ -12,6 +12,7 @@ from typing import Any
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import (
     ARTIFACT_FAILED,
+    DRIFTED,
     HEALTH_CHECK_FAILED,
     PROGRESSING,
     PROGRESSING_WITH_RETRY,
@@ -50,6 +51,7 @@ class Ended:
     took: timedelta = timedelta(0)
     handled: str = ""
     next_attempt: datetime | None = None
+    drift: str = ""  # what is left alone; said by a run that ends well
 
 
 def end_patch(found: Kustomization, raw: Mapping[str, Any], ended: Ended) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def end_patch(found: Kustomization, raw: Mapping[str, Any], ended: Ended) -> dic
     ready = condition(READY, "True" if ended.ready else "False", ended.reason, ended.message[:MESSAGE_LIMIT], generation)
     if ended.ready:
         others = [condition(RECONCILING, "False", "", "", generation), condition(STALLED, "False", "", "", generation)]
+        others.append(condition(DRIFTED, "True" if ended.drift else "False", "DriftDetected", ended.drift[:MESSAGE_LIMIT], generation))
     elif ended.stalled:
         others = [
             condition(STALLED, "True", ended.reason, ended.message[:MESSAGE_LIMIT], generation),

@@ -11,7 +11,7 @@ from typing import Literal
 from service.kinds.meta import Condition
 
 NEGATIVE = frozenset(
-    {"Reconciling", "Stalled", "FetchFailed", "ArtifactOutdated", "StorageOperationFailed", "BuildFailed", "IncludeUnavailable"}
+    {"Reconciling", "Stalled", "FetchFailed", "ArtifactOutdated", "StorageOperationFailed", "BuildFailed", "IncludeUnavailable", "Drifted"}
 )
 _ORDER = ("Reconciling", "Stalled", "Ready")
 

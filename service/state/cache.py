@@ -1,7 +1,7 @@
 """What the last build of each Kustomization read and made. Lost with the file, and then built again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.state import statements
@@ -38,8 +38,19 @@ class Cache:
         await self._run("move_build", {"uid": uid, "fingerprint": fingerprint})
 
     async def drop(self, uid: str) -> None:
-        """Forget a build."""
+        """Forget a build, and how its objects stood."""
         await self._run("drop", {"uid": uid})
+        await self._run("drop_managed", {"uid": uid})
+
+    async def get_managed(self, uid: str) -> dict[str, list[object]]:
+        """How the objects stood after the last run: the caller's list by object id; {} where that is not known."""
+        row = await self._database.read(lambda connection: connection.execute(self._sql["get_managed"], {"uid": uid}).fetchone())
+        found: dict[str, list[object]] = {} if row is None else json.loads(row[0])
+        return found
+
+    async def put_managed(self, uid: str, objects: Mapping[str, Sequence[object]]) -> None:
+        """Store that in place of the last one. Raises as `Database.write` does."""
+        await self._run("put_managed", {"uid": uid, "objects": json.dumps(dict(objects), separators=(",", ":"))})
 
     async def _run(self, name: str, values: Mapping[str, object]) -> None:
         def work(connection: Connection) -> None:

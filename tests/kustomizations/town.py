@@ -60,6 +60,7 @@ SETTINGS = Settings(
     remote_bases=False,
     default_service_account="",
     strict_substitutions=False,
+    drift="interval",
     prune_limit=None,
     override_managers=(),
     no_private_addresses=False,
@@ -316,6 +317,7 @@ def _rooms(house: House) -> Sequence[Room]:
         "kustomizations": house.kustomizations,
         "waits": house.waits,
         "sweep": house.sweep,
+        "drift": house.lookouts,
         "telling": house.telling,
         "kubernetes events": Until(house.recorder.run),
     }

@@ -12,3 +12,12 @@ UPDATE builds SET fingerprint = :fingerprint WHERE uid = :uid;
 
 -- name: drop
 DELETE FROM builds WHERE uid = :uid;
+
+-- name: get_managed
+SELECT objects FROM managed WHERE uid = :uid;
+
+-- name: put_managed
+INSERT INTO managed (uid, objects) VALUES (:uid, :objects) ON CONFLICT (uid) DO UPDATE SET objects = excluded.objects;
+
+-- name: drop_managed
+DELETE FROM managed WHERE uid = :uid;
