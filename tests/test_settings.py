@@ -37,7 +37,7 @@ def test_every_flag_is_also_a_variable() -> None:
         "artifact_host": "sluice.example", "kinds": "Receiver", "watch_label_selector": "a=b", "runtime_namespace": "ns",
         "log_format": "text", "log_level": "debug", "concurrency": "3", "processes": "1", "grace": "7",
         "simulate_workloads": "true", "shadow": "1", "no_cross_namespace_refs": "yes", "remote_bases": "1", "prune_limit": "12.5%",
-        "override_manager": "helm, argocd", "default_service_account": "tenant", "strict_substitutions": "on",
+        "override_manager": "helm, argocd", "default_service_account": "tenant", "strict_substitutions": "on", "drift": "report",
         "no_private_addresses": "on", "allow_loopback": "off",
     }  # fmt: skip
     assert set(values) == flags
