@@ -86,6 +86,10 @@ class Noting(Cluster):
         self.asked.append((method, path + dry))
         return await super().request(method, path, **arguments)
 
+    async def page_of_metadata(self, path: str, *, query: Mapping[str, str], timeout: timedelta) -> Answer:
+        self.asked.append(("GET", f"{path}?metadata&{query.get('fieldSelector', '')}"))
+        return await super().page_of_metadata(path, query=query, timeout=timeout)
+
     def writes(self, part: str = "") -> list[tuple[str, str]]:
         """The writes (no dry runs) to paths that contain `part`."""
         return [(method, path) for method, path in self.asked if method != "GET" and part in path and not path.endswith("?dryRun")]
