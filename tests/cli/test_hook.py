@@ -21,12 +21,16 @@ WEB = ObjectKey(group=NOTIFICATION_GROUP, kind="Receiver", namespace="apps", nam
 FLEET = ObjectKey(group="source.toolkit.fluxcd.io", kind="GitRepository", namespace="apps", name="fleet")
 
 
+async def nothing(_kind: str, _namespace: str, _name: str) -> None:
+    """No object is known."""
+
+
 class Scene:
     """A served delivery log with one accepted and one refused delivery."""
 
     def __init__(self, store: Store, folder: Path) -> None:
         self.inbox, self.folder = Inbox(store), folder
-        self.port = Port("admin", application(self.inbox, token_file(folder)), Address(host="127.0.0.1", port=0))
+        self.port = Port("admin", application(self.inbox, token_file(folder), nothing), Address(host="127.0.0.1", port=0))
 
     async def fill(self) -> None:
         new = NewDelivery(receiver=WEB, sender_type="gitlab", delivery_id="72d3", body_digest="d", events_json="[]", trace="1" * 16)
