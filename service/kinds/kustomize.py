@@ -204,7 +204,7 @@ class KustomizationSpec:
         Facts(
             "What becomes of the objects when the Kustomization is deleted; MirrorPrune does what prune says.",
             enum=("MirrorPrune", "Delete", "WaitForTermination", "Orphan"),
-            honours="MirrorPrune|Delete|Orphan",
+            honours="MirrorPrune|Delete|WaitForTermination|Orphan",
         ),
     ] = "MirrorPrune"
     name_prefix: Annotated[str, Facts("Put before the names of all objects.", min_length=1, max_length=200)] = ""
@@ -247,7 +247,7 @@ class KustomizationSpec:
         """What becomes of the objects when the Kustomization is deleted (a suspended one orphans them in any case)."""
         if self.deletion_policy == "MirrorPrune":
             return "delete" if self.prune else "orphan"
-        return "delete" if self.deletion_policy == "Delete" else "orphan"
+        return "delete" if self.deletion_policy in ("Delete", "WaitForTermination") else "orphan"
 
 
 def fold_old_patches(spec: KustomizationSpec, raw: Mapping[str, Json]) -> KustomizationSpec:

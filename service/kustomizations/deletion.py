@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from service.cluster.client import ApiAway
@@ -11,6 +12,7 @@ from service.reconcile.outcome import Failed, Outcome, Stalled
 if TYPE_CHECKING:
     from service.kustomizations.run import Run
 
+TERMINATION_CHECK = timedelta(seconds=2)
 log = logging.getLogger(__name__)
 
 
@@ -39,6 +41,8 @@ async def finalize(run: "Run") -> Outcome:
         if result.failed:
             raise Failed(PRUNE_FAILED, "\n".join(result.failed))
         changes = tuple(map(str, result.changes.changed))
+    if prunes and not rooms.shadow and await _terminating(run):
+        return Outcome(result="waiting", requeue_after=TERMINATION_CHECK)
     if rooms.shadow:
         rooms.reports.shadowed(run.key, found.status.last_applied_revision, changes)
         return Outcome(result="gone")
@@ -48,6 +52,15 @@ async def finalize(run: "Run") -> Outcome:
     await rooms.reports.remove_finalizer(run.raw)
     await rooms.records.drop(run.key, found.metadata.uid)
     return Outcome(result="gone")
+
+
+async def _terminating(run: "Run") -> bool:
+    """Whether the policy is to wait for what is being deleted, and its time is not over: then the finalizer goes all the same, as with Flux."""
+    found = run.found
+    since = found.metadata.deletion_timestamp
+    if found.spec.deletion_policy != "WaitForTermination" or since is None or datetime.now(UTC) - since > found.spec.effective_timeout:
+        return False
+    return bool(await run.rooms.pruner.doomed(run.old_inventory, owner=run.owner))
 
 
 async def _left(run: "Run") -> None:
@@ -70,7 +83,9 @@ def bare(raw: Mapping[str, Any]) -> dict[str, Any]:
         "prune": said.get("prune") is True,
         "suspend": said.get("suspend") is True,
         "sourceRef": {"kind": "GitRepository", "name": "unknown"},
-        "deletionPolicy": policy if policy in ("MirrorPrune", "Delete", "Orphan") else ("Orphan" if policy else "MirrorPrune"),
+        "deletionPolicy": policy
+        if policy in ("MirrorPrune", "Delete", "WaitForTermination", "Orphan")
+        else ("Orphan" if policy else "MirrorPrune"),
     }
     foreign = bool(said.get("kubeConfig"))
     account = said.get("serviceAccountName")

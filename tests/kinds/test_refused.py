@@ -53,7 +53,7 @@ BY_VALUE = [
     ("OCIRepository", {"provider": "aws"}, "spec.provider"),
     ("Kustomization", {"sourceRef": {"kind": "Bucket", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
-    ("Kustomization", {"deletionPolicy": "WaitForTermination"}, "spec.deletionPolicy"),
+    ("Kustomization", {"deletionPolicy": "FromTheFuture"}, "spec.deletionPolicy"),
     ("Receiver", {"type": "github-enterprise"}, "spec.type"),
     ("Provider", {"type": "from-the-future"}, "spec.type"),
 ]

@@ -128,3 +128,18 @@ async def test_the_namespace_must_be_there(hamlet: Town) -> None:
     assert f'namespaces "{hamlet.namespace}-none" not found' in ready(seen)["message"]
     with pytest.raises(ApiError):
         await hamlet.api.request("GET", f"/api/v1/namespaces/{hamlet.namespace}-none")
+
+
+async def test_wait_for_termination_keeps_the_finalizer_until_all_is_gone_or_the_time_is_over(place: Town) -> None:
+    held = config_map("held", "1", finalizers=["example.com/held"])
+    place.repository.commit({"shop/a.yaml": held})
+    await place.start()
+    await place.apply(place.source(), place.kustomization("shop", prune=False, deletionPolicy="WaitForTermination"))
+    await place.at(place.revision, "shop")
+    await place.delete("Kustomization", "shop")
+    await place.wait("ConfigMap", "held", lambda seen: "deletionTimestamp" in seen["metadata"])
+    await place.quiet()
+    assert await place.get("Kustomization", "shop") is not None
+    await place.patch("ConfigMap", "held", {"metadata": {"finalizers": None}})
+    await place.wait_gone("Kustomization", "shop")
+    assert await place.get("ConfigMap", "held") is None
