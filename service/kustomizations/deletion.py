@@ -12,6 +12,7 @@ from service.reconcile.outcome import Failed, Outcome, Stalled
 if TYPE_CHECKING:
     from service.kustomizations.run import Run
 
+POLICIES = ("MirrorPrune", "Delete", "WaitForTermination", "Orphan")
 TERMINATION_CHECK = timedelta(seconds=2)
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ async def finalize(run: "Run") -> Outcome:
 
 
 async def _terminating(run: "Run") -> bool:
-    """Whether the policy is to wait for what is being deleted, and its time is not over: then the finalizer goes all the same, as with Flux."""
+    """Whether to wait for what is being deleted. When the time is over the finalizer goes all the same, as with Flux."""
     found = run.found
     since = found.metadata.deletion_timestamp
     if found.spec.deletion_policy != "WaitForTermination" or since is None or datetime.now(UTC) - since > found.spec.effective_timeout:
@@ -83,9 +84,7 @@ def bare(raw: Mapping[str, Any]) -> dict[str, Any]:
         "prune": said.get("prune") is True,
         "suspend": said.get("suspend") is True,
         "sourceRef": {"kind": "GitRepository", "name": "unknown"},
-        "deletionPolicy": policy
-        if policy in ("MirrorPrune", "Delete", "WaitForTermination", "Orphan")
-        else ("Orphan" if policy else "MirrorPrune"),
+        "deletionPolicy": policy if policy in POLICIES else ("Orphan" if policy else "MirrorPrune"),
     }
     foreign = bool(said.get("kubeConfig"))
     account = said.get("serviceAccountName")
