@@ -32,6 +32,7 @@ async def finalize(run: "Run") -> Outcome:
         prunes = False
         await _left(run)
     if prunes:
+        run.rooms = rooms = rooms.tenancy.rooms(rooms, found)
         if run.refused:
             advice = "so nothing was deleted; remove the field, or set spec.deletionPolicy: Orphan"
             raise Stalled(VALIDATION_FAILED, f"{', '.join(run.refused)}: not carried out by this version of sluice, {advice}")

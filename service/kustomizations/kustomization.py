@@ -104,7 +104,6 @@ class KustomizationReconciler:
 
     async def _decided(self, run: Run) -> Outcome:
         rooms, found = self._rooms, run.found
-        run.rooms = rooms.tenancy.rooms(rooms, found)
         if found.metadata.deletion_timestamp is not None:
             await self._alone(run.key)
             return await finalize(run)
@@ -112,6 +111,7 @@ class KustomizationReconciler:
             await self._alone(run.key)
             await rooms.reports.suspended(found, run.raw)
             return Outcome(result="suspended")
+        run.rooms = rooms.tenancy.rooms(rooms, found)
         self._check_fields(run)
         snapshot = self._snapshot(run)
         run.snapshot = snapshot

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from service.cluster.apply import Applier
 from service.cluster.client import ApiError, Cluster
@@ -72,12 +73,15 @@ class Tenancy:
         )
 
     async def is_gone(self, found: Kustomization) -> bool:
-        """Whether the account to act as no longer exists. Raises ApiError, ApiAway."""
+        """Whether the account to act as does not exist, or cannot by its name. Raises ApiError, ApiAway."""
         name = self.account(found)
         if not name:
             return False
+        if not _NAME.fullmatch(name):
+            return True
+        path = f"/api/v1/namespaces/{quote(found.metadata.namespace, safe='')}/serviceaccounts/{quote(name, safe='')}"
         try:
-            await self._cluster.metadata(f"/api/v1/namespaces/{found.metadata.namespace}/serviceaccounts/{name}", timeout=READ_TIMEOUT)
+            await self._cluster.metadata(path, timeout=READ_TIMEOUT)
         except ApiError as error:
             if error.not_found:
                 return True

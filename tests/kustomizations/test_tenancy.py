@@ -107,3 +107,5 @@ async def test_a_name_that_no_account_can_have_never_becomes_a_header(hamlet: To
     seen = await hamlet.not_ready("shop", "ValidationFailed")
     assert "is no name of a ServiceAccount" in ready(seen)["message"]
     assert await hamlet.value("shop") is None
+    await hamlet.delete("Kustomization", "shop")  # nobody's rights to delete with
+    await hamlet.wait_gone("Kustomization", "shop")
