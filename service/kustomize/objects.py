@@ -174,12 +174,16 @@ class Resource:
     def former_ids(self) -> list[Id]:
         """The ids before, oldest first; group and version are the current ones."""
         gvk = self.gvk
-        return [Id(gvk._replace(kind=kind), name, namespace) for name, namespace, kind in self.former]
+        return [Id(gvk if kind == gvk.kind else gvk._replace(kind=kind), name, namespace) for name, namespace, kind in self.former]
 
     @property
     def original_id(self) -> Id:
         """The first id."""
-        return self.former_ids()[0] if self.former else self.id
+        if not self.former:
+            return self.id
+        name, namespace, kind = self.former[0]
+        gvk = self.gvk
+        return Id(gvk if kind == gvk.kind else gvk._replace(kind=kind), name, namespace)
 
     def remember(self) -> None:
         """Keep the current id as a former one: name, namespace or kind are about to change."""
