@@ -122,3 +122,11 @@ def test_the_deployment_is_locked_down_and_its_flags_are_understood(helm: str) -
         "source-controller": (80, 9090),
         "notification-controller": (80, 9090),
     }
+
+
+@pytest.mark.real
+def test_impersonate_gives_the_right_to_act_as_accounts_and_nothing_else(helm: str) -> None:
+    made = [each for each in template(helm, 'rbac.apply="impersonate"') if each["metadata"]["name"].endswith("-apply")]
+    assert [each["kind"] for each in made] == ["ClusterRole", "ClusterRoleBinding"]
+    assert made[0]["rules"] == [{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]}]
+    assert made[1]["roleRef"]["name"] == made[0]["metadata"]["name"]

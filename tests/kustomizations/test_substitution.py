@@ -128,3 +128,13 @@ async def test_a_secret_that_the_server_quotes_is_masked_everywhere(place: Town,
     assert "Hush-Hush-4711" not in told
     for file in (place.folder / "state").rglob("*"):
         assert not file.is_file() or b"Hush-Hush-4711" not in file.read_bytes(), file
+
+
+async def test_build_metadata_says_where_an_object_comes_from(hamlet: Town) -> None:
+    hamlet.repository.commit({"shop/a.yaml": config_map("shop", "1")})
+    await hamlet.start()
+    await hamlet.apply(hamlet.source(), hamlet.kustomization("shop", buildMetadata=["originAnnotations"]))
+    await hamlet.at(hamlet.revision, "shop")
+    seen = await hamlet.get("ConfigMap", "shop")
+    assert seen is not None
+    assert seen["metadata"]["annotations"]["config.kubernetes.io/origin"] == "path: a.yaml\n"
