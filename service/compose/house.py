@@ -25,6 +25,7 @@ from service.compose.watching import Watches
 from service.kinds.meta import ObjectKey
 from service.kinds.table import SOURCES
 from service.kustomizations.catalog import Catalog, key_of
+from service.kustomizations.dependencies import ExpressionWaits
 from service.kustomizations.drift import Drift
 from service.kustomizations.guard import PruneGuard
 from service.kustomizations.kustomization import KustomizationReconciler
@@ -219,6 +220,7 @@ class House:
             pruner=own.pruner,
             guard=own.guard,
             variables=self.variables,
+            evaluator=self.evaluator,
             tenancy=Tenancy(cluster, self._reach, default=ground.settings.default_service_account),
             snapshots=self.published,
             source_state=self._source_state,
@@ -228,6 +230,7 @@ class House:
             no_cross_namespace=ground.settings.no_cross_namespace_refs,
             remote_bases=ground.settings.remote_bases,
         )
+        self.expression_waits = ExpressionWaits(self.catalog, queue)
         self.kustomizations = self._worker(KUSTOMIZE, queue, KustomizationReconciler(rooms))
         self.kustomizations.on_run.append(lambda run: self.drift.ended(run.key, gone=run.outcome.result == "gone"))
 

@@ -136,7 +136,7 @@ def connect(house: House) -> None:
             case source if source in SOURCES:
                 house.watches.connect(kind, seen=[house.graph.seen], queue=queue)
             case "Kustomization":
-                house.watches.connect(kind, seen=[house.graph.seen, house.catalog.seen], queue=queue)
+                house.watches.connect(kind, seen=[house.graph.seen, house.catalog.seen, house.expression_waits.seen], queue=queue)
             case "Receiver":
                 house.watches.connect(kind, changed=[house.index.seen], queue=queue)
             case _:

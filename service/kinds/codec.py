@@ -57,7 +57,7 @@ def refused_fields(obj: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the spec fields that the object sets and this version of sluice does not carry out, such as `spec.verify`.
 
     Also named: fields that sluice does not know, values that it does not carry out (`spec.sourceRef.kind`) and fields of list entries
-    (`spec.dependsOn[0].readyExpr`). False, "", [] and null are not set. Raises Invalid where the object does not say that it is of a kind
+    (`spec.dependsOn[0].someField`). False, "", [] and null are not set. Raises Invalid where the object does not say that it is of a kind
     that sluice serves: no answer would be a safe one.
     """
     group, name = str(obj.get("apiVersion", "")).partition("/")[0], str(obj.get("kind", ""))

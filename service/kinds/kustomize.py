@@ -40,7 +40,7 @@ class DependsOn:
 
     name: Annotated[str, Facts("Name of the Kustomization.", segment=True)]
     namespace: Annotated[str | None, Facts("Namespace of the Kustomization; this one's by default.", segment=True)] = None
-    ready_expr: Annotated[str, Facts("CEL expression that replaces the built-in check of readiness.", verdict="refused")] = ""
+    ready_expr: Annotated[str, Facts("CEL expression that replaces the built-in check of readiness.")] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,7 @@ from service.kinds.kustomize import Kustomization
 from service.kinds.meta import (
     ACCESS_DENIED,
     ARTIFACT_FAILED,
-    DEPENDENCY_NOT_READY,
     FINALIZER,
-    KUSTOMIZE_GROUP,
     RECONCILIATION_FAILED,
     VALIDATION_FAILED,
     ObjectKey,
@@ -25,6 +23,7 @@ from service.kinds.meta import (
 from service.kustomizations.building import read_tokens
 from service.kustomizations.catalog import Settled, dependencies, source_key
 from service.kustomizations.deletion import bare, finalize
+from service.kustomizations.dependencies import check_dependencies
 from service.kustomizations.pushes import COMPARE_LIMIT
 from service.kustomizations.records import ENGINE, Record, due_in
 from service.kustomizations.run import Rooms, Run
@@ -35,7 +34,6 @@ from service.sources.snapshot import Snapshot, SnapshotGone
 from service.state.errors import StateError
 
 log = logging.getLogger(__name__)
-DEPENDENCY_RETRY = timedelta(seconds=30)
 SOURCE_RETRY = timedelta(seconds=30)
 AWAY_RETRY = timedelta(seconds=2)
 STATE_RETRY = timedelta(seconds=10)
@@ -115,7 +113,7 @@ class KustomizationReconciler:
         self._check_fields(run)
         snapshot = self._snapshot(run)
         run.snapshot = snapshot
-        self._check_dependencies(run, snapshot)
+        await check_dependencies(run, snapshot)
         if not rooms.shadow and (outcome := await self._without_run(run, snapshot)) is not None:
             return outcome
         if not rooms.shadow and FINALIZER not in found.metadata.finalizers and not await rooms.reports.add_finalizer(run.raw):
@@ -151,20 +149,6 @@ class KustomizationReconciler:
             raise Waiting(ARTIFACT_FAILED, message, min(SOURCE_RETRY, run.found.spec.effective_retry_interval))
         run.quiet = state == "pending"
         raise Waiting(ARTIFACT_FAILED, f"Source artifact not found, retrying in {SOURCE_RETRY.seconds}s", SOURCE_RETRY)
-
-    def _check_dependencies(self, run: Run, snapshot: Snapshot) -> None:
-        for need in dependencies(run.found):
-            if self._rooms.no_cross_namespace and need.namespace != run.key.namespace:
-                raise Stalled(ACCESS_DENIED, f"can't access '{need}', cross-namespace references have been blocked")
-            settled = self._rooms.catalog.settled(need)
-            name = f"{need.namespace}/{need.name}"
-            if settled is None:
-                absent = f'kustomizations.{KUSTOMIZE_GROUP} "{need.name}" not found'
-                raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' not found: {absent}", DEPENDENCY_RETRY)
-            if not settled.ready:
-                raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' is not ready", DEPENDENCY_RETRY)
-            if self._rooms.catalog.source_of(need) == snapshot.key and settled.revision != snapshot.revision:
-                raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' revision is not up to date", DEPENDENCY_RETRY)
 
     async def _without_run(self, run: Run, snapshot: Snapshot) -> Outcome | None:
         """Leave the object alone, or move it, where nothing that its last run read has changed. Else None; `run.before` is that last run,
@@ -281,7 +265,9 @@ class KustomizationReconciler:
     def _soon(self, run: Run) -> bool:
         """Whether a dependency is about to end a run, so that its event will end this wait. One that has just failed is not."""
         rooms = self._rooms
-        needs = [need for need in dependencies(run.found) if need != run.key and not rooms.catalog.has_failed(need)]
+        named = zip(run.found.spec.depends_on, dependencies(run.found), strict=True)
+        plain = (need for reference, need in named if not reference.ready_expr)  # what an expression waits for may be anything
+        needs = [need for need in plain if need != run.key and not rooms.catalog.has_failed(need)]
         return any(rooms.queue.waits(need) or rooms.waits.waiting(need) for need in needs)
 
 

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 from service import crash
+from service.cel import Evaluator
 from service.cluster.apply import Applier, ApplyFailed
 from service.cluster.attempt import leaves_none
 from service.cluster.built import Built
@@ -90,6 +91,7 @@ class Rooms:
     guard: PruneGuard
     variables: Variables
     tenancy: Tenancy
+    evaluator: Evaluator
     snapshots: Mapping[ObjectKey, Snapshot]
     source_state: Callable[[ObjectKey], SourceState]
     on_move: Callable[[ObjectKey, str], None]

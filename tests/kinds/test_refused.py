@@ -17,6 +17,7 @@ HONOURED = {
         postBuild.substituteFrom[].name postBuild.substituteFrom[].optional postBuild.substituteStrategy
         targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
         healthChecks[].apiVersion healthChecks[].kind healthChecks[].name healthChecks[].namespace dependsOn[].name dependsOn[].namespace
+        dependsOn[].readyExpr
         sourceRef.kind sourceRef.name sourceRef.namespace commonMetadata.labels commonMetadata.annotations components
         ignoreMissingComponents patches[].patch patches[].target.group patches[].target.version patches[].target.kind patches[].target.name
         patches[].target.namespace patches[].target.labelSelector patches[].target.annotationSelector images[].name images[].newName
@@ -33,7 +34,7 @@ HONOURED = {
 REFUSED = {
     "OCIRepository": "verify",
     "GitRepository": "serviceAccountName verify recurseSubmodules include sparseCheckout",
-    "Kustomization": """dependsOn[].readyExpr kubeConfig decryption healthCheckExprs ignore""",
+    "Kustomization": """kubeConfig decryption healthCheckExprs ignore""",
     "Receiver": "",
     "Alert": "",
     "Provider": "serviceAccountName commitStatusExpr",
@@ -119,7 +120,7 @@ def test_unknown_field_is_refused_wherever_it_stands() -> None:
 def test_what_is_not_set_is_not_refused() -> None:
     obj = sample(kind_named("Kustomization"))
     obj["spec"] |= {"ignore": [], "kubeConfig": None, "someFlag": False}
-    obj["spec"]["dependsOn"] = [{"name": "a", "readyExpr": ""}]
+    obj["spec"]["dependsOn"] = [{"name": "a", "someField": ""}]
     assert refused_fields(obj) == ()
     obj["spec"]["kubeConfig"] = {}
     assert refused_fields(obj) == ("spec.kubeConfig",)
@@ -127,8 +128,8 @@ def test_what_is_not_set_is_not_refused() -> None:
 
 def test_second_entry_of_a_list_is_named_by_its_place() -> None:
     obj = sample(kind_named("Kustomization"))
-    obj["spec"]["dependsOn"] = [{"name": "a"}, {"name": "b", "readyExpr": "true"}]
-    assert refused_fields(obj) == ("spec.dependsOn[1].readyExpr",)
+    obj["spec"]["dependsOn"] = [{"name": "a"}, {"name": "b", "someField": "true"}]
+    assert refused_fields(obj) == ("spec.dependsOn[1].someField",)
 
 
 def test_object_of_another_kind_is_not_called_free_of_refused_fields() -> None:

@@ -83,3 +83,31 @@ async def test_what_a_push_concerns_does_not_wait_for_a_dependency_that_it_does_
     await hamlet.at(hamlet.push({"shop/settings.yaml": config_map("shop", "2")}), "shop")
     assert await hamlet.value("shop") == "2"
     assert await hamlet.events("shop", severity="error") == []
+
+
+async def test_an_expression_takes_the_place_of_readiness(hamlet: Town) -> None:
+    """Waits until an expression over the other object holds, and hears of any change of that object."""
+    hamlet.repository.commit(app("one") | app("two"))
+    await hamlet.start()
+    need = [{"name": "one", "readyExpr": "has(dep.metadata.annotations) && dep.metadata.annotations.wave == self.metadata.name"}]
+    await hamlet.apply(hamlet.source(), hamlet.kustomization("one"), hamlet.kustomization("two", dependsOn=need))
+    await hamlet.at(hamlet.revision, "one")
+    seen = await hamlet.not_ready("two", "DependencyNotReady")
+    assert ready(seen)["message"] == f"dependency '{hamlet.namespace}/one' is not ready according to readyExpr eval"
+    noted = hamlet.kustomization("one", suspend=True)  # which Flux's own rule would wait for in vain
+    noted["metadata"]["annotations"] = {"wave": "two"}
+    await hamlet.apply(noted)
+    await hamlet.at(hamlet.revision, "two")
+
+
+async def test_an_expression_that_cannot_be_evaluated_is_told(hamlet: Town) -> None:
+    hamlet.repository.commit(app("one") | app("two"))
+    await hamlet.start()
+    need = [{"name": "one", "readyExpr": "dep.metadata.labels.wave == 'x'"}]
+    await hamlet.apply(hamlet.source(), hamlet.kustomization("one"), hamlet.kustomization("two", dependsOn=need))
+    assert "no such key: " in ready(await hamlet.not_ready("two", "DependencyNotReady"))["message"]
+    need = [{"name": "one", "readyExpr": "self.metadata.generation == deps.metadata.generation"}]
+    await hamlet.apply(hamlet.kustomization("two", dependsOn=need))
+    seen = await hamlet.not_ready("two", "InvalidCELExpression")
+    assert "terminal" in ready(seen)["message"]
+    assert "failed to parse the CEL expression" in ready(seen)["message"]

@@ -171,6 +171,7 @@ class Town:
     async def _closed(self) -> None:
         self._task = None
         ground = self.house.ground
+        await self.house.evaluator.close()
         await ground.workers.close()
         await ground.smart.close()
         await self.cluster.close()
