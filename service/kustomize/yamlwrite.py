@@ -23,10 +23,14 @@ from yaml.events import (
     StreamStartEvent,
 )
 
+from service.kustomize.errors import BuildError
 from service.kustomize.scalars import HINTS, NotFinite, plain
 
 _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _DATE = re.compile(r"\d{4}-")
+_CONTROLS = re.compile("[\x7f-\x84\x86-\x9f]")
+_FOLDED = re.compile(" *\x85[ \x85]*")
+_BREAK_AT_END = re.compile("([\u2028\u2029]) +'$", re.MULTILINE)
 _DIGITS = re.compile(r"[0-9]*")
 _MAP, _END_MAP = MappingStartEvent(None, None, True, flow_style=False), MappingEndEvent()
 _LIST, _END_LIST = SequenceStartEvent(None, None, True, flow_style=False), SequenceEndEvent()
@@ -35,7 +39,7 @@ _IMPLICIT = (True, True)
 
 
 def dump(objects: Iterable[Any]) -> str:
-    """Return the objects as one stream of documents, `---` between them."""
+    """Return the objects as one stream of documents, `---` between them. Raises BuildError for a text with control characters."""
     return "---\n".join(_document(value, sort=True) for value in objects)
 
 
@@ -54,7 +58,8 @@ def _document(value: Any, *, sort: bool) -> str:
     emit(DocumentEndEvent(explicit=False))
     emit(StreamEndEvent())
     emitter.dispose()
-    return output.getvalue().removesuffix("...\n")
+    text = output.getvalue().removesuffix("...\n")
+    return _BREAK_AT_END.sub(r"\1'", text) if "\u2028" in text or "\u2029" in text else text  # libyaml indents behind the break
 
 
 def _emit(value: Any, emit: Any, sort: bool) -> None:
@@ -97,8 +102,17 @@ def _go_g(value: float) -> str:
 
 
 def _text(value: str) -> ScalarEvent:
+    if not value.isprintable():
+        value = _through_json(value)
     style = "|" if "\n" in value else None if _reads_as_text(value) else '"'
     return ScalarEvent(None, None, _IMPLICIT, str.__str__(value), style=style)
+
+
+def _through_json(value: str) -> str:
+    """What is left of a text after upstream's way over JSON, which is read as YAML: NEL is a line break there and folds."""
+    if _CONTROLS.search(value):
+        raise BuildError(f"yaml: control characters are not allowed: {value[:60]!r}")
+    return _FOLDED.sub(lambda found: "\n" * (found[0].count("\x85") - 1) or " ", value) if "\x85" in value else value
 
 
 @lru_cache(maxsize=8192)

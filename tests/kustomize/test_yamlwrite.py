@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.kustomize.errors import BuildError
 from service.kustomize.yamlread import read_objects
 from service.kustomize.yamlwrite import dump
 
@@ -47,10 +48,25 @@ def test_documents_are_separated() -> None:
 @given(
     st.dictionaries(
         plain_text,
-        st.recursive(plain_text | st.integers() | st.booleans(), lambda inner: st.lists(inner, max_size=3), max_leaves=5),
+        st.recursive(
+            plain_text | st.integers(-(2**63), 2**64 - 1) | st.booleans(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
+        ),
         max_size=4,
     )
 )
 def test_what_is_written_reads_back(value: dict[str, object]) -> None:
     written = dump([value])
     assert read_objects(written.encode(), None) == [value]
+
+
+def test_next_line_folds_on_the_way_over_json() -> None:
+    assert dump([{"k": "a \x85 b\x85\x85c"}]) == "k: |-\n  a b\n  c\n"
+
+
+def test_line_separator_at_the_end_is_not_indented() -> None:
+    assert dump([{"k": "a\u2028"}]) == "k: 'a\u2028'\n"
+
+
+def test_control_characters_are_an_error() -> None:
+    with pytest.raises(BuildError, match="control characters are not allowed"):
+        dump([{"k": "a\x7f"}])
