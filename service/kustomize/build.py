@@ -10,6 +10,7 @@ from service.kustomize.cache import ParseCache
 from service.kustomize.errors import BuildError
 from service.kustomize.files import Folder, Source
 from service.kustomize.generate import generated, with_additions
+from service.kustomize.nulls import quote
 from service.kustomize.objects import Objects, Resource
 from service.kustomize.origins import Origin, finish
 from service.kustomize.plugins import add_hashes
@@ -103,6 +104,7 @@ def _built(source: Source, path: str, options: BuildOptions) -> tuple[dict[str, 
     except BuildError as error:
         raise BuildError(error.message, error.file or file, error.line) from error
     for row in rows:
+        quote(row.body, row.nulls)
         finish(row, asked)
     return tuple(with_metadata(row.body, options) for row in rows)
 

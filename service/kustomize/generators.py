@@ -12,7 +12,7 @@ from typing import Any
 from service.kustomize.errors import BuildError
 from service.kustomize.files import Folder
 from service.kustomize.objects import Objects, Resource
-from service.kustomize.scalars import text_of
+from service.kustomize.scalars import reads_as_text, text_of
 from service.kustomize.schema import Schema
 
 _BASE64_LINE = 70
@@ -37,6 +37,8 @@ def generate(kind: str, entry: Mapping[str, Any], options: Mapping[str, Any], fo
     merged = _merged_options(entry.get("options") or {}, options)
     for field in ("labels", "annotations"):
         if merged.get(field):
+            for key in merged[field]:
+                _check_key(name, key)
             body["metadata"][field] = dict(merged[field])
     if merged.get("immutable"):
         body["immutable"] = True
@@ -54,9 +56,15 @@ def _merged_options(own: Mapping[str, Any], of_all: Mapping[str, Any]) -> dict[s
     return merged
 
 
+def _check_key(name: str, key: str) -> None:
+    if not reads_as_text(key):
+        raise BuildError(f"json: unsupported type: the key {key!r} of the generated {name} reads as no text; name it otherwise")
+
+
 def _unique(name: str, entry: Mapping[str, Any], folder: Folder) -> dict[str, bytes]:
     pairs: dict[str, bytes] = {}
     for key, value in _pairs(entry, folder):
+        _check_key(name, key)
         if key in pairs:
             raise BuildError(f"configmap {name} illegally repeats the key `{key}`")
         pairs[key] = value

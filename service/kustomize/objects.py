@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from service.kustomize.builtinschema import TYPES
 from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import Gvk, Slot
+from service.kustomize.nulls import take
 from service.kustomize.scalars import settle, text_of
 from service.kustomize.schema import Schema
 from service.kustomize.selectors import Selector, anchored, selects
@@ -91,12 +92,13 @@ class Resource:
 
     __slots__ = (
         "_known", "behavior", "body", "former", "history", "loose", "needs_hash",
-        "origin", "prefixes", "schema", "shared", "suffixes", "variables",
+        "nulls", "origin", "prefixes", "schema", "shared", "suffixes", "variables",
     )  # fmt: skip
 
     def __init__(self, body: dict[str, Any], schema: Schema) -> None:
         self.body: dict[str, Any] = body
         self.schema = schema
+        self.nulls = take(body)
         self._known: tuple[tuple[Any, ...], Id] | None = None
         self.former: list[tuple[str, str, str]] = []
         """(name, effective namespace, kind) of each former id, oldest first."""

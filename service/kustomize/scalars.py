@@ -115,6 +115,14 @@ def plain(text: str, dialect: Dialect) -> Any:
     return _number(text, dialect) if first in "0123456789+-" else text
 
 
+def reads_as_text(key: str) -> bool:
+    """Return whether a new key is a text to upstream, which does not quote it: `1` and `true` are none, and cannot be written as JSON."""
+    try:
+        return type(plain(key, "1.2")) is str
+    except NotFinite:
+        return False
+
+
 def _number(text: str, dialect: Dialect) -> Any:
     if text[4:5] == "-":
         date = _timestamp(text)

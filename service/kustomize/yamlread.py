@@ -14,6 +14,7 @@ import yaml
 from yaml._yaml import CParser
 from yaml.events import AliasEvent, DocumentStartEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent
 
+from service.kustomize import nulls
 from service.kustomize.errors import BuildError
 from service.kustomize.scalars import HINTS, Dialect, NotFinite, plain, text_of
 
@@ -43,11 +44,19 @@ def read_objects(data: bytes, file: str | None) -> list[Any]:
         line += text.count(b"\n", start, found.end())
         start = found.end()
     documents.append((text[start:], line))
-    values = [_Reader(part, "1.2", file, first).document() for part, first in documents]
+    values = [_object(part, file, first) for part, first in documents]
     if len(values) == 1 and _is_wrapped(values[0]):
         items = values[0].get("items")
         values = items if isinstance(items, list) else []
     return [value for value in values if value is not None]
+
+
+def _object(data: bytes, file: str | None, first: int) -> Any:
+    reader = _Reader(data, "1.2", file, first)
+    value = reader.document()
+    if reader.has_odd_nulls and isinstance(value, dict):
+        nulls.note(value, data)
+    return value
 
 
 def _is_wrapped(value: Any) -> bool:
@@ -98,6 +107,8 @@ class _Reader:
         self._first = first
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._nodes = 0
+        self.has_odd_nulls = False
+        """Whether there are nulls that are not written as null."""
         self._slashes = data if b"\\/" in data else None
 
     def document(self) -> Any:
@@ -151,7 +162,12 @@ class _Reader:
         text: str = event.value
         if event.implicit[0]:
             if event.tag is None:
-                return plain(text, self._dialect) if not text or text[0] in HINTS else text
+                if text and text[0] not in HINTS:
+                    return text
+                value = plain(text, self._dialect)
+                if value is None and text != "null":
+                    self.has_odd_nulls = True
+                return value
         elif event.implicit[1]:
             if self._slashes is not None and event.style == '"':
                 self._check_slash(event)

@@ -9,7 +9,8 @@ from typing import Any
 from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import FieldSpec, Slot, Specs, extended, matching, slots
 from service.kustomize.layer import Layer, Transformer
-from service.kustomize.objects import Objects
+from service.kustomize.objects import Objects, Resource
+from service.kustomize.scalars import reads_as_text
 from service.kustomize.tables import Tables, field_specs
 
 _METADATA = (FieldSpec("metadata/labels", True),)
@@ -55,13 +56,19 @@ def _transform(objects: Objects, pairs: dict[str, str], specs: Specs) -> None:
             for holder, key in slots(row.body, path, "map" if create else None):
                 target = holder[key]
                 if isinstance(target, dict):
-                    for name, value in pairs.items():
-                        if name in target:
-                            row.shared.write(target, name, value)
-                        else:
-                            target[name] = value
-                            added[name].append((target, name))
+                    _write(row, target, pairs, added)
                 elif target is not None:
                     raise BuildError(f"considering field '{'/'.join(path)}' of object {row.id}: wrong node kind: expected a map")
         for places in added.values():
             row.shared.join(places)
+
+
+def _write(row: Resource, target: dict[str, Any], pairs: Mapping[str, str], added: dict[str, list[Slot]]) -> None:
+    for name, value in pairs.items():
+        if name in target:
+            row.shared.write(target, name, value)
+            continue
+        if not reads_as_text(name):
+            raise BuildError(f"json: unsupported type: {name!r} as a new key in {row.id} reads as no text; name it otherwise")
+        target[name] = value
+        added[name].append((target, name))

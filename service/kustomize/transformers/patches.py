@@ -11,6 +11,7 @@ from typing import Any
 from service.kustomize.errors import BuildError
 from service.kustomize.files import Folder
 from service.kustomize.layer import Layer, Transformer
+from service.kustomize.nulls import drop, quote, text_at
 from service.kustomize.objects import Objects, Resource, expand_lists
 from service.kustomize.scalars import text_of
 from service.kustomize.schema import Schema
@@ -197,7 +198,10 @@ def _identify(body: dict[str, Any], patch: Resource, row: Resource) -> None:
         for field in ("labels", "annotations"):
             values = metadata.pop(field, None)
             if isinstance(values, dict) and values:
-                metadata[field] = {key: "null" if value is None else text_of(value) for key, value in values.items()}
+                metadata[field] = {
+                    key: text_at(patch.nulls, ("metadata", field, key)) if value is None else text_of(value)
+                    for key, value in values.items()
+                }
     if row.api_version:
         body["apiVersion"] = row.api_version
     body["kind"] = patch.kind
@@ -206,6 +210,10 @@ def _identify(body: dict[str, Any], patch: Resource, row: Resource) -> None:
 def merge_into(row: Resource, patch: dict[str, Any], allowed: tuple[bool, bool]) -> None:
     """Merge a patch into an object; name, kind and namespace survive unless they may change. Raises BuildError that names the object."""
     row.settle(as_text=True)
+    if row.nulls:
+        drop(row.body, row.nulls, row.schema.shape(row.api_version, row.kind))
+        quote(row.body, row.nulls)  # now, since elements are about to move
+        row.nulls = ()
     name, namespace, kind = row.name, row.namespace, row.kind
     if any(allowed):
         row.remember()
