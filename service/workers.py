@@ -29,6 +29,7 @@ PRELOAD = (
     "service.sources.artifact",
     "service.sources.fetchprocess",
     "service.kustomizations.building",
+    "service.cel",
 )
 
 

@@ -1,5 +1,6 @@
 """The inbox: what is a duplicate, when a delivery is done, and what keeps its tables bounded."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -171,3 +172,19 @@ async def test_put_refuses_when_too_many_are_not_done(store: Store, monkeypatch:
     assert (await inbox.accept(new("d1"))).duplicate
     await inbox.done(rows[0], "ignored", "")
     await inbox.put(new("d3"))
+
+
+@pytest.mark.parametrize("by", ["done", "settled"])
+async def test_what_was_long_is_not_kept_once_a_delivery_is_done(store: Store, by: str) -> None:
+    """Bodies that filters read may be megabytes, and ten thousand rows are kept."""
+    inbox = Inbox(store)
+    kept = {"small": "[1]", "large": "[" + "1," * 40_000 + "1]"}
+    rows = {name: await inbox.put(replace(new(name), events_json=events)) for name, events in kept.items()}
+    assert {row.delivery_id: row.events_json for row in await inbox.pending()} == kept
+    for row in rows.values():
+        if by == "done":
+            await inbox.done(row, "nothing", "")
+        else:
+            await inbox.targets(row, [ran("fleet")])
+    found = await store.read(lambda connection: dict(connection.execute("SELECT delivery_id, events FROM deliveries").fetchall()))
+    assert found == {"small": "[1]", "large": "[]"}

@@ -38,14 +38,17 @@ WHERE object = :object AND state = 'waiting'
 RETURNING delivery;
 
 -- name: finish
-UPDATE deliveries SET state = 'done', verdict = :verdict, detail = :detail, ended_at = :now
+UPDATE deliveries SET state = 'done', verdict = :verdict, detail = :detail, ended_at = :now,
+    events = CASE WHEN length(events) > 65536 THEN '[]' ELSE events END
 WHERE id = :row AND state = 'queued'
     AND EXISTS (SELECT 1 FROM targets WHERE delivery = :row)
     AND NOT EXISTS (SELECT 1 FROM targets WHERE delivery = :row AND state = 'waiting')
 RETURNING id;
 
 -- name: done
-UPDATE deliveries SET state = 'done', verdict = :verdict, detail = :detail, ended_at = :now WHERE id = :row AND state = 'queued';
+UPDATE deliveries SET state = 'done', verdict = :verdict, detail = :detail, ended_at = :now,
+    events = CASE WHEN length(events) > 65536 THEN '[]' ELSE events END
+WHERE id = :row AND state = 'queued';
 
 -- name: failed
 UPDATE deliveries SET attempts = attempts + 1, detail = :error WHERE id = :row AND state = 'queued' RETURNING attempts;
