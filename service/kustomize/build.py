@@ -16,6 +16,7 @@ from service.kustomize.origins import Origin, finish
 from service.kustomize.plugins import add_hashes
 from service.kustomize.references import fix_references
 from service.kustomize.remote import Remote
+from service.kustomize.scalars import settle
 from service.kustomize.schema import Schema
 from service.kustomize.sorting import ordered
 from service.kustomize.trace import Place, Trace
@@ -123,6 +124,9 @@ def _finished(result: Accumulated, fields: Mapping[str, Any], options: BuildOpti
     """What is done once, for the built folder only."""
     objects = result.objects
     for row in objects.rows:
+        if result.variables and row.loose:  # resolving vars makes texts of labels and annotations
+            for holder in (row.metadata.get("labels"), row.metadata.get("annotations")):
+                settle(holder, as_text=True)
         row.settle(as_text=False)
     do("hash suffix", objects, lambda: add_hashes(objects))
     do("name references", objects, lambda: fix_references(objects, result.tables.name_reference))

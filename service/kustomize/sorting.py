@@ -37,7 +37,7 @@ def by_kind(rows: Sequence[Resource], first: Sequence[str], last: Sequence[str])
         gvk = row.gvk
         kind = f"{gvk.group or '~G'}_{gvk.version or '~V'}_{gvk.kind or '~K'}"
         # a core Namespace comes before those of other groups, though ~G is the last of all texts
-        is_core = 0 if gvk.kind == "Namespace" and not gvk.group else 1
+        is_core = 0 if gvk.kind == "Namespace" and "Namespace" in places and not gvk.group else 1
         return places.get(gvk.kind, 0), is_core, kind, f"{gvk}|{row.namespace or '~X'}|{row.name or '~N'}"
 
     return sorted(rows, key=key)

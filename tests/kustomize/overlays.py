@@ -171,6 +171,38 @@ def generator(draw: st.DrawFn, behaviors: tuple[str, ...]) -> Document:
     return made
 
 
+@st.composite
+def plugin(draw: st.DrawFn) -> Document:
+    """A builtin transformer as an object."""
+    specs = [{"path": "metadata/labels", "create": draw(st.booleans())}, {"path": "spec/template/metadata/annotations", "create": True}]
+    fields = draw(
+        st.sampled_from(
+            (
+                {"kind": "LabelTransformer", "labels": {"plugged": "in"}, "fieldSpecs": specs},
+                {"kind": "AnnotationsTransformer", "annotations": {"plugged": "in"}, "fieldSpecs": specs[1:]},
+                {"kind": "PrefixTransformer", "prefix": "t-", "fieldSpecs": [{"path": "metadata/name", "kind": "Service"}]},
+                {"kind": "SuffixTransformer", "suffix": "-t", "fieldSpecs": [{"path": "metadata/name"}]},
+                {"kind": "NamespaceTransformer", "unsetOnly": True, "fieldSpecs": [{"path": "metadata/name", "kind": "Namespace"}]},
+                {"kind": "ImageTagTransformer", "imageTag": {"name": "nginx", "newTag": "plugged"}, "fieldSpecs": []},
+                {"kind": "ReplicaCountTransformer", "replica": {"name": "main", "count": 9}, "fieldSpecs": [{"path": "spec/replicas"}]},
+                {"kind": "ValueAddTransformer", "value": "v", "targets": [{"fieldPath": "metadata/annotations/added"}]},
+            )
+        )
+    )
+    return {"apiVersion": "builtin", "metadata": {"name": "plugin", "namespace": "three"}, **fields}
+
+
+TABLES: Document = {
+    "namePrefix": [{"path": "spec/ref", "kind": "Widget"}],
+    "nameSuffix": [{"path": "metadata/name", "kind": "Widget"}],
+    "commonLabels": [{"path": "spec/labels", "kind": "Widget", "create": True}],
+    "images": [{"path": "spec/image", "kind": "Widget"}],
+    "nameReference": [{"kind": "ConfigMap", "fieldSpecs": [{"path": "spec/ref", "kind": "Widget"}]}],
+    "varReference": [{"path": "spec/ref", "kind": "Widget"}],
+}
+"""A file of `configurations`."""
+
+
 def _replacement(source: str, select: Document, path: str, *, create: bool) -> Document:
     options = {"options": {"create": True}} if create else {}
     return {
@@ -212,8 +244,29 @@ def layer(draw: st.DrawFn, behaviors: tuple[str, ...]) -> Document:
                 [_replacement("spec.template.spec.containers.0.image", {"name": "w.*"}, "metadata.labels.app", create=True)],
                 [_replacement("spec.replicas", {"kind": "Deployment|Service"}, "metadata.labels.env", create=True)],
                 [_replacement("metadata.name", {"kind": "Ingress"}, "spec.tls.0.secretName", create=False)],
+                [
+                    {
+                        "sourceValue": "7",
+                        "targets": [{"select": {"kind": "ConfigMap"}, "fieldPaths": ["data.a"], "options": {"create": True}}],
+                    }
+                ],
             )
         ),
+        "patchesStrategicMerge": st.just([yaml.safe_dump({**MAIN, "spec": {"replicas": 5, "template": None}})]),
+        "patchesJson6902": st.just(
+            [{"target": {"kind": "Deployment", "name": "main"}, "patch": '[{"op": "add", "path": "/x", "value": 1}]'}]
+        ),
+        "sortOptions": st.sampled_from(
+            (
+                {"order": "fifo"},
+                {"order": "legacy"},
+                {"order": "legacy", "legacySortOptions": {"orderFirst": ["Service"], "orderLast": ["Pod"]}},
+            )
+        ),
+        "buildMetadata": st.sets(st.sampled_from(("managedByLabel", "originAnnotations", "transformerAnnotations"))).map(sorted),
+        "vars": st.just([{"name": "MAIN", "objref": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "main"}}]),
+        "transformers": plugin().map(lambda config: [yaml.safe_dump(config)]),
+        "openapi": st.just({"version": "v1.21.2"}),
     }
     chosen = draw(st.sets(st.sampled_from(sorted(optional)), max_size=4))
     return {field: draw(optional[field]) for field in sorted(chosen)}
@@ -226,6 +279,7 @@ def trees(draw: st.DrawFn) -> dict[str, str]:
     base = {"resources": ["all.yaml"], **draw(layer(("", "create")))}
     overlay = {"resources": ["../base"], **draw(layer(("", "", "create", "merge", "replace")))}
     files = {"base/all.yaml": yaml.safe_dump_all([*rows, MAIN])}
+    files.update({f"{folder}/tables.yaml": yaml.safe_dump(TABLES) for folder in ("base", "overlay", "component")})
     if draw(st.integers(0, 3)) == 0:
         overlay["components"] = ["../component"]
         component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "components": [], **draw(layer(("", "merge")))}
