@@ -185,6 +185,7 @@ class Target:
         try:
             if component:
                 result.objects.replace(result.objects.rows)  # two objects may have got one id
+                result.tables = EMPTY.merged(result.tables)  # upstream merges what a component gives into nothing
             else:
                 result.merge(made)
         except BuildError as error:

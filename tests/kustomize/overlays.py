@@ -266,6 +266,7 @@ def layer(draw: st.DrawFn, behaviors: tuple[str, ...]) -> Document:
         "buildMetadata": st.sets(st.sampled_from(("managedByLabel", "originAnnotations", "transformerAnnotations"))).map(sorted),
         "vars": st.just([{"name": "MAIN", "objref": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "main"}}]),
         "transformers": plugin().map(lambda config: [yaml.safe_dump(config)]),
+        "configurations": st.just(["tables.yaml"]),
         "openapi": st.just({"version": "v1.21.2"}),
     }
     chosen = draw(st.sets(st.sampled_from(sorted(optional)), max_size=4))
