@@ -80,7 +80,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         ),
         "gitlabmergerequestcomment": Provider(converse=gitlabmergerequestcomment.converse, wants="change_request", address="git"),
         "giteapullrequestcomment": Provider(converse=giteapullrequestcomment.converse, wants="change_request", address="git"),
-        "nats": Provider(publish=nats.publish, address="nats", secret_keys=("creds", "nkey")),
+        "nats": Provider(publish=nats.publish, preview=nats.preview, address="nats", secret_keys=("creds", "nkey"), proxies=False),
         "googlepubsub": Provider(converse=googlepubsub.converse, address="free", headers=True, secret_keys=("token",)),
         "azureeventhub": Provider(render=azureeventhub.render, settle=azureeventhub.settle, address="free"),
         "awssns": Provider(render=awssns.render, settle=awssns.settle, secret_keys=("accessKeyID", "secretAccessKey", "sessionToken")),

@@ -3,13 +3,16 @@
 In: an event with the Alert's metadata merged in, and where to send it. Out: requests that somebody else sends. Nothing here does I/O.
 """
 
+import asyncio
 import hmac
 import ssl
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Secret:
@@ -116,6 +119,24 @@ class Response:
     body: bytes = field(repr=False)
 
 
+class Means(Protocol):
+    """What a target that is not spoken to by requests is reached with; both ways keep to the rules on which addresses may be reached."""
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The TLS that the Provider names, None for the system's authorities."""
+
+    async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection. Raises Misconfigured where the address must not be reached, OSError."""
+
+    async def apart(self, function: Callable[..., T], *args: object) -> T:
+        """Return `function(*args)` out of a process of its own, which reads no files of ours and starts no programs.
+
+        For libraries that block, and that make connections themselves; function and arguments must pickle. Raises Misconfigured where
+        it reached for an address that must not be reached, Busy where it did not end in time, and what the function raises.
+        """
+
+
 Dialogue = Generator[Request, Response, None]
 Wants = Literal["news", "all", "commit_status", "change_request"]
 Address = Literal["url", "git", "dsn", "nats", "free", "unused"]
@@ -126,22 +147,27 @@ class Provider:
     """One line of the table. A module has one of three forms.
 
     `render` makes the one request (raises Rejected) and `settle` judges the response (raises Rejected, Busy). `converse` is a generator
-    that yields requests and is sent their responses. `publish` talks to the target itself, where that is not HTTP.
+    that yields requests and is sent their responses. `publish` talks to the target itself, where that is not HTTP, or where a library does
+    it; `preview` is what of it people see in a dry run.
 
     `wants`: which events: news; all, with those that only refresh a commit's status; those of a commit; those of a change request.
     `alarms`: a failure raises an alarm there that the recovery ends. `address`: what form the address has. `secret_keys`: keys of the
-    Secret beside address, token, username and password that the type uses. `headers`: whether it sends the Secret's headers.
+    Secret beside address, token, username and password that the type uses. `headers`: whether it sends the Secret's headers. `proxies`,
+    `tls`: whether a proxy and TLS of the Provider's own are used.
     """
 
     render: Callable[[Event, Target], Request] | None = None
     settle: Callable[[Response], None] | None = None
     converse: Callable[[Event, Target], Dialogue] | None = None
-    publish: Callable[[Event, Target, ssl.SSLContext | None], Awaitable[None]] | None = None
+    publish: Callable[[Event, Target, Means], Awaitable[None]] | None = None
+    preview: Callable[[Event, Target], str] | None = None
     wants: Wants = "news"
     alarms: bool = False
     address: Address = "url"
     secret_keys: tuple[str, ...] = ()
     headers: bool = False
+    proxies: bool = True
+    tls: bool = True
 
     def dialogue(self, event: Event, target: Target) -> Dialogue:
         """The requests of one event, whichever of the first two forms the module has. Raises Rejected, Busy."""

@@ -12,14 +12,19 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from providers.answers import address_of, needs
-from providers.contract import Busy, Event, Misconfigured, Target
+from providers.contract import Busy, Event, Means, Misconfigured, Target
 from providers.flux_event import flux_bytes
 from providers.nats_wire import SUBJECT, connect, info, refusal
 
-PORT, LINE_BYTES = 4222, 64 * 1024
+PORT = 4222
 
 
-async def publish(event: Event, target: Target, tls: ssl.SSLContext | None) -> None:
+def preview(event: Event, target: Target) -> str:
+    """What would be published."""
+    return f"PUB {target.channel}\n\n{flux_bytes(event).decode()}"
+
+
+async def publish(event: Event, target: Target, means: Means) -> None:
     """Publish the event; the caller bounds the time. Raises Misconfigured, Rejected, Busy."""
     parts = urlsplit(address_of(target))
     subject = needs(target.channel, "no subject: set spec.channel")
@@ -27,14 +32,14 @@ async def publish(event: Event, target: Target, tls: ssl.SSLContext | None) -> N
         raise Misconfigured("spec.channel is not a subject: write words with dots between them, without * and >")
     body = flux_bytes(event)
     try:
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port or PORT, limit=LINE_BYTES)
+        reader, writer = await means.connect(parts.hostname or "", parts.port or PORT)
     except OSError as error:
         raise Busy(f"no connection: {error.strerror or type(error).__name__}") from None
     try:
         greeting = info(await reader.readuntil(b"\r\n"))
-        secure = parts.scheme == "tls" or tls is not None or greeting.get("tls_required") is True
+        secure = parts.scheme == "tls" or means.tls is not None or greeting.get("tls_required") is True
         if secure:
-            await writer.start_tls(tls or ssl.create_default_context(), server_hostname=parts.hostname)
+            await writer.start_tls(means.tls or ssl.create_default_context(), server_hostname=parts.hostname)
         writer.write(connect(greeting, target, tls=secure) + b"PING\r\n")
         await _pong(reader, writer)
         writer.write(b"PUB %s %d\r\n%s\r\nPING\r\n" % (subject.encode(), len(body), body))

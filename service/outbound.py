@@ -127,20 +127,32 @@ class Outbound:
         cause of an aiohttp.ClientError: `refusal_in` finds it.
         """
 
-        async def checked(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-            check_url(str(request.url))
-            host, port = request.url.host or "", request.url.port or 443
-            literal = _literal(host)
-            if literal is not None:
-                _check(host, [literal], port, self.policy)
-            return await send(request)
+        resolver = None if proxied else self.resolver()
+        connector = aiohttp.TCPConnector(ssl=tls, resolver=resolver, use_dns_cache=False)
+        return aiohttp.ClientSession(connector=connector, middlewares=(self.checked,), cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout)
 
-        connector = aiohttp.TCPConnector(ssl=tls, resolver=None if proxied else _Resolver(self.policy), use_dns_cache=False)
-        return aiohttp.ClientSession(connector=connector, middlewares=(checked,), cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout)
+    def resolver(self) -> AbstractResolver:
+        """Return what gives a connector the checked addresses of a name, and no others."""
+        return _Resolver(self.policy)
+
+    async def checked(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """Check a request and the proxy that is named with it; a middleware for sessions. Raises OutboundRefused."""
+        check_url(str(request.url))
+        for url in (request.url, request.proxy):
+            literal = _literal(url.host or "") if url is not None else None
+            if url is not None and literal is not None:  # the connector asks the resolver for names alone
+                _check(url.host or "", [literal], url.port or 443, self.policy)
+        return await send(request)
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host that a connection may be made to. Raises OutboundRefused, OSError."""
+        found = await _resolved(host, port)
+        _check(host, found, port, self.policy)
+        return [str(each) for each in found]
 
     async def _once(self, url: str, most_bytes: int) -> Fetched:
         check_url(url)
-        proxied = await self._is_proxied(url)
+        proxied = await self.is_proxied(url)
         connector = aiohttp.TCPConnector(resolver=None if proxied else _Resolver(self.policy), use_dns_cache=False, force_close=True)
         async with (
             aiohttp.ClientSession(connector=connector, trust_env=proxied) as session,
@@ -154,7 +166,7 @@ class Outbound:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return Fetched(status=answer.status, headers=headers, body=body, url=url)
 
-    async def _is_proxied(self, url: str) -> bool:
+    async def is_proxied(self, url: str) -> bool:
         """Check what needs no connection, and say whether the environment names a proxy, which then resolves the name itself."""
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

@@ -114,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("override-manager", None, "field managers (comma; beginnings of names) whose fields are taken over beside kubectl's")
     option("drift", "interval", "what others change of applied objects: undone at the interval, at once, or reported", choices=DRIFT_MODES)
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
-    switch("no-private-addresses", "refuse private addresses where an object names an issuer or the like")
+    switch("no-private-addresses", "refuse private addresses where an object names an issuer, an alert's target or the like")
     switch("allow-loopback", "allow loopback addresses there, for trials on one machine")
     option("log-format", "json", "how logs look", choices=LOG_FORMATS)
     option("log-level", "info", "how much is logged", choices=LOG_LEVELS)

@@ -18,7 +18,7 @@ from service.alerts.catalog import Catalog, Objects, Raw
 from service.alerts.lane import Lane, Way
 from service.alerts.matching import Complaint, Matcher, ReadLabels
 from service.alerts.route import ReadSecret
-from service.alerts.sending import open_session
+from service.alerts.sending import open_wire
 from service.cluster.client import ApiAway
 from service.cluster.events import News
 from service.kinds.event import Event
@@ -26,6 +26,7 @@ from service.kinds.meta import INVALID_CONFIG, NOTIFICATION_FAILED, NOTIFICATION
 from service.kinds.schema import Invalid
 from service.log import trace
 from service.metrics import Metrics
+from service.outbound import Outbound
 from service.state.errors import StateError
 from service.state.outbox import EventRow, Outbox, OutMessage, StoredEvent
 from service.workers import Workers
@@ -54,6 +55,7 @@ class Needs:
     post_event: Callable[[News], None]
     workers: Workers
     metrics: Metrics
+    outbound: Outbound
 
 
 class Dispatcher:
@@ -82,12 +84,12 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Match and send until stopped."""
-        async with open_session() as session:
+        async with open_wire(self._needs.outbound) as wire:
             needs = self._needs
             way = Way(
                 outbox=needs.outbox,
                 catalog=self._catalog,
-                session=session,
+                wire=wire,
                 read_secret=needs.read_secret,
                 warn=self._not_sent,
                 metrics=needs.metrics,

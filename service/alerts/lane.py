@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import aiohttp
-
 from providers import PROVIDERS, contract
 from providers.contract import Busy, Misconfigured, Rejected
 from service import crash
@@ -21,7 +19,7 @@ from service.alerts.catalog import Catalog, Unusable
 from service.alerts.credentials import BadCredentials
 from service.alerts.message import event_of
 from service.alerts.route import ReadSecret, Route, route_of
-from service.alerts.sending import send
+from service.alerts.sending import Wire, send
 from service.cluster.client import ClusterError
 from service.kinds.duration import format_duration
 from service.kinds.meta import ObjectKey
@@ -48,7 +46,7 @@ class Way:
 
     outbox: Outbox
     catalog: Catalog
-    session: aiohttp.ClientSession
+    wire: Wire
     read_secret: ReadSecret
     warn: Warn
     metrics: Metrics
@@ -157,7 +155,7 @@ class Lane:
     async def _send(self, provider: Provider, event: contract.Event) -> None:
         route = await self._route(provider)
         try:
-            await send(self._way.session, PROVIDERS[provider.spec.type], event, route=route, timeout=provider.spec.timeout)
+            await send(self._way.wire, PROVIDERS[provider.spec.type], event, route=route, timeout=provider.spec.timeout)
         except Misconfigured as error:  # a person corrects it, and the message goes
             raise Busy(route.masked(str(error))) from None
         except Rejected as error:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from providers import PROVIDERS
+from providers import PROVIDERS, contract
 from providers.contract import Secret, Target
 from service.alerts.credentials import BadCredentials, one_line, target_of
 from service.kinds.notification import Provider
@@ -42,12 +42,28 @@ async def route_of(provider: Provider, read_secret: ReadSecret, *, now: datetime
     target = target_of(provider, secret, now=now)
     tls: ssl.SSLContext | None = None
     by_type = PROVIDERS.get(spec.type)
+    if by_type is not None:
+        _check_unused(provider, secret, by_type)
     if spec.cert_secret_ref:
         held = await _held(read_secret, namespace, spec.cert_secret_ref)
         tls = await _context(held, f"Secret/{namespace}/{spec.cert_secret_ref}", required=True)
     elif secret and by_type is not None and by_type.wants == "commit_status":
         tls = await _context(secret, f"Secret/{namespace}/{spec.secret_ref}", required=False)
     return Route(target=target, tls=tls, proxy=await _proxy(provider, secret, read_secret))
+
+
+def _check_unused(provider: Provider, secret: Mapping[str, bytes] | None, by_type: contract.Provider) -> None:
+    """A proxy or a CA that would silently have no effect is an error."""
+    spec = provider.spec
+    given = {"spec.certSecretRef": bool(spec.cert_secret_ref) and not by_type.tls}
+    given |= {
+        "spec.proxySecretRef": bool(spec.proxy_secret_ref) and not by_type.proxies,
+        "spec.proxy": bool(spec.proxy) and not by_type.proxies,
+    }
+    given |= {"the Secret's key proxy": bool(secret and "proxy" in secret) and not by_type.proxies}
+    unused = ", ".join(name for name, is_unused in given.items() if is_unused)
+    if unused:
+        raise BadCredentials(f"{unused}: not carried out for the type {spec.type}: remove it")
 
 
 async def _held(read_secret: ReadSecret, namespace: str, name: str) -> Mapping[str, bytes]:

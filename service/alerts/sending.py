@@ -1,18 +1,28 @@
-"""One attempt: a provider's requests over the one session, their answers judged by it.
+"""One attempt: a provider's requests over the one wire, their answers judged by it.
 
 In: an event and the route to its target. Out: nothing, or Rejected or Busy with words that hold neither the address nor credentials.
 """
 
 import asyncio
 import logging
+import ssl
 import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
+from urllib.request import getproxies
 
 import aiohttp
 from yarl import URL
 
-from providers.contract import Busy, Dialogue, Event, Provider, Rejected, Request, Response
+from providers.contract import Busy, Dialogue, Event, Misconfigured, Provider, Rejected, Request, Response
+from service.alerts.confined import Confined
 from service.alerts.route import Route
+from service.outbound import Outbound, OutboundRefused, check_url, refusal_in
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -21,27 +31,72 @@ AT_ONCE, AT_ONCE_PER_HOST = 32, 4
 _NO_URL = "the address is not a usable URL: correct it in the Provider or its Secret"
 
 
-def open_session() -> aiohttp.ClientSession:
-    """The session for all providers, to be closed by whoever opened it; needs a running loop."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """What everything is sent over: connections to checked addresses, others by way of the proxy that the environment names."""
+
+    outbound: Outbound
+    direct: aiohttp.ClientSession
+    proxied: aiohttp.ClientSession
+    confined: Confined
+
+
+@asynccontextmanager
+async def open_wire(outbound: Outbound) -> AsyncIterator[Wire]:
+    """One for all providers; needs a running loop."""
+    confined = Confined(outbound.policy)
+    try:
+        checked = aiohttp.TCPConnector(limit=AT_ONCE, limit_per_host=AT_ONCE_PER_HOST, resolver=outbound.resolver(), use_dns_cache=False)
+        plain = aiohttp.TCPConnector(limit=AT_ONCE)
+        async with _session(checked, outbound.checked) as direct, _session(plain) as proxied:
+            yield Wire(outbound=outbound, direct=direct, proxied=proxied, confined=confined)
+    finally:
+        await confined.close()
+
+
+def _session(connector: aiohttp.TCPConnector, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=AT_ONCE, limit_per_host=AT_ONCE_PER_HOST),
+        connector=connector,
+        middlewares=middlewares,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),  # `send` bounds the whole
         headers={"User-Agent": "sluice", "Accept-Encoding": "identity"},
     )
 
 
-async def send(session: aiohttp.ClientSession, provider: Provider, event: Event, *, route: Route, timeout: timedelta) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Means:
+    """The contract's Means for one attempt."""
+
+    wire: Wire
+    tls: ssl.SSLContext | None
+    timeout: timedelta
+
+    async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            addresses = await self.wire.outbound.addresses(host, port)
+        except OutboundRefused as error:
+            raise Misconfigured(f"refused: {error}") from None
+        for address in addresses[:-1]:
+            with suppress(OSError):
+                return await asyncio.open_connection(address, port)
+        return await asyncio.open_connection(addresses[-1], port)
+
+    async def apart(self, function: Callable[..., T], *args: object) -> T:
+        return await self.wire.confined.run(function, *args, timeout=self.timeout)
+
+
+async def send(wire: Wire, provider: Provider, event: Event, *, route: Route, timeout: timedelta) -> None:
     """Try once and return if the target has it. Raises Rejected, Busy."""
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             if provider.publish is not None:
-                await provider.publish(event, route.target, route.tls)
+                await provider.publish(event, route.target, _Means(wire=wire, tls=route.tls, timeout=timeout))
                 return
             dialogue = provider.dialogue(event, route.target)
             request = _following(dialogue, None)
             while request is not None:
-                request = _following(dialogue, await _answer(session, request, route))
+                request = _following(dialogue, await _answer(wire, request, route))
     except TimeoutError as error:
         raise Busy(f"no answer within {timeout.total_seconds():g} s") from error
 
@@ -58,13 +113,16 @@ def _following(dialogue: Dialogue, response: Response | None) -> Request | None:
         raise Rejected("no request can be made of this event and Provider: see the log, and report it") from None
 
 
-async def _answer(session: aiohttp.ClientSession, request: Request, route: Route) -> Response:
+async def _answer(wire: Wire, request: Request, route: Route) -> Response:
     try:
-        return await _exchange(session, request, route)
+        return await _exchange(wire, request, route)
+    except OutboundRefused as error:
+        raise Misconfigured(f"refused: {error}") from None
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
         raise Rejected(_NO_URL) from None  # the cause would show it
     except aiohttp.ClientError as error:  # before ValueError: a certificate that does not verify is one too
-        raise Busy(_words(error)) from None
+        refusal = refusal_in(error)
+        raise Misconfigured(f"refused: {refusal}") if refusal else Busy(_words(error)) from None
     except ValueError:
         raise Rejected(_NO_URL) from None
     except TimeoutError:
@@ -73,8 +131,13 @@ async def _answer(session: aiohttp.ClientSession, request: Request, route: Route
         raise Busy(f"the connection failed: {error.strerror or type(error).__name__}") from None
 
 
-async def _exchange(session: aiohttp.ClientSession, request: Request, route: Route) -> Response:
+async def _exchange(wire: Wire, request: Request, route: Route) -> Response:
+    """Redirects are an answer like any other, so credentials go nowhere else."""
     url, proxy = URL(request.url.reveal(), encoded=True), route.proxy.reveal() or None
+    session = wire.direct
+    if proxy is None and await wire.outbound.is_proxied(str(url)):  # by the environment, which no tenant writes
+        check_url(str(url))
+        session, proxy = wire.proxied, getproxies()[url.scheme]
     async with session.request(
         request.method,
         url,

@@ -14,12 +14,13 @@ from service.alerts import metadata
 from service.alerts.credentials import BadCredentials
 from service.alerts.message import event_of, payload_of
 from service.alerts.route import ReadSecret, Route, route_of
-from service.alerts.sending import open_session, send
+from service.alerts.sending import open_wire, send
 from service.cluster.client import ClusterError
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.event import Event
 from service.kinds.meta import Metadata
 from service.kinds.notification import Alert, AlertSpec, Provider
+from service.outbound import Outbound
 from service.state import moments
 
 OPEN_HEADERS = frozenset(("content-type", "accept", "gotk-component", "x-github-api-version", "x-atlassian-token", "x-requested-with"))
@@ -32,7 +33,9 @@ class TrialFailed(Exception):
     """The Provider cannot be used, or the target did not take the message; the words say what to do and show no secret."""
 
 
-async def trial(raw: Mapping[str, Any], read_secret: ReadSecret, event: Event, *, dry_run: bool) -> list[str]:
+async def trial(
+    raw: Mapping[str, Any], read_secret: ReadSecret, event: Event, *, dry_run: bool, outbound: Outbound | None = None
+) -> list[str]:
     """Send an event to a Provider, or with `dry_run` say what would be sent. Raises TrialFailed."""
     try:
         if refused := refused_fields(raw):
@@ -48,8 +51,8 @@ async def trial(raw: Mapping[str, Any], read_secret: ReadSecret, event: Event, *
         if dry_run:
             return list(_shown(by_type, told, route, public=provider.spec.address)) or ["nothing: the type leaves such an event out"]
         began = moments.now()
-        async with open_session() as session:
-            await send(session, by_type, told, route=route, timeout=provider.spec.timeout)
+        async with open_wire(outbound or Outbound()) as wire:
+            await send(wire, by_type, told, route=route, timeout=provider.spec.timeout)
         return [f"sent: {provider.spec.type} took it within {(moments.now() - began).total_seconds() * 1000:.0f} ms"]
     except (Rejected, Busy) as error:
         raise TrialFailed(route.masked(str(error))) from None
@@ -64,8 +67,8 @@ def _told(event: Event, provider: Provider) -> contract.Event:
 
 
 def _shown(by_type: contract.Provider, event: contract.Event, route: Route, *, public: str) -> Iterator[str]:
-    if by_type.publish is not None:
-        yield route.masked(f"publish to {route.target.channel or '-'}: {event.kind}/{event.namespace}/{event.name}")
+    if by_type.preview is not None:
+        yield _without_secrets(by_type.preview(event, route.target), route)
         return
     dialogue = by_type.dialogue(event, route.target)
     request = next(dialogue, None)

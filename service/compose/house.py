@@ -323,6 +323,7 @@ class House:
             post_event=self.recorder.post,
             workers=ground.workers,
             metrics=ground.metrics,
+            outbound=self.outbound,
         )
         self.dispatcher = alerts.Dispatcher(needs, shadow=settings.shadow, no_cross_namespace=settings.no_cross_namespace_refs)
 

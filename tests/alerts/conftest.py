@@ -20,6 +20,7 @@ from service.cluster.events import News
 from service.kinds.event import Event
 from service.kinds.meta import ObjectKey
 from service.metrics import Metrics
+from service.outbound import Outbound, Policy
 from service.state.outbox import EventRow, Outbox
 from service.state.store import Store
 from service.workers import Workers
@@ -133,6 +134,7 @@ class World:
     ready: bool = True
     warnings: list[News] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
+    outbound: Outbound = field(default_factory=lambda: Outbound(Policy(loopback=True)))
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.store)
@@ -158,6 +160,7 @@ class World:
         needs = Needs(
             outbox=self.outbox, alerts=self.alerts, providers=self.providers, is_ready=lambda: self.ready, read_secret=self.read_secret,
             read_labels=self.read_labels, post_event=self.warnings.append, workers=self.workers, metrics=self.metrics,
+            outbound=self.outbound,
         )  # fmt: skip
         return Dispatcher(needs, **options)
 

@@ -13,8 +13,9 @@ import pytest
 from providers import PROVIDERS
 from providers.contract import Busy, Event, Rejected, Secret, Target
 from service.alerts.route import Route
-from service.alerts.sending import open_session, send
+from service.alerts.sending import open_wire, send
 from service.kinds.notification import ProviderSpec
+from service.outbound import Outbound, Policy
 from tests.peers.binaries import binary
 from tests.peers.gitea import USER, Gitea
 from tests.peers.process import Running, free_port
@@ -34,8 +35,8 @@ def told(body: dict[str, str], **metadata: str) -> Event:
 
 
 async def tell(type_: str, event: Event, target: Target) -> None:
-    async with open_session() as session:
-        await send(session, PROVIDERS[type_], event, route=Route(target=target), timeout=ProviderSpec(type=type_).timeout)
+    async with open_wire(Outbound(Policy(loopback=True))) as wire:
+        await send(wire, PROVIDERS[type_], event, route=Route(target=target), timeout=ProviderSpec(type=type_).timeout)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 from providers import PROVIDERS
 from service.alerts.trial import TrialFailed, trial
 from service.kinds.event import Event
+from service.outbound import Outbound, Policy
 from tests.alerts.conftest import KUSTOMIZE, Slack, event, provider, says
 from tests.providers.targets import TARGETS
 
@@ -23,7 +24,7 @@ async def tried(raw: Mapping[str, Any], secret: Mapping[str, bytes], *, dry_run:
     async def read(_: str, name: str) -> Mapping[str, bytes] | None:
         return secret if name == "s" else None
 
-    return "\n\n".join(await trial(raw, read, told, dry_run=dry_run))
+    return "\n\n".join(await trial(raw, read, told, dry_run=dry_run, outbound=Outbound(Policy(loopback=True))))
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -45,7 +45,18 @@ class Sluice:
     def start(self, *, crash_at: str = "", wait: bool = True, environment: Mapping[str, str] | None = None) -> "Sluice":
         """Start it; with `wait`, return when /readyz says so."""
         addresses = [part for name, port in self.ports.items() for part in (f"--{name}", f"127.0.0.1:{port}")]
-        command = [sys.executable, "-m", "service", "serve", "--state", str(self.state), "--log-format", "json", *addresses]
+        command = [
+            sys.executable,
+            "-m",
+            "service",
+            "serve",
+            "--state",
+            str(self.state),
+            "--log-format",
+            "json",
+            "--allow-loopback",
+            *addresses,
+        ]
         given = {"SLUICE_CRASH_AT": crash_at, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._running = Running("sluice", [*command, *self.arguments], log=self.log_file, env=given)
         if wait:

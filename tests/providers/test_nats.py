@@ -24,6 +24,22 @@ SEED = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"  # of NATS' 
 PUBLIC = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
 
 
+@dataclass(frozen=True)
+class Direct:
+    """Connections without rules."""
+
+    tls: ssl.SSLContext | None = None
+
+    async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(host, port)
+
+    async def apart(self, function: Callable[..., Any], *args: object) -> Any:
+        return function(*args)
+
+
+MEANS = Direct()
+
+
 @dataclass
 class Server:
     """Speaks the server's side; `says` may answer a line of the client's."""
@@ -62,14 +78,14 @@ EVENT = event_of(json.loads((FOLDER / "nats" / "applied" / "event.json").read_te
 
 async def published(server: Server, target: Target) -> None:
     async with server.running() as address:
-        await nats.publish(EVENT, replace(target, address=Secret(address)), None)
+        await nats.publish(EVENT, replace(target, address=Secret(address)), MEANS)
 
 
 @pytest.mark.parametrize("case", sorted((FOLDER / "nats").glob("*/")), ids=lambda path: path.name)
 async def test_published_equals_the_recording(case: Path) -> None:
     given, server = json.loads((case / "event.json").read_text()), Server()
     async with server.running() as address:
-        await nats.publish(event_of(given["event"]), replace(target_of(given["target"]), address=Secret(address)), None)
+        await nats.publish(event_of(given["event"]), replace(target_of(given["target"]), address=Secret(address)), MEANS)
     seen = {"connect": server.connect, "publish": server.lines[2].split()[1].decode(), "body": json.loads(server.payload)}
     assert seen == json.loads((case / "request.json").read_text())
     assert [line.split()[0] for line in server.lines] == [b"CONNECT", b"PING", b"PUB", b"PING"]
@@ -113,7 +129,7 @@ async def test_server_that_is_not_there_is_busy() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(Busy, match="no connection"):
-            await nats.publish(EVENT, Target(address=Secret(f"nats://127.0.0.1:{taken.getsockname()[1]}"), channel="a"), None)
+            await nats.publish(EVENT, Target(address=Secret(f"nats://127.0.0.1:{taken.getsockname()[1]}"), channel="a"), MEANS)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +143,7 @@ async def test_server_that_is_not_there_is_busy() -> None:
 )
 async def test_what_is_missing_is_named(target: Target, words: str) -> None:
     with pytest.raises(Misconfigured, match=words):
-        await nats.publish(EVENT, target, None)
+        await nats.publish(EVENT, target, MEANS)
 
 
 @pytest.mark.parametrize("keys", [{"nkey": "hush"}, {"nkey": SEED[:-1] + "A"}, {"creds": SEED}])
@@ -147,15 +163,15 @@ async def test_real_server_has_the_event(peers: Any, tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             await until_it_is_up(target)
         with pytest.raises(Rejected, match="refuses the credentials"):
-            await nats.publish(EVENT, replace(target, keys={}), None)
+            await nats.publish(EVENT, replace(target, keys={}), MEANS)
         with pytest.raises(Busy):
-            await nats.publish(EVENT, target, ssl.create_default_context())
+            await nats.publish(EVENT, target, replace(MEANS, tls=ssl.create_default_context()))
 
 
 async def until_it_is_up(target: Target) -> None:
     while True:
         try:
-            await nats.publish(EVENT, target, None)
+            await nats.publish(EVENT, target, MEANS)
             return
         except Busy:
             await asyncio.sleep(0.05)
