@@ -6,6 +6,7 @@ https://git-scm.com/docs/git-http-backend. Needs the git binary. Not for anythin
 import asyncio
 import hmac
 import os
+import subprocess
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from ssl import SSLContext
 from aiohttp import web
 
 _LONGEST_BODY_BYTES = 512 * 2**20
+_LONGEST_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +52,8 @@ class GitServer:
         """Answer one request of the smart HTTP protocol."""
         if self.password and not self._allowed(request.headers.get("Authorization", "")):
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="git"'}, text="authentication required\n")
-        backend = await asyncio.create_subprocess_exec(
-            "git", "http-backend", env=self._environment(request), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        try:
-            out, _ = await backend.communicate(await request.read())
-        except asyncio.CancelledError:
-            backend.kill()
-            await backend.wait()
-            raise
+        # in a thread, which the loop's end waits for: a subprocess of the loop would outlive a request that is cut off, its pipes open
+        out = await asyncio.to_thread(_backend, self._environment(request), await request.read())
         head, _, body = out.partition(b"\r\n\r\n")
         response = web.Response(body=body)
         for line in head.decode("latin-1").split("\r\n"):
@@ -100,3 +95,14 @@ class GitServer:
             "REMOTE_USER": self.username,
             "REMOTE_ADDR": "127.0.0.1",
         }
+
+
+def _backend(environment: dict[str, str], body: bytes) -> bytes:
+    return subprocess.run(
+        ["git", "http-backend"],
+        env=environment,
+        input=body,
+        stdout=subprocess.PIPE,
+        timeout=_LONGEST_SECONDS,
+        check=False,
+    ).stdout

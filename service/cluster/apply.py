@@ -15,6 +15,7 @@ from service.cluster.changes import Action, Change, ChangeSet, Owner
 from service.cluster.client import ApiAway, ApiError, Cluster, ClusterError
 from service.cluster.discovery import Discovery
 from service.cluster.health import HealthError, Status, status_of, wait_healthy
+from service.cluster.ignoring import IgnoreRule
 from service.cluster.refusals import ApplyFailed, apply_failed, dry_run_failed, joined
 from service.cluster.stages import staged
 
@@ -54,6 +55,7 @@ class Applier:
         dry_run: bool = False,
         before_write: BeforeWrite | None = None,
         leaves: Leaves = leaves_none,
+        ignore: Sequence[IgnoreRule] = (),
     ) -> ChangeSet:
         """Apply the objects and say what happened to each.
 
@@ -61,12 +63,12 @@ class Applier:
         all?), a dry run of the stage if more than one is to be sent, then the patch. `full` tries all and patches only what differs from
         the live state (drift). `force` deletes and creates anew what has immutable fields changed. With `dry_run` nothing is written.
         `before_write` is awaited before the first write of each stage with the objects (KIND/NS/NAME) that are about to be written.
-        What `leaves` says yes to is tried, and not written where it differs.
+        What `leaves` says yes to is tried, and not written where it differs. `ignore` names fields that are left to others.
         Raises ApplyFailed, which names each refused object and has what was done before.
         """
         done: list[Change] = []
         coming = _coming(built) if dry_run else frozenset()
-        order = Order(mode=mode, owner=owner, force=force, dry_run=dry_run, coming=coming, leaves=leaves)
+        order = Order(mode=mode, owner=owner, force=force, dry_run=dry_run, coming=coming, leaves=leaves, ignore=ignore)
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 for runs in staged([Plan(built=one, object=one.object) for one in built]):
@@ -82,7 +84,7 @@ class Applier:
             await self._each(plans, lambda plan: self._attempt.look(order, plan))
             _check(plans, done)
             sending = _undecided(plans)
-            whole = order.mode == "full" or order.dry_run or len(sending) > 1
+            whole = order.mode == "full" or order.dry_run or len(sending) > 1 or bool(order.ignore)
             trying = [plan for plan in sending if whole or plan.left]
             if trying:
                 await self._each(trying, lambda plan: self._attempt.trial(order, plan))

@@ -18,6 +18,7 @@ from service.cluster.client import APPLY_PATCH, JSON_PATCH, Answer, ApiError, Cl
 from service.cluster.discovery import Discovery, NoSuchKind, Resource, object_path
 from service.cluster.drift import differences, same
 from service.cluster.health import wait_gone
+from service.cluster.ignoring import IgnoreRule, appliers_beside, as_live, named_by, payload
 from service.cluster.inventory import ObjectId
 from service.cluster.managed import stand_of
 from service.cluster.ownership import takeover
@@ -49,6 +50,7 @@ class Order:
     dry_run: bool
     coming: frozenset[tuple[str, str]]
     leaves: Leaves = leaves_none
+    ignore: Sequence[IgnoreRule] = ()
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Plan:
     left: bool = False  # drift is reported, not undone
     tried: bool = False
     recreate: bool = False
+    body: bytes | None = None  # what is written in place of the built one
     error: ClusterError | None = None
     result: dict[str, Any] | None = None  # as it is after the write, or would be
 
@@ -152,12 +155,24 @@ class Attempt:
             if order.dry_run:
                 plan.action = "created"
             return
-        if plan.live is not None and not plan.patch and same(plan.live, answer.body):
+        tried = self._without_ignored(order, plan, answer.body)
+        if plan.live is not None and not plan.patch and same(plan.live, tried):
             plan.action = "unchanged"
         elif plan.left:
-            plan.action, plan.result = "drifted", answer.body
+            plan.action, plan.result = "drifted", tried
         elif order.dry_run:
             plan.action = "created" if plan.live is None else "configured"
+
+    def _without_ignored(self, order: Order, plan: Plan, tried: dict[str, Any]) -> dict[str, Any]:
+        """What the apply comes to without the fields that are left to others; sees to it that the write is of that, too."""
+        pointers = named_by(order.ignore, tried) if plan.live is not None else ()
+        if not pointers or plan.live is None:
+            return tried
+        taken = next((each["value"] for each in plan.patch if each["path"] == "/metadata/managedFields"), None)
+        entries = taken if taken is not None else plan.live["metadata"].get("managedFields") or ()
+        theirs = appliers_beside(entries, self._manager)
+        plan.body = payload(plan.built.body, plan.live, tried, pointers=pointers, theirs=theirs)
+        return as_live(tried, plan.live, pointers)
 
     async def write(self, order: Order, plan: Plan) -> None:
         """Apply for real; what is immutable is deleted and created anew where the order or the object allows it."""
@@ -170,7 +185,7 @@ class Attempt:
                 if not _may_recreate(order, plan, error):
                     raise
         await self._delete_live(plan)
-        plan.live = None
+        plan.live = plan.body = None
         return self._written(plan, await self._patch(plan, dry_run=False))
 
     def _written(self, plan: Plan, answer: Answer) -> None:
@@ -198,9 +213,10 @@ class Attempt:
             query["dryRun"] = "All"
         clock = asyncio.get_running_loop().time
         until = clock() + SERVED_WITHIN.total_seconds()
+        body = plan.body if plan.body is not None and not dry_run else plan.built.body
         while True:
             try:
-                return await self._request("PATCH", plan.path, query=query, body=plan.built.body, content_type=APPLY_PATCH)
+                return await self._request("PATCH", plan.path, query=query, body=body, content_type=APPLY_PATCH)
             except ApiError as error:
                 # a kind that was established a moment ago: the path itself, not the object, is not there yet
                 if not error.not_found or error.reason or clock() > until:

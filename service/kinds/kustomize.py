@@ -230,7 +230,7 @@ class KustomizationSpec:
         tuple[Annotated[str, Facts("An option of kustomize.", enum=("originAnnotations", "transformerAnnotations"))], ...],
         Facts("Annotations that say where an object comes from."),
     ] = ()
-    ignore: Annotated[tuple[IgnoreRule, ...], Facts("Fields that are left out of drift and apply.", verdict="refused")] = ()
+    ignore: Annotated[tuple[IgnoreRule, ...], Facts("Fields that are left out of drift and apply.")] = ()
 
     @property
     def effective_timeout(self) -> timedelta:

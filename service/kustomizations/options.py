@@ -1,7 +1,11 @@
-"""The fields of a Kustomization's spec that shape its build, as the engine's options: fluxcd/pkg/kustomize `generator`."""
+"""The fields of a Kustomization's spec that shape its build, as the engine's options: fluxcd/pkg/kustomize `generator`. And those that say
+which fields of the objects are left to others, as the applier's rules."""
 
-from service.kinds.kustomize import Image, KustomizationSpec, Patch
+from service.cluster.ignoring import BadRule, IgnoreRule, parse_pointer
+from service.kinds.kustomize import Image, KustomizationSpec, Patch, Selector
+from service.kinds.meta import RECONCILIATION_FAILED
 from service.kustomize.build import BuildOptions
+from service.reconcile.outcome import Failed
 
 
 def build_options(spec: KustomizationSpec) -> BuildOptions:
@@ -22,6 +26,28 @@ def build_options(spec: KustomizationSpec) -> BuildOptions:
         load_restrictions="tree",
         generate=True,
     )
+
+
+def ignore_rules(spec: KustomizationSpec) -> tuple[IgnoreRule, ...]:
+    """The rules of `spec.ignore`. Raises Failed for one that cannot be used: before anything is written."""
+    rules: list[IgnoreRule] = []
+    for at, rule in enumerate(spec.ignore):
+        target = rule.target or Selector()
+        try:
+            made = IgnoreRule(
+                pointers=tuple(map(parse_pointer, rule.paths)),
+                group=target.group,
+                version=target.version,
+                kind=target.kind,
+                name=target.name,
+                namespace=target.namespace,
+                labels=target.label_selector,
+                annotations=target.annotation_selector,
+            )
+        except BadRule as error:
+            raise Failed(RECONCILIATION_FAILED, f"spec.ignore[{at}]: {error}; nothing was applied") from error
+        rules.append(made)
+    return tuple(rules)
 
 
 def _patch(patch: Patch) -> dict[str, object]:

@@ -40,7 +40,7 @@ from service.kustomizations.catalog import Catalog, Settled
 from service.kustomizations.drift import Drift
 from service.kustomizations.guard import PruneGuard
 from service.kustomizations.healthchecks import checks_of, healthy
-from service.kustomizations.options import build_options
+from service.kustomizations.options import build_options, ignore_rules
 from service.kustomizations.pruning import differences, prune_stale
 from service.kustomizations.records import Basis, Record, Records, due_in
 from service.kustomizations.reports import Account, Reports, planned_text
@@ -246,6 +246,7 @@ class Run:
                 dry_run=self.rooms.shadow,
                 before_write=lambda subjects: self.opened([one for subject in subjects for one in named[subject]]),
                 leaves=leaves_none if self.rooms.shadow else self.rooms.drift.leaves(self.key),
+                ignore=ignore_rules(self.found.spec),
             )
         except ApplyFailed as error:
             self.note(error.changes)

@@ -24,7 +24,7 @@ HONOURED = {
         images[].newTag images[].digest patchesStrategicMerge patchesJson6902[].patch[].op patchesJson6902[].patch[].path
         patchesJson6902[].patch[].from patchesJson6902[].patch[].value patchesJson6902[].target.group patchesJson6902[].target.version
         patchesJson6902[].target.kind patchesJson6902[].target.name patchesJson6902[].target.namespace
-        patchesJson6902[].target.labelSelector patchesJson6902[].target.annotationSelector""",
+        patchesJson6902[].target.labelSelector patchesJson6902[].target.annotationSelector ignore""",
     "Receiver": """type events secretRef.name interval suspend resources[].apiVersion resources[].kind resources[].name
         resources[].namespace resources[].matchLabels resources[].filter resourceFilter oidcProviders""",
     "Alert": """providerRef.name eventSeverity eventSources[].apiVersion eventSources[].kind eventSources[].name eventSources[].namespace
@@ -34,7 +34,7 @@ HONOURED = {
 REFUSED = {
     "OCIRepository": "verify",
     "GitRepository": "serviceAccountName verify recurseSubmodules include sparseCheckout",
-    "Kustomization": """kubeConfig decryption healthCheckExprs ignore""",
+    "Kustomization": """kubeConfig decryption healthCheckExprs""",
     "Receiver": "",
     "Alert": "",
     "Provider": "serviceAccountName commitStatusExpr",

@@ -75,15 +75,15 @@ async def test_a_field_that_is_not_carried_out_is_named_and_nothing_is_touched(h
     hamlet.repository.commit(app("shop"))
     await hamlet.start()
     await settled(hamlet, "shop")
-    await hamlet.apply(hamlet.kustomization("shop", ignore=[{"paths": ["/spec/replicas"]}]))
+    await hamlet.apply(hamlet.kustomization("shop", kubeConfig={"secretRef": {"name": "elsewhere"}}))
     hamlet.push({"shop/settings.yaml": config_map("shop", "2"), "shop/more.yaml": None})
     seen = await hamlet.not_ready("shop", "ValidationFailed")
     assert condition(seen, "Stalled") == "True"
-    assert "spec.ignore" in ready(seen)["message"]
+    assert "spec.kubeConfig" in ready(seen)["message"]
     await hamlet.quiet()
     assert (await hamlet.value("shop"), await hamlet.value("shop-more")) == ("1", "same")
     await hamlet.apply(hamlet.kustomization("shop"))
-    await hamlet.patch("Kustomization", "shop", {"spec": {"ignore": None}})
+    await hamlet.patch("Kustomization", "shop", {"spec": {"kubeConfig": None}})
     await hamlet.at(hamlet.revision, "shop")
     assert await hamlet.values() == {"shop": "2"}
 
