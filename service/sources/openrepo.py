@@ -6,12 +6,15 @@ same, so that nobody goes on with a list of packs that have been put together si
 
 import threading
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 
 import pygit2
 from pygit2.enums import RepositoryOpenFlag
 
 MOST_OPEN = 8
+CACHE_BYTES = 16 * 2**20
+"""What libgit2 keeps of read objects in a process; its own bound is 256 MiB."""
 _opened: "OrderedDict[tuple[str, int, int, int], pygit2.Repository]" = OrderedDict()
 _lock = threading.Lock()
 
@@ -25,7 +28,13 @@ def repository(path: Path) -> pygit2.Repository:
 
     By default libgit2 looks in the folders above too: a damaged store inside of somebody's working copy would lead to theirs.
     """
+    _bound_cache()
     return pygit2.Repository(str(path), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
+
+
+@cache
+def _bound_cache() -> None:
+    pygit2.settings.cache_max_size(CACHE_BYTES)
 
 
 def open_store(path: Path) -> pygit2.Repository:
