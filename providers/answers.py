@@ -28,14 +28,16 @@ def settle_as(name: str, to_do: Mapping[int, str] | None = None) -> Callable[[Re
 
 
 def check(name: str, response: Response, *, to_do: Mapping[int, str] | None = None) -> None:
-    """Return if the status is a success. Raises Busy where a later try can help, otherwise Rejected with what to do."""
+    """Return if the status is a success. Raises Busy where a later try can help, Misconfigured where the credentials are refused (a person
+    corrects them, and the message goes), otherwise Rejected with what to do."""
     status = response.status
     if 200 <= status < 300:
         return
     if status in (408, 425, 429) or (status >= 500 and status != 501):
         raise Busy(f"{name} answered {status}", retry_after(response))
     hint = {**_TO_DO, **(to_do or {})}.get(status, "check the Provider and its Secret")
-    raise Rejected(f"{name} answered {status}: {hint}")
+    refused = Misconfigured if status in (401, 403, 407) else Rejected
+    raise refused(f"{name} answered {status}: {hint}")
 
 
 def json_of(name: str, response: Response) -> Any:

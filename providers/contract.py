@@ -62,6 +62,7 @@ class Event:
     """One event, ready to be told. `metadata` keys have no group; all texts are foreign and may hold anything.
 
     `recovery_only`: the Alert asks for failures only, and this one is told just to end an alarm that such a failure raised.
+    `id` is the same in every attempt, and of no other message; "" where nothing is told for good, as in a trial.
     """
 
     kind: str
@@ -80,6 +81,7 @@ class Event:
     resource_version: str = ""
     alert_uid: str = ""
     recovery_only: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +155,9 @@ class Provider:
     `wants`: which events: news; all, with those that only refresh a commit's status; those of a commit; those of a change request.
     `alarms`: a failure raises an alarm there that the recovery ends. `address`: what form the address has. `secret_keys`: keys of the
     Secret beside address, token, username and password that the type uses. `headers`: whether it sends the Secret's headers. `proxies`,
-    `tls`: whether a proxy and TLS of the Provider's own are used.
+    `tls`: whether a proxy and TLS of the Provider's own are used. `folds`: people read it, so that after an outage the
+    newest state of an object may stand for those before it, and a late message says so. `at_once`: how many messages, each about another
+    object, may be under way together.
     """
 
     render: Callable[[Event, Target], Request] | None = None
@@ -168,6 +172,8 @@ class Provider:
     headers: bool = False
     proxies: bool = True
     tls: bool = True
+    folds: bool = False
+    at_once: int = 1
 
     def dialogue(self, event: Event, target: Target) -> Dialogue:
         """The requests of one event, whichever of the first two forms the module has. Raises Rejected, Busy."""

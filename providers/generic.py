@@ -2,7 +2,8 @@
 
 Credentials: none are needed; what the receiver of the request asks for goes into the Secret's key `headers`, a YAML map such as
 `Authorization: Bearer ...`. Sent is Flux's event JSON by POST, with the header `Gotk-Component`, also for events that only refresh
-a commit's status. The format: https://fluxcd.io/flux/components/notification/providers/#generic-webhook
+a commit's status. `Idempotency-Key` is the same in every attempt of a message: a kill between the answer and our note of it sends it
+again. The format: https://fluxcd.io/flux/components/notification/providers/#generic-webhook
 """
 
 from providers.answers import JSON, address_of, settle_as
@@ -20,4 +21,5 @@ def render(event: Event, target: Target) -> Request:
 def headers_of(event: Event, target: Target) -> dict[str, str]:
     """The headers, those of the Secret last, so that they win."""
     component = "".join(each for each in event.controller if " " <= each <= "~")[:200]
-    return {"Content-Type": JSON, "Gotk-Component": component, **target.headers}
+    again = {"Idempotency-Key": event.id} if event.id else {}
+    return {"Content-Type": JSON, "Gotk-Component": component, **again, **target.headers}

@@ -48,6 +48,7 @@ TO_DO = {
     "account_inactive": "the bot was removed: install the app again and put its token into the Secret",
     "missing_scope": "give the app the scope chat:write and install it again",
 }
+CORRECTED = frozenset(("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive", "missing_scope"))
 LATER = frozenset(("ratelimited", "rate_limited", "message_limit_exceeded", "internal_error", "fatal_error", "service_unavailable",
                    "request_timeout", "team_added_to_org", "rollup_error"))  # fmt: skip
 
@@ -78,7 +79,8 @@ def settle(response: Response) -> None:
     if 200 <= response.status < 300 and not error:
         return
     said = f"Slack answered {response.status}" + (f" {error}" if error else "")
-    raise Rejected(f"{said}: {TO_DO.get(error, 'check the Provider and its Secret')}")
+    refused = Misconfigured if error in CORRECTED else Rejected
+    raise refused(f"{said}: {TO_DO.get(error, 'check the Provider and its Secret')}")
 
 
 def _destination(target: Target) -> tuple[Secret, dict[str, str]]:

@@ -7,7 +7,7 @@ https://fluxcd.io/flux/monitoring/metrics/ has the names that dashboards use.
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.metrics_core import HistogramMetricFamily
@@ -79,6 +79,16 @@ def _shown(bound: float) -> str:
     return "+Inf" if bound == float("inf") else f"{bound:.15g}"
 
 
+class Named(Protocol):
+    """Something with a namespace and a name."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
 class Metrics:
     """Every metric of the service, on its own registry."""
 
@@ -99,6 +109,15 @@ class Metrics:
         self.inbox_pending = Gauge("sluice_inbox_pending", "Deliveries that are not done", registry=on)
         self.outbox_pending = Gauge("sluice_outbox_pending", "Messages that are not sent", registry=on)
         self.alerts_total = Counter("sluice_alerts_total", "Messages by provider type and outcome", ["provider", "outcome"], registry=on)
+        of_provider = ["namespace", "name"]
+        self.provider_messages = Counter(
+            "sluice_provider_messages_total", "Messages by Provider: sent, folded, dead; attempts that failed or are retried",
+            [*of_provider, "outcome"], registry=on,
+        )  # fmt: skip
+        self.provider_seconds = Histogram(
+            "sluice_provider_send_seconds", "Attempts that succeeded, by Provider", of_provider, registry=on, buckets=FAST
+        )
+        self.provider_queue = Gauge("sluice_provider_queue_length", "Messages that wait, by Provider", of_provider, registry=on)
         self.leader = Gauge("sluice_leader", "1 while the Lease of the controller is held", ["lease"], registry=on)
         self.runs_total = Counter(
             "controller_runtime_reconcile_total", "Total number of reconciliations per controller", ["controller", "result"], registry=on
@@ -124,6 +143,19 @@ class Metrics:
             "rest_client_requests_total", "Number of HTTP requests, by status code, method and host", ["code", "method", "host"],
             registry=on,
         )  # fmt: skip
+
+    def delivered(self, provider: "Named", outcome: str, count: int = 1) -> None:
+        """Count messages of a Provider."""
+        self.provider_messages.labels(provider.namespace, provider.name, outcome).inc(count)
+
+    def took(self, provider: "Named", seconds: float) -> None:
+        """One message of a Provider was sent."""
+        self.provider_seconds.labels(provider.namespace, provider.name).observe(seconds)
+
+    def forget_provider(self, provider: "Named") -> None:
+        """Drop the series of a Provider that is gone."""
+        for each in (self.provider_messages, self.provider_seconds, self.provider_queue):
+            each.remove_by_labels({"namespace": provider.namespace, "name": provider.name})
 
     def forget(self, *, kind: str, name: str, namespace: str) -> None:
         """Drop the series of an object that is gone; nothing happens where there is none."""

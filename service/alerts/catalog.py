@@ -82,6 +82,7 @@ class Catalog:
         """Something that is another thing as soon as the Provider has changed."""
         return self._raw_providers.get((key.namespace, key.name))
 
-    def raw_alert(self, key: ObjectKey) -> Raw:
-        """An Alert as the API server gave it, {} where it is gone."""
-        return self._raw_alerts.get((key.namespace, key.name), {})
+    def raw(self, key: ObjectKey) -> Raw:
+        """An Alert or Provider as the API server gave it, {} where it is gone."""
+        objects = self._raw_providers if key.kind == "Provider" else self._raw_alerts
+        return objects.get((key.namespace, key.name), {})

@@ -15,7 +15,7 @@ from typing import Any
 
 from service import crash
 from service.alerts.catalog import Catalog, Objects, Raw
-from service.alerts.lane import Lane, Way
+from service.alerts.lane import GIVE_UP, Lane, Way
 from service.alerts.matching import Complaint, Matcher, ReadLabels
 from service.alerts.route import ReadSecret
 from service.alerts.sending import open_wire
@@ -37,6 +37,7 @@ DOUBLE_WINDOW = timedelta(minutes=5)
 RETRY = timedelta(seconds=5)
 DRAIN = timedelta(seconds=5)
 BATCH = 100
+YIELD_EVERY = 16
 CONTROLLER = "notification-controller"
 _KEYS = ("originRevision", "revision", "token")
 
@@ -61,10 +62,11 @@ class Needs:
 class Dispatcher:
     """One for the service. `run` returns after `stop`, when what is due was tried or DRAIN is over; what is left is stored."""
 
-    def __init__(self, needs: Needs, *, shadow: bool = False, no_cross_namespace: bool = False) -> None:
-        self._needs, self._shadow = needs, shadow
+    def __init__(self, needs: Needs, *, shadow: bool = False, no_cross_namespace: bool = False, ttl: timedelta = GIVE_UP) -> None:
+        self._needs, self._shadow, self._ttl = needs, shadow, ttl
         self._catalog = Catalog(needs.alerts, needs.providers, self._unusable)
-        self._matcher = Matcher(needs.read_labels, needs.workers, no_cross_namespace=no_cross_namespace, type_of=self._catalog.type_of)
+        self._labels_away: ApiAway | None = None
+        self._matcher = Matcher(self._read_labels, needs.workers, no_cross_namespace=no_cross_namespace, type_of=self._catalog.type_of)
         self._lanes: dict[ObjectKey, Lane] = {}
         self._woken, self._stopping = asyncio.Event(), False
         needs.outbox.listen(self.wake)
@@ -93,6 +95,7 @@ class Dispatcher:
                 read_secret=needs.read_secret,
                 warn=self._not_sent,
                 metrics=needs.metrics,
+                ttl=self._ttl,
             )
             try:
                 async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
@@ -125,8 +128,7 @@ class Dispatcher:
             if not self._shadow:
                 for provider in await self._needs.outbox.lanes():
                     self._start_lane(provider, way, tasks)
-            counts = await self._needs.outbox.counts()
-            self._needs.metrics.outbox_pending.set(counts["queued"])
+            self._needs.metrics.outbox_pending.set(await self._needs.outbox.pending())
         except StateError as error:
             log.error("the outbox cannot be used", extra={"error": str(error)})
             return RETRY
@@ -138,43 +140,52 @@ class Dispatcher:
             running.wake()
             return
         lane = self._lanes[provider] = Lane(provider, way)
-        task = tasks.create_task(lane.run(), name=f"alerts to {provider}")
-        task.add_done_callback(lambda _task: self._lane_ended(provider))
-
-    def _lane_ended(self, provider: ObjectKey) -> None:
-        """A message may have come since it looked for the last time: look again."""
-        self._lanes.pop(provider, None)
-        self.wake()
+        tasks.create_task(lane.run(), name=f"alerts to {provider}")
 
     async def _match_all(self) -> bool:
         """Match every stored event; False if some have to wait because the API server does not answer."""
         after = 0
-        waiting = False
+        waiting: set[ObjectKey] = set()
+        self._labels_away = None
         while events := await self._needs.outbox.unmatched(BATCH, after=after):
-            for stored in events:
-                waiting |= not await self._match(stored)
+            found = [each for stored in events if (each := await self._match(stored, waiting)) is not None]
+            await self._needs.outbox.match_all([(stored.id, () if self._shadow else messages) for stored, messages in found])
+            crash.point("outbox.matched")
             after = events[-1].id
         return not waiting
 
-    async def _match(self, stored: StoredEvent) -> bool:
+    async def _match(self, stored: StoredEvent, waiting: set[ObjectKey]) -> tuple[StoredEvent, tuple[OutMessage, ...]] | None:
+        """The messages of an event; None where it waits, and with it what happened to its object later."""
         try:
             event = Event.from_json(json.loads(stored.json))
         except (ValueError, Invalid) as error:
             log.error("a stored event cannot be read and is left out", extra={"event": stored.id, "error": str(error)})
-            await self._needs.outbox.match(stored.id, ())
-            return True
+            return stored, ()
+        if event.involved in waiting:
+            return None
         trace.set(event.trace)
         try:
             matched = await self._matcher.match(event, self._catalog.alerts())
         except (ApiAway, ChildProcessError) as error:
             log.warning("event not matched yet", extra={"object": str(event.involved), "error": str(error)})
-            return False
+            waiting.add(event.involved)
+            return None
+        if stored.id % YIELD_EVERY == 0:
+            await asyncio.sleep(0)
         for complaint in matched.complaints:
             self._complain(complaint)
-        await self._needs.outbox.match(stored.id, () if self._shadow else matched.messages)
-        crash.point("outbox.matched")
         self._log_match(event, matched.messages)
-        return True
+        return stored, matched.messages
+
+    async def _read_labels(self, key: ObjectKey, api_version: str) -> Mapping[str, str]:
+        """One that is away is asked once a round, not once an event."""
+        if self._labels_away is not None:
+            raise ApiAway(str(self._labels_away))
+        try:
+            return await self._needs.read_labels(key, api_version)
+        except ApiAway as error:
+            self._labels_away = error
+            raise
 
     def _log_match(self, event: Event, messages: tuple[OutMessage, ...]) -> None:
         for each in messages:
@@ -183,10 +194,10 @@ class Dispatcher:
 
     def _complain(self, complaint: Complaint) -> None:
         log.warning("an alert needs a look", extra={"alert": str(complaint.alert), "reason": complaint.reason, "error": complaint.message})
-        self._warn(self._catalog.raw_alert(complaint.alert), complaint.reason, complaint.message)
+        self._warn(self._catalog.raw(complaint.alert), complaint.reason, complaint.message)
 
     def _not_sent(self, alert: ObjectKey, text: str) -> None:
-        self._warn(self._catalog.raw_alert(alert), NOTIFICATION_FAILED, text)
+        self._warn(self._catalog.raw(alert), NOTIFICATION_FAILED, text)
 
     def _unusable(self, raw: Raw, text: str) -> None:
         metadata = _metadata(raw)

@@ -109,4 +109,5 @@ def _message(alert: Alert, event: Event, complaints: list[Complaint], *, recover
     if doubles:
         text = f"{alert.key}: more than one source gives the metadata {', '.join(doubles)}; the controller's counts before the Alert's"
         complaints.append(Complaint(alert=alert.key, reason=METADATA_APPEND_FAILED, message=text))
-    return OutMessage(alert=alert.key, provider=alert.provider_key, payload=payload_of(event, merged, alert, recovery_only=recovery_only))
+    payload = payload_of(event, merged, alert, recovery_only=recovery_only)
+    return OutMessage(alert=alert.key, provider=alert.provider_key, payload=payload, object=str(event.involved))

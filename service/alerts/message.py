@@ -3,6 +3,7 @@
 In and out: our own JSON, written and read by this module only.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -41,4 +42,5 @@ def event_of(payload: str) -> tuple[contract.Event, str]:
     """The event for the provider, and the trace id of the delivery that led to it. Raises ValueError, KeyError, TypeError on other JSON."""
     body = json.loads(payload)
     trace = body.pop("trace")
-    return contract.Event(**body | {"timestamp": datetime.fromisoformat(body["timestamp"])}), trace
+    told_once = hashlib.sha256(payload.encode()).hexdigest()[:32]
+    return contract.Event(**body | {"timestamp": datetime.fromisoformat(body["timestamp"]), "id": told_once}), trace

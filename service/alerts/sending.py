@@ -27,7 +27,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ANSWER_BYTES = 1024 * 1024
-AT_ONCE, AT_ONCE_PER_HOST = 32, 4
 _NO_URL = "the address is not a usable URL: correct it in the Provider or its Secret"
 
 
@@ -45,9 +44,9 @@ class Wire:
 async def open_wire(outbound: Outbound) -> AsyncIterator[Wire]:
     """One for all providers; needs a running loop."""
     confined = Confined(outbound.policy)
-    try:
-        checked = aiohttp.TCPConnector(limit=AT_ONCE, limit_per_host=AT_ONCE_PER_HOST, resolver=outbound.resolver(), use_dns_cache=False)
-        plain = aiohttp.TCPConnector(limit=AT_ONCE)
+    try:  # no limits here: each lane bounds its own, so that a target that hangs holds no connections of others
+        checked = aiohttp.TCPConnector(limit=0, resolver=outbound.resolver(), use_dns_cache=False)
+        plain = aiohttp.TCPConnector(limit=0)
         async with _session(checked, outbound.checked) as direct, _session(plain) as proxied:
             yield Wire(outbound=outbound, direct=direct, proxied=proxied, confined=confined)
     finally:

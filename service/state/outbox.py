@@ -16,6 +16,7 @@ from service.state.store import Connection, Store
 
 KEEP_ROWS, KEEP_TIME = 20_000, timedelta(days=7)
 SEARCHED = 2_000
+FORGET_EVERY = 32
 _ERROR_LIMIT = 1_000
 
 
@@ -40,16 +41,20 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutMessage:
-    """One event for one Alert, as JSON; what a provider needs beside it is looked up when it is sent."""
+    """One event for one Alert, as JSON; what a provider needs beside it is looked up when it is sent.
+
+    `object`: what it is about; messages about one object reach a Provider in their order. "" is one object, too.
+    """
 
     alert: ObjectKey
     provider: ObjectKey
     payload: str
+    object: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
-    """A message that waits. `attempts` have failed so far, the last with `error`."""
+    """A message that waits. `attempts` have failed since `asked_at`, the last with `error`; it stands for `folded` earlier ones."""
 
     id: int
     event: int
@@ -60,11 +65,13 @@ class StoredMessage:
     due_at: datetime
     attempts: int
     error: str
+    asked_at: datetime
+    folded: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What became of a message: `state` is queued, sent or rejected; `at` is when it ended, or is due."""
+    """What became of a message: `state` is queued, sent, folded or rejected; `at` is when it ended, or is due."""
 
     alert: ObjectKey
     provider: ObjectKey
@@ -90,8 +97,11 @@ class EventWriter:
         added = connection.execute(self._sql["add"], row)
         if not added.rowcount:
             return False
-        before = moments.to_stored(now - KEEP_TIME)
-        connection.execute(self._sql["forget"], {"newest": added.lastrowid, "keep": KEEP_ROWS, "before": before})
+        if added.lastrowid is not None and added.lastrowid % FORGET_EVERY == 0:
+            before = moments.to_stored(now - KEEP_TIME)
+            connection.execute(
+                self._sql["forget"], {"newest": added.lastrowid, "keep": KEEP_ROWS, "before": before, "limit": 4 * FORGET_EVERY}
+            )
         return True
 
 
@@ -120,14 +130,19 @@ class Outbox:
 
     async def match(self, event_id: int, deliveries: Sequence[OutMessage]) -> None:
         """Store an event's messages, due at once, and mark it matched, in one transaction. A second time changes nothing."""
+        await self.match_all([(event_id, deliveries)])
+
+    async def match_all(self, matched: Sequence[tuple[int, Sequence[OutMessage]]]) -> None:
+        """The same for several events, given in their order."""
         now = moments.to_stored(moments.now())
 
         def work(connection: Connection) -> None:
-            if not connection.execute(self._sql["match"], {"event": event_id, "now": now}).rowcount:
-                return
-            for each in deliveries:
-                row = {"event": event_id, "now": now, "alert": keys.to_stored(each.alert), "provider": keys.to_stored(each.provider)}
-                connection.execute(self._sql["message"], row | {"payload": each.payload})
+            for event_id, deliveries in matched:
+                if not connection.execute(self._sql["match"], {"event": event_id, "now": now}).rowcount:
+                    continue
+                for each in deliveries:
+                    row = {"event": event_id, "now": now, "alert": keys.to_stored(each.alert), "provider": keys.to_stored(each.provider)}
+                    connection.execute(self._sql["message"], row | {"object": each.object, "payload": each.payload})
 
         await self._store.write(work)
 
@@ -138,31 +153,77 @@ class Outbox:
 
     async def hurry(self, provider: ObjectKey, now: datetime) -> None:
         """Make all messages for a Provider due at once."""
-        await self._end("hurry", {"provider": keys.to_stored(provider), "now": moments.to_stored(now)})
+        await self._end(("hurry",), {"provider": keys.to_stored(provider), "now": moments.to_stored(now)})
 
-    async def due(self, now: datetime, limit: int = 1000, *, provider: ObjectKey | None = None) -> list[StoredMessage]:
-        """Messages whose time has come, of one Provider or all, in the order in which they were stored."""
-        values = {"now": moments.to_stored(now), "limit": limit, "provider": keys.to_stored(provider) if provider else None}
-        rows = await self._store.read(lambda connection: connection.execute(self._sql["due"], values).fetchall())
-        return [_message(row) for row in rows]
+    async def due(self, now: datetime, limit: int = 1000) -> list[StoredMessage]:
+        """Messages whose time has come, in the order in which they were stored."""
+        return await self._messages("due", {"now": moments.to_stored(now), "limit": limit})
+
+    async def heads(self, provider: ObjectKey, now: datetime, limit: int) -> list[StoredMessage]:
+        """The first message about each object that waits for a Provider, where its time has come; never a later one before it."""
+        return await self._messages("heads", {"provider": keys.to_stored(provider), "now": moments.to_stored(now), "limit": limit})
+
+    async def next_due(self, provider: ObjectKey) -> datetime | None:
+        """When the first of the heads is due, None where nothing waits."""
+        values = {"provider": keys.to_stored(provider)}
+        (due,) = await self._store.read(lambda connection: connection.execute(self._sql["next_due"], values).fetchone())
+        return None if due is None else moments.from_stored(due)
 
     async def queued(self, *, after: int = 0, limit: int = 1000) -> list[StoredMessage]:
         """Messages that are neither sent nor set aside, due or not, in the order of their ids from `after` on."""
-        values = {"after": after, "limit": limit}
-        rows = await self._store.read(lambda connection: connection.execute(self._sql["queued_of"], values).fetchall())
-        return [_message(row) for row in rows]
+        return await self._messages("queued_of", {"after": after, "limit": limit})
 
     async def sent(self, message: int) -> None:
         """The provider has it."""
-        await self._end("sent", {"id": message, "now": moments.to_stored(moments.now())})
+        await self._end(("count_sent", "sent"), {"id": message, "now": moments.to_stored(moments.now())})
 
-    async def retry(self, message: int, at: datetime, error: str) -> None:
-        """An attempt failed; the next is due at `at`. `error` must not hold secrets."""
-        await self._end("retry", {"id": message, "at": moments.to_stored(at), "error": error[:_ERROR_LIMIT]})
+    async def retry(self, message: int, at: datetime, error: str, *, refused: bool = False) -> None:
+        """An attempt failed; the next is due at `at`. `error` must not hold secrets. `refused`: a person has to correct the Provider."""
+        now = moments.to_stored(moments.now())
+        values = {"id": message, "at": moments.to_stored(at), "error": error[:_ERROR_LIMIT], "now": now, "refused": int(refused)}
+        await self._end(("count_failed", "retry"), values)
 
     async def rejected(self, message: int, error: str) -> None:
-        """Set a message aside for good. `error` must not hold secrets."""
-        await self._end("rejected", {"id": message, "error": error[:_ERROR_LIMIT], "now": moments.to_stored(moments.now())})
+        """Set a message aside as a dead letter. `error` must not hold secrets."""
+        values = {"id": message, "error": error[:_ERROR_LIMIT], "now": moments.to_stored(moments.now())}
+        await self._end(("count_dead", "rejected"), values)
+
+    async def expire(self, provider: ObjectKey, before: datetime, error: str) -> list[ObjectKey]:
+        """Set aside what has been tried, or has waited behind what was tried, since `before`; return the Alert of each."""
+        values = {"provider": keys.to_stored(provider), "before": moments.to_stored(before)}
+        ended = {"error": error[:_ERROR_LIMIT], "now": moments.to_stored(moments.now())}
+
+        def work(connection: Connection) -> list[ObjectKey]:
+            rows = connection.execute(self._sql["overdue"], values).fetchall()
+            for number, *_ in rows:
+                for name in ("count_dead", "rejected"):
+                    connection.execute(self._sql[name], ended | {"id": number})
+            return [keys.from_stored(row[1]) for row in rows]
+
+        return await self._store.write(work)
+
+    async def fold(self, provider: ObjectKey) -> int:
+        """Let the newest queued message of each object and Alert stand for those before it; return how many it stands for."""
+        provider_key, now = keys.to_stored(provider), moments.to_stored(moments.now())
+
+        def work(connection: Connection) -> int:
+            total = 0
+            for object_, alert, newest, count, before in connection.execute(self._sql["foldable"], {"provider": provider_key}).fetchall():
+                row = {"provider": provider_key, "object": object_, "alert": alert, "into": newest, "now": now}
+                for name in ("move_folded", "fold", "folded"):
+                    connection.execute(self._sql[name], row | {"folded": before + count - 1})
+                for sender in (provider_key, alert):
+                    connection.execute(self._sql["count_folded"], {"object": sender, "count": count - 1})
+                total += count - 1
+            return total
+
+        return await self._store.write(work)
+
+    async def folded_into(self, message: int, limit: int = 5) -> list[str]:
+        """The payloads of the last messages that this one stands for, newest first."""
+        values = {"id": message, "limit": limit}
+        rows = await self._store.read(lambda connection: connection.execute(self._sql["folded_into"], values).fetchall())
+        return [payload for (payload,) in rows]
 
     async def told_about(self, key: ObjectKey, *, limit: int = 5) -> list[Told]:
         """The newest messages about an object, of an Alert or for a Provider, newest first; of the last SEARCHED events."""
@@ -172,26 +233,42 @@ class Outbox:
         return [_told(row) for row in rows]
 
     async def counts(self) -> Mapping[str, int]:
-        """How many messages are queued, sent and rejected (of those still kept), and how many events are unmatched."""
+        """How many messages are queued, sent, folded and rejected (of those still kept), and how many events are unmatched."""
 
         def work(connection: Connection) -> dict[str, int]:
-            found = {"queued": 0, "sent": 0, "rejected": 0} | dict(connection.execute(self._sql["counts"]).fetchall())
+            found = {"queued": 0, "sent": 0, "folded": 0, "rejected": 0} | dict(connection.execute(self._sql["counts"]).fetchall())
             return found | {"unmatched": connection.execute(self._sql["count_unmatched"]).fetchone()[0]}
 
         return await self._store.read(work)
 
-    async def _end(self, name: str, values: Mapping[str, object]) -> None:
+    async def pending(self) -> int:
+        """How many messages are queued."""
+        (found,) = await self._store.read(lambda connection: connection.execute(self._sql["count_queued"]).fetchone())
+        return int(found)
+
+    async def unmatched_since(self) -> datetime | None:
+        """When the oldest event was stored that was not matched yet."""
+        (found,) = await self._store.read(lambda connection: connection.execute(self._sql["oldest_unmatched"]).fetchone())
+        return None if found is None else moments.from_stored(found)
+
+    async def _messages(self, name: str, values: Mapping[str, object]) -> list[StoredMessage]:
+        rows = await self._store.read(lambda connection: connection.execute(self._sql[name], values).fetchall())
+        return [_message(row) for row in rows]
+
+    async def _end(self, names: Sequence[str], values: Mapping[str, object]) -> None:
         def work(connection: Connection) -> None:
-            connection.execute(self._sql[name], values)
+            for name in names:
+                connection.execute(self._sql[name], values)
 
         await self._store.write(work)
 
 
 def _message(row: Sequence[Any]) -> StoredMessage:
-    number, event, stored_at, alert, provider, payload, due_at, attempts, error = row
+    number, event, stored_at, alert, provider, payload, due_at, attempts, error, asked_at, folded = row
     return StoredMessage(
         id=number, event=event, stored_at=moments.from_stored(stored_at), alert=keys.from_stored(alert),
         provider=keys.from_stored(provider), payload=payload, due_at=moments.from_stored(due_at), attempts=attempts, error=error,
+        asked_at=moments.from_stored(asked_at), folded=folded,
     )  # fmt: skip
 
 

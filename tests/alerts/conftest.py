@@ -120,6 +120,11 @@ def event(message: str = "Deployment/web/web configured", **changes: Any) -> Eve
     return Event(**values | changes)
 
 
+def about(name: str, message: str, **changes: Any) -> Event:
+    """An event about another Kustomization."""
+    return event(message, involved=ObjectKey(group=KUSTOMIZE, kind="Kustomization", namespace="apps", name=name), **changes)
+
+
 @dataclass(kw_only=True)
 class World:
     """Everything around a dispatcher, to be changed while it runs."""
@@ -176,7 +181,7 @@ class World:
 
     async def settled(self, **counts: int) -> None:
         """Wait until the outbox holds exactly these counts (0 where not named)."""
-        wanted = {"queued": 0, "sent": 0, "rejected": 0, "unmatched": 0} | counts
+        wanted = {"queued": 0, "sent": 0, "folded": 0, "rejected": 0, "unmatched": 0} | counts
         async with asyncio.timeout(5):
             while dict(await self.outbox.counts()) != wanted:  # noqa: ASYNC110 - the store tells nobody
                 await asyncio.sleep(0.01)

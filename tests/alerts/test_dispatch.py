@@ -19,7 +19,7 @@ from service.state import moments
 from service.state.journal import EventRow, Journal
 from service.state.store import Store
 from service.workers import Workers
-from tests.alerts.conftest import PATH, Slack, World, alert, event, provider, says
+from tests.alerts.conftest import PATH, Slack, World, about, alert, event, provider, says
 
 SECRET = "very-secret-path"
 
@@ -95,7 +95,7 @@ async def test_retry_after_is_waited_for_and_only_one_message_tries(world: World
     slack.answers = [says(429, "rate_limited", Retry_After="1")]
     async with world.running():
         began = asyncio.get_running_loop().time()
-        await world.tell(event("a"), event("b"), event("c"))
+        await world.tell(event("a"), about("other", "b"), about("third", "c"))
         await slack.wait_for(1)
         await asyncio.sleep(0.3)
         assert len(slack.got) == 1
@@ -156,11 +156,10 @@ async def test_answer_that_repeats_the_address_is_masked(world: World, slack: Sl
     assert SECRET not in world.warnings[0].message
 
 
-async def test_message_is_set_aside_after_a_day_of_tries(world: World, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "GIVE_UP", timedelta(0))
+async def test_message_is_set_aside_after_its_time(world: World, slack: Slack) -> None:
     on(world, slack)
     slack.answers = [says(500)]
-    async with world.running():
+    async with world.running(ttl=timedelta(0)):
         await world.tell(event())
         await world.settled(rejected=1)
     assert "Slack answered 500; tried for" in world.warnings[0].message
