@@ -77,7 +77,8 @@ def _confine(policy: Policy) -> None:
         return
     sys._sluice_confined = True  # type: ignore[attr-defined]  # must outlive a second import of this module
     sys.dont_write_bytecode = True
-    folders = (*_FOLDERS, f"{sys.prefix}/", f"{sys.base_prefix}/", f"{os.path.realpath(sys.prefix)}/")
+    roots = (sys.prefix, sys.base_prefix, *(each for each in sys.path if each.endswith("-packages")))
+    folders = (*_FOLDERS, *(f"{os.path.realpath(each)}/" for each in roots))
 
     def hook(event: str, args: tuple[object, ...]) -> None:
         problem = ""

@@ -24,13 +24,13 @@ PROVIDER_TYPES = (
     "slack", "discord", "msteams", "rocket", "generic", "generic-hmac", "github", "gitlab", "gitea", "giteapullrequestcomment",
     "bitbucketserver", "bitbucket", "azuredevops", "googlechat", "googlepubsub", "webex", "sentry", "azureeventhub", "telegram", "lark",
     "matrix", "opsgenie", "alertmanager", "grafana", "githubdispatch", "githubpullrequestcomment", "gitlabmergerequestcomment", "pagerduty",
-    "datadog", "nats", "zulip", "otel", "zoom", "incident.io", "mattermost", "awssns",
+    "datadog", "nats", "zulip", "otel", "zoom", "incident.io", "mattermost", "awssns", "apprise",
 )  # fmt: skip
 SENT_PROVIDER_TYPES = (  # what is carried out; providers.PROVIDERS holds the same
     "slack", "generic", "generic-hmac", "discord", "msteams", "googlechat", "rocket", "mattermost", "webex", "telegram", "lark", "matrix",
     "zulip", "zoom", "pagerduty", "opsgenie", "alertmanager", "incident.io", "grafana", "sentry", "datadog", "otel", "githubdispatch",
     "github", "gitlab", "gitea", "bitbucket", "bitbucketserver", "azuredevops", "githubpullrequestcomment", "gitlabmergerequestcomment",
-    "giteapullrequestcomment", "nats", "googlepubsub", "azureeventhub", "awssns",
+    "giteapullrequestcomment", "nats", "googlepubsub", "azureeventhub", "awssns", "apprise",
 )  # fmt: skip
 RESOURCE_KINDS = (
     "Bucket", "GitRepository", "Kustomization", "HelmRelease", "HelmChart", "HelmRepository", "ImageRepository", "ImagePolicy",
