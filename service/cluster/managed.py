@@ -5,25 +5,20 @@ The API server says so itself: whoever else changes, adds over or removes a fiel
 https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
 """
 
-import asyncio
 import hashlib
 import json
-import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from sys import intern
 from typing import Any
 
 from service.cluster.annotations import OWNER_NAME, OWNER_NAMESPACE
-from service.cluster.client import Answer, ApiError, Cluster
+from service.cluster.client import Cluster
 from service.cluster.discovery import Resource
 from service.cluster.inventory import ObjectId
-from service.cluster.watch import Change, Watch
+from service.cluster.metadatawatch import MetadataWatch
+from service.cluster.watch import Change
 from service.kinds.meta import APPLY_MANAGER, DRIFT
-
-log = logging.getLogger(__name__)
-FORBIDDEN_AGAIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +66,7 @@ def _is_ours(entry: Mapping[str, Any]) -> bool:
     return entry.get("manager") == APPLY_MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource")
 
 
-class ManagedWatch(Watch):
+class ManagedWatch(MetadataWatch):
     """One kind, selected by the owner's label, or one object by its name; each change becomes a Sighting."""
 
     def __init__(
@@ -83,23 +78,8 @@ class ManagedWatch(Watch):
         on_sight: Callable[[Sighting], None],
         on_forbidden: Callable[[str], None],
     ) -> None:
-        """`one` is (namespace, name). `on_forbidden` hears the server's words, once until the watch is allowed again."""
-        super().__init__(
-            cluster,
-            resource=resource,
-            namespace=one[0] if one else None,
-            label_selector=OWNER_NAME,
-            field_selector=f"metadata.name={one[1]}" if one else None,
-            on_change=self._sighted,
-        )
-        self.forbidden = False
-        self._on_sight, self._on_forbidden = on_sight, on_forbidden
-
-    async def _page(self, query: Mapping[str, str], timeout: timedelta) -> Answer:
-        return await self._cluster.page_of_metadata(self._path, query=query, timeout=timeout)
-
-    def _events(self, query: Mapping[str, str], idle: timedelta) -> AsyncGenerator[dict[str, Any], None]:
-        return self._cluster.stream(self._path, query=query, idle=idle, metadata_only=True)
+        super().__init__(cluster, resource=resource, one=one, label_selector=OWNER_NAME, on_change=self._sighted, on_forbidden=on_forbidden)
+        self._on_sight = on_sight
 
     def _slim(self, item: dict[str, Any]) -> dict[str, Any]:
         """What is kept of an object: a few hundred bytes."""
@@ -114,7 +94,6 @@ class ManagedWatch(Watch):
         last = change.old if change.type == "DELETED" and change.old is not None else change.object
         metadata = last["metadata"]
         group, kind, version = self.resource.group, self.resource.kind, self.resource.version
-        self.forbidden = False
         self._on_sight(
             Sighting(
                 owner=last["owner"],
@@ -123,14 +102,3 @@ class ManagedWatch(Watch):
                 stand=None if change.type == "DELETED" else change.object["stand"],
             )
         )
-
-    async def _refused(self, error: ApiError) -> None:
-        """What may not be watched is asked for again seldom: a role may come."""
-        if error.status != 403:
-            return await super()._refused(error)
-        if not self.forbidden:
-            self.forbidden = True
-            log.warning("managed objects may not be watched", extra={"resource": self.resource.plural, "error": error.message})
-            self._on_forbidden(error.message)
-        self._version = None
-        await asyncio.sleep(FORBIDDEN_AGAIN.total_seconds())

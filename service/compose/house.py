@@ -35,6 +35,7 @@ from service.kustomizations.records import Records
 from service.kustomizations.reports import Reports
 from service.kustomizations.retries import Retries
 from service.kustomizations.run import Rooms, SourceState
+from service.kustomizations.sourcewatches import SourceWatches
 from service.kustomizations.sweep import Sweep
 from service.kustomizations.tenancy import Reach, Tenancy
 from service.kustomizations.trail import Trail
@@ -202,6 +203,7 @@ class House:
         )
         self.pushes.on_compared = self.trail.compared
         self.variables = Variables(cluster, strict=ground.settings.strict_substitutions)
+        self.source_watches = SourceWatches(cluster, gate=gate, on_change=self.variables_changed, tell=self.telling.tell)
         own = self._reach(cluster)
         rooms = Rooms(
             catalog=self.catalog,

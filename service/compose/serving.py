@@ -84,6 +84,7 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         ("health waits", house.waits),
         ("sweep", house.sweep),
         ("drift", house.lookouts),
+        ("variables", house.source_watches),
         ("telling", house.telling),
         ("alerts", house.dispatcher),
         ("kubernetes events", Until(house.recorder.run)),
@@ -136,7 +137,8 @@ def connect(house: House) -> None:
             case source if source in SOURCES:
                 house.watches.connect(kind, seen=[house.graph.seen], queue=queue)
             case "Kustomization":
-                house.watches.connect(kind, seen=[house.graph.seen, house.catalog.seen, house.expression_waits.seen], queue=queue)
+                seen = [house.graph.seen, house.catalog.seen, house.expression_waits.seen]
+                house.watches.connect(kind, seen=[*seen, house.source_watches.seen] if queue is not None else seen, queue=queue)
             case "Receiver":
                 house.watches.connect(kind, changed=[house.index.seen], queue=queue)
             case _:

@@ -37,7 +37,7 @@ async def test_later_sources_win_and_the_spec_wins_over_all(place: Town) -> None
     assert await place.value("shop") == "us/2/hushhush"
 
 
-async def test_a_changed_source_runs_what_uses_it_at_once_and_a_push_elsewhere_sees_an_unlabelled_change(place: Town) -> None:
+async def test_a_changed_source_runs_what_uses_it_at_once_with_a_label_or_without(place: Town) -> None:
     place.repository.commit({"shop/a.yaml": TEMPLATE, "blog/a.yaml": config_map("blog", "1")})
     await place.start()
     await place.apply(
@@ -52,9 +52,31 @@ async def test_a_changed_source_runs_what_uses_it_at_once_and_a_push_elsewhere_s
     await place.quiet()
 
     await place.patch("ConfigMap", "two", {"data": {"level": "2"}})
-    revision = place.push({"blog/a.yaml": config_map("blog", "2")})
-    await place.at(revision, "shop", "blog")
-    assert await place.value("shop") == "asia/2/"
+    await place.wait("ConfigMap", "shop", lambda seen: seen["data"]["value"] == "asia/2/")
+    await place.quiet()
+
+    await place.stop()
+    await place.patch("ConfigMap", "two", {"data": {"level": "3"}})
+    place.repository.commit({"blog/a.yaml": config_map("blog", "2")})
+    await place.start()
+    await place.at(place.tell(), "shop", "blog")
+    assert await place.value("shop") == "asia/3/"
+
+
+async def test_a_secret_that_appears_and_one_that_goes_are_seen_too(place: Town) -> None:
+    place.repository.commit({"shop/a.yaml": TEMPLATE})
+    await place.start()
+    optional = {"substituteFrom": [{"kind": "Secret", "name": "one", "optional": True}], "substituteStrategy": "Always"}
+    await place.apply(place.source(), place.kustomization("shop", postBuild=optional))
+    await place.at(place.revision, "shop")
+    assert await place.value("shop") == "nowhere//"
+    await place.apply(source(place, "Secret", "one", {"password": "hush"}))
+    await place.wait("ConfigMap", "shop", lambda seen: seen["data"]["value"] == "nowhere//hush")
+    await place.delete("Secret", "one")
+    await place.wait("ConfigMap", "shop", lambda seen: seen["data"]["value"] == "nowhere//")
+    listed = [path for method, path in place.cluster.asked if method == "GET" and "/secrets?" in path]
+    assert listed
+    assert all(path.endswith("metadata&metadata.name=one") for path in listed if f"/{place.namespace}/" in path)
 
 
 async def test_an_untouched_source_lets_a_push_move_without_a_build(hamlet: Town, caplog: pytest.LogCaptureFixture) -> None:

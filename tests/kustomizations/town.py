@@ -323,6 +323,7 @@ def _rooms(house: House) -> Sequence[Room]:
         "waits": house.waits,
         "sweep": house.sweep,
         "drift": house.lookouts,
+        "variables": house.source_watches,
         "telling": house.telling,
         "kubernetes events": Until(house.recorder.run),
     }
