@@ -8,10 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from service.networks import Networks, networks
+
 LogFormat = Literal["json", "text"]
 LOG_FORMATS: tuple[LogFormat, ...] = ("json", "text")
 DriftMode = Literal["interval", "watch", "report"]
 DRIFT_MODES: tuple[DriftMode, ...] = ("interval", "watch", "report")
+RateCounts = Literal["refusals", "all"]
+RATE_COUNTS: tuple[RateCounts, ...] = ("refusals", "all")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SWITCHED = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
 KINDS = ("GitRepository", "OCIRepository", "Kustomization", "Receiver", "Alert", "Provider")
@@ -47,6 +51,32 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLimits:
+    """What one request and all requests together may take."""
+
+    body_bytes: int = 25 * 1024 * 1024
+    in_flight_bytes: int = 64 * 1024 * 1024
+    body_timeout: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookSettings:
+    """The webhook port, and what is remembered of deliveries. Rates are a minute's, 0 for no limit; `keep_body_bytes` is 0 to keep none."""
+
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: Networks = ()
+    allow_from: Networks = ()
+    rate_per_source: int = 120
+    rate_per_receiver: int = 600
+    rate_counts: RateCounts = "refusals"
+    limits: BodyLimits = BodyLimits()
+    keep_deliveries: int = 10_000
+    keep_age: timedelta = timedelta(days=14)
+    keep_body_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `sluice serve` runs with."""
 
@@ -77,6 +107,7 @@ class Settings:
     concurrency: int
     processes: int
     grace: timedelta
+    hooks: HookSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str] = os.environ) -> None:
@@ -116,6 +147,17 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
     switch("no-private-addresses", "refuse private addresses where an object names an issuer, an alert's target or the like")
     switch("allow-loopback", "allow loopback addresses there, for trials on one machine")
+    option("tls-cert", None, "certificate of the webhook port, PEM; read again when it changes. Without it the port speaks plain HTTP")
+    option("tls-key", None, "its key, PEM")
+    option("trusted-proxies", None, "networks (comma) of proxies before the webhook port, whose X-Forwarded-For counts")
+    option("allow-from", None, "networks (comma) that webhooks may come from; a Receiver's annotation may narrow that")
+    option("rate-per-source", "120", "refused webhooks a minute of one address to one Receiver before it gets 429; 0: no limit")
+    option("rate-per-receiver", "600", "refused webhooks a minute to one Receiver before it answers 429; 0: no limit")
+    option("rate-counts", "refusals", "what these two count", choices=RATE_COUNTS)
+    option("max-body", "25", "MiB that the body of a webhook may have")
+    option("keep-deliveries", "10000", "deliveries that the log keeps; what is not done is kept in any case")
+    option("keep-days", "14", "days for which it keeps them")
+    option("keep-bodies", "0", "KiB up to which the body of a delivery is kept, 256 MiB of all; 0: none")
     option("log-format", "json", "how logs look", choices=LOG_FORMATS)
     option("log-level", "info", "how much is logged", choices=LOG_LEVELS)
     option("concurrency", "8", "reconciles at once, for each controller")
@@ -163,7 +205,36 @@ def read(arguments: argparse.Namespace) -> Settings:
         concurrency=_number("concurrency", arguments.concurrency, 1, 64),
         processes=_number("processes", arguments.processes, 1, 64),
         grace=timedelta(seconds=_number("grace", arguments.grace, 0, 3600)),
+        hooks=_hooks(arguments),
     )
+
+
+def _hooks(arguments: argparse.Namespace) -> HookSettings:
+    cert, key = arguments.tls_cert, arguments.tls_key
+    if bool(cert) != bool(key):
+        raise BadSettings("--tls-cert and --tls-key belong together: name both files, or none")
+    body_bytes = _number("max-body", arguments.max_body, 1, 1024) * 1024 * 1024
+    usual = BodyLimits()
+    return HookSettings(
+        tls_cert=Path(cert) if cert else None,
+        tls_key=Path(key) if key else None,
+        trusted_proxies=_networks("trusted-proxies", arguments.trusted_proxies),
+        allow_from=_networks("allow-from", arguments.allow_from),
+        rate_per_source=_number("rate-per-source", arguments.rate_per_source, 0, 1_000_000),
+        rate_per_receiver=_number("rate-per-receiver", arguments.rate_per_receiver, 0, 1_000_000),
+        rate_counts=_one_of("rate-counts", arguments.rate_counts, RATE_COUNTS),
+        limits=BodyLimits(body_bytes=body_bytes, in_flight_bytes=max(usual.in_flight_bytes, body_bytes)),
+        keep_deliveries=_number("keep-deliveries", arguments.keep_deliveries, 1, 10_000_000),
+        keep_age=timedelta(days=_number("keep-days", arguments.keep_days, 1, 3650)),
+        keep_body_bytes=_number("keep-bodies", arguments.keep_bodies, 0, 25 * 1024) * 1024,
+    )
+
+
+def _networks(flag: str, text: str | None) -> Networks:
+    try:
+        return networks(text or "")
+    except ValueError as error:
+        raise BadSettings(f"--{flag}: {error}") from error
 
 
 def _check_kinds(kinds: frozenset[str]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Address, BadSettings, Settings, add_arguments, read
+from service.networks import networks
+from service.settings import Address, BadSettings, BodyLimits, HookSettings, Settings, add_arguments, read
 
 
 def settings(*flags: str, environment: Mapping[str, str] | None = None) -> Settings:
@@ -25,6 +26,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "127.0.0.1:9440",
     ]
     assert found.kinds == {"GitRepository", "OCIRepository", "Kustomization", "Receiver", "Alert", "Provider"}
+    assert found.hooks == HookSettings()
     assert (found.runtime_namespace, found.shadow, found.grace) == ("flux-system", False, timedelta(seconds=20))
 
 
@@ -38,7 +40,9 @@ def test_every_flag_is_also_a_variable() -> None:
         "log_format": "text", "log_level": "debug", "concurrency": "3", "processes": "1", "grace": "7",
         "simulate_workloads": "true", "shadow": "1", "no_cross_namespace_refs": "yes", "remote_bases": "1", "prune_limit": "12.5%",
         "override_manager": "helm, argocd", "default_service_account": "tenant", "strict_substitutions": "on", "drift": "report",
-        "no_private_addresses": "on", "allow_loopback": "off",
+        "no_private_addresses": "on", "allow_loopback": "off", "tls_cert": "/c.pem", "tls_key": "/k.pem",
+        "trusted_proxies": "10.0.0.0/8, ::1", "allow_from": "192.0.2.7", "rate_per_source": "5", "rate_per_receiver": "0",
+        "rate_counts": "all", "max_body": "100", "keep_deliveries": "7", "keep_days": "2", "keep_bodies": "64",
     }  # fmt: skip
     assert set(values) == flags
     found = settings(environment={f"SLUICE_{name.upper()}": value for name, value in values.items()})
@@ -48,6 +52,19 @@ def test_every_flag_is_also_a_variable() -> None:
     assert found.admin == Address(host="::1", port=4)
     assert found.prune_limit == 12.5
     assert found.override_managers == ("helm", "argocd")
+    assert found.hooks == HookSettings(
+        tls_cert=Path("/c.pem"),
+        tls_key=Path("/k.pem"),
+        trusted_proxies=networks("10.0.0.0/8,::1"),
+        allow_from=networks("192.0.2.7/32"),
+        rate_per_source=5,
+        rate_per_receiver=0,
+        rate_counts="all",
+        limits=BodyLimits(body_bytes=100 * 2**20, in_flight_bytes=100 * 2**20),
+        keep_deliveries=7,
+        keep_age=timedelta(days=2),
+        keep_body_bytes=64 * 1024,
+    )
     assert (found.shadow, found.simulate_workloads, found.no_cross_namespace_refs, found.remote_bases) == (True, True, True, True)
     assert (found.no_private_addresses, found.allow_loopback) == (True, False)
     assert (found.kinds, found.concurrency, found.processes, found.grace) == (frozenset({"Receiver"}), 3, 1, timedelta(seconds=7))
@@ -76,6 +93,11 @@ def test_a_flag_wins_over_its_variable() -> None:
         (["--kinds", "Alert"], "Provider"),
         (["--kubeconfig", "a", "--embedded", "b"], "exclude each other"),
         (["--concurrency", "0"], "--concurrency"),
+        (["--tls-cert", "c.pem"], "--tls-key"),
+        (["--allow-from", "10.0.0.0/8,example.com"], "example.com"),
+        (["--trusted-proxies", "10.0.0.0/40"], "10.0.0.0/40"),
+        (["--max-body", "0"], "--max-body"),
+        (["--keep-bodies", "99999"], "--keep-bodies"),
         (["--grace", "soon"], "--grace"),
     ],
 )

@@ -1,8 +1,8 @@
 """`sluice hook`: why a webhook was refused, what a delivery did, and how senders are set up.
 
-In: `check`: a recorded delivery in files; `list` and `show`: the delivery log of a running service, over its admin port; `types`: nothing.
-Out: what was read from the delivery, or the reason for its refusal; lines or JSON. The exit status is 1 for a refusal and for what is not
-there.
+In: `check`: a recorded delivery in files; `list`, `show`, `replay` and `receivers`: a running service, over its admin port; `types`:
+nothing. Out: what was read from the delivery, or the reason for its refusal; lines or JSON. The exit status is 1 for a refusal and for what
+is not there.
 """
 
 import argparse
@@ -47,7 +47,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     listed.add_argument("-f", "--follow", action="store_true", help="stay, and print new ones as they come")
     shown = below.add_parser("show", help="one delivery with its targets and their outcome")
     shown.add_argument("id", help="its row, the id in the answer to the sender, or the id that the sender shows")
-    for each in (listed, shown):
+    replayed = below.add_parser("replay", help="carry one out again, from what was stored of it; the log marks it as a replay")
+    replayed.add_argument("id", help="its row, the id in the answer to the sender, or the id that the sender shows")
+    seen = below.add_parser("receivers", help="what each Receiver saw last, and how much since the start of the service")
+    for each in (listed, shown, replayed, seen):
         each.add_argument("--address", default="127.0.0.1:9440", help="the service's admin port (default: 127.0.0.1:9440)")
         each.add_argument("--state", type=Path, default=Path("sluice-state"), metavar="DIR", help="the state folder, for its admin.token")
         each.add_argument("--token-file", type=Path, metavar="FILE", help="the admin token, where the state folder is elsewhere")
@@ -66,6 +69,10 @@ def run(args: argparse.Namespace) -> int:
                 return _list(args)
             case "show":
                 return _show(args)
+            case "replay":
+                return _replay(args)
+            case "receivers":
+                return _receivers(args)
             case _:
                 return _types()
     except _Failed as error:
@@ -111,12 +118,13 @@ def _entries(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     told: dict[str, str] = {}
     limit = min(max(args.limit, 1), 1000)
     while True:
-        for entry in reversed(_asked(args, f"/deliveries?limit={limit}")["deliveries"]):
-            if told.get(entry["id"]) != entry["state"] and _is_of(entry, args.receiver):
+        for entry in reversed(_asked(args, f"/deliveries?limit={limit}&receiver={quote(args.receiver, safe='')}")["deliveries"]):
+            if told.get(entry["id"]) != entry["state"]:
                 told[entry["id"]] = entry["state"]
                 yield entry
         if not args.follow:
             return
+        limit = 1000  # many may come within a second
         for gone in list(told)[:-4000]:
             del told[gone]
         time.sleep(FOLLOW_SECONDS)
@@ -130,9 +138,42 @@ def _show(args: argparse.Namespace) -> int:
     print(_line(entry))
     if entry["detail"]:
         print(f"  {entry['detail']}")
+    if entry["replayOf"]:
+        print(f"  a replay of {entry['replayOf']}")
     for target in entry["targets"]:
-        print("  " + "  ".join(filter(None, (target["object"], target["state"], target["result"], target["detail"]))))
+        told = (target["object"], target["state"], target["result"], _took(target["seconds"]), target["detail"])
+        print("  " + "  ".join(filter(None, told)))
+    named = {target["object"] for target in entry["targets"]}
+    for run in entry["followed"]:
+        if run["object"] not in named:
+            print("  then " + "  ".join(filter(None, (run["object"], run["result"], _took(run["seconds"]), run.get("message", "")))))
     return 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    made = _asked(args, f"/deliveries/{quote(args.id, safe='')}/replay", method="POST")
+    if args.json:
+        print(json.dumps(made))
+    else:
+        source = "its kept body, read again" if made["readAgain"] else "its events, as they were read then"
+        print(f"{made['id']}  replays {made['replayOf']} from {source}; `sluice hook show {made['id']}` says what becomes of it")
+    return 0
+
+
+def _receivers(args: argparse.Namespace) -> int:
+    for each in _asked(args, "/receivers")["receivers"]:
+        if args.json:
+            print(json.dumps(each, ensure_ascii=False))
+            continue
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(each["counts"].items())) or "nothing yet"
+        last = " ".join(filter(None, ("last", each["at"]))) if each["at"] else ""
+        refusal = f"last refusal {each['refusedAt']}: {each['refusal']}" if each["refusedAt"] else ""
+        print("  ".join(filter(None, (each["receiver"], counts, last, refusal))))
+    return 0
+
+
+def _took(seconds: float | None) -> str:
+    return f"{seconds:.3f} s" if seconds is not None else ""
 
 
 def _types() -> int:
@@ -142,10 +183,10 @@ def _types() -> int:
     return 0
 
 
-def _asked(args: argparse.Namespace, path: str) -> Any:
+def _asked(args: argparse.Namespace, path: str, method: str = "GET") -> Any:
     """What the admin port answers. Raises _Failed."""
     token = _read(args.token_file or args.state / "admin.token").decode("utf-8", "replace").strip()
-    request = urllib.request.Request(f"http://{args.address}{path}", headers={"Authorization": f"Bearer {token}"})
+    request = urllib.request.Request(f"http://{args.address}{path}", headers={"Authorization": f"Bearer {token}"}, method=method)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy must not get the token
     try:
         with direct.open(request, timeout=TIMEOUT_SECONDS) as answer:
@@ -158,16 +199,14 @@ def _asked(args: argparse.Namespace, path: str) -> Any:
         raise _Failed(f"no answer from http://{args.address}: {error}; {wanted}") from error
 
 
-def _is_of(entry: dict[str, Any], receiver: str) -> bool:
-    """The log names a Receiver as `Receiver/namespace/name`."""
-    return not receiver or f"/{entry['receiver'] or ''}".endswith(f"/{receiver}")
-
-
 def _line(entry: dict[str, Any]) -> str:
     name = (entry["receiver"] or "-").removeprefix("Receiver/")
     counted = f"{len(entry['targets'])} objects" if entry["targets"] else ""
     why = entry["detail"] if entry["state"] == "refused" else entry["verdict"]
-    return "  ".join(filter(None, (entry["at"], entry["id"], name, entry["type"], entry["state"], why, counted)))
+    replay = f"replay of {entry['replayOf']}" if entry["replayOf"] else ""
+    return "  ".join(
+        filter(None, (entry["at"], entry["id"], name, entry["type"], entry["state"], why, counted, _took(entry["seconds"]), replay))
+    )
 
 
 def _read(path: Path) -> bytes:

@@ -56,8 +56,9 @@ from service.sources.published import Published
 from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.smart import Smart
 from service.sources.snapshot import Snapshot
+from service.state.bodies import Bodies
 from service.state.cache import Cache
-from service.state.inbox import Inbox
+from service.state.inbox import Inbox, Retention
 from service.state.journal import Journal
 from service.state.outbox import Outbox
 from service.state.store import Store
@@ -103,7 +104,9 @@ class House:
         self.evaluator = Evaluator()
         self.secrets = Secrets(ground.cluster)
         self.recorder = Recorder(ground.cluster, instance=socket.gethostname())
-        self.journal, self.inbox, self.outbox = Journal(ground.store), Inbox(ground.store), Outbox(ground.store)
+        kept = Retention(rows=ground.settings.hooks.keep_deliveries, age=ground.settings.hooks.keep_age)
+        self.journal, self.inbox, self.outbox = Journal(ground.store), Inbox(ground.store, kept), Outbox(ground.store)
+        self.bodies = Bodies(ground.store)
         by_kind = self.watches.by_kind
         self.gates = {name: Gate(name, [by_kind[kind].synced for kind in kinds]) for name, kinds in CACHES.items()}
         self.artifacts = ArtifactStore(ground.settings.state / "artifacts", f"http://{ground.settings.artifact_host}", ground.workers)

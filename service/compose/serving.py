@@ -13,6 +13,7 @@ from service.apiserver.server import ApiServer
 from service.cluster.access import BadKubeconfig
 from service.cluster.client import Cluster
 from service.cluster.lease import Lease
+from service.compose.deliverydesk import Tidying, desk_of
 from service.compose.house import Ground, House
 from service.compose.install import install_kinds
 from service.compose.leadership import Leadership, leases_for
@@ -20,12 +21,13 @@ from service.compose.running import CannotStart, Room, Until, measure_lag, run_r
 from service.compose.why.memory import why_of
 from service.kinds.table import KINDS, SOURCES
 from service.metrics import Metrics
-from service.settings import Settings
+from service.settings import HookSettings, Settings
 from service.sources.smart import Smart
 from service.state.errors import StateError
 from service.state.store import Store
 from service.web import admin, hooks, inside, probes
 from service.web.port import Port
+from service.web.tls import BadCertificate, Certificate
 from service.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,7 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         ("watch secrets", Until(house.watches.secrets.run)),
         ("watch config maps", Until(house.watches.config_maps.run)),
         ("ready", Until(house.watches.tell_when_synced)),
+        ("retention", Until(Tidying(house.inbox, house.bodies).run)),
         ("loop lag", Until(lambda: measure_lag(house.ground.metrics))),
         *((port.name, port) for port in others),
     ]
@@ -158,13 +161,25 @@ def _ports(house: House) -> list[Port]:
         "API server": lambda: house.watches.away,
     }
     token = admin.token_file(settings.state)
-    looked = admin.application(house.inbox, token, why_of(house), lambda: house.reports.shadow_reports)
+    outward = hooks.Hooks(house.intake, house.inbox.log, metrics, settings.hooks)
+    desk = desk_of(house, outward, house.bodies)
+    looked = admin.application(desk, token, why_of(house), lambda: house.reports.shadow_reports)
     return [
-        Port("hooks", hooks.application(hooks.Hooks(house.intake, house.inbox, metrics)), settings.listen),
+        Port("hooks", hooks.application(outward), settings.listen, certificate=_certificate(settings.hooks)),
         Port("cluster", inside.application(sink, settings.state / "artifacts"), settings.cluster),
         Port("admin", looked, settings.admin),
         Port("probes", probes.application(checks, metrics.registry), settings.probes),
     ]
+
+
+def _certificate(settings: HookSettings) -> Certificate | None:
+    """Raises CannotStart."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    try:
+        return Certificate(settings.tls_cert, settings.tls_key)
+    except BadCertificate as error:
+        raise CannotStart(str(error)) from error
 
 
 @asynccontextmanager

@@ -1,31 +1,31 @@
 """The inbox: webhook deliveries that were verified and stored, until every object that they name has been looked at.
 
-In: deliveries, and the outcomes of runs. Out: what is pending, and the delivery log. A delivery is done when each of its targets has an
+In: deliveries, and the outcomes of runs. Out: what is pending. A delivery is done when each of its targets has an
 outcome from a run that began after it was stored, or is gone or suspended.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from service.kinds.meta import ObjectKey
 from service.state import keys, moments, statements
+from service.state.deliverylog import DETAIL_LIMIT, DeliveryLog, TargetState, target_of
 from service.state.errors import StateBusy
 from service.state.store import Connection, Store
 
-TARGET_STATES = ("waiting", "reconciled", "gone", "suspended")
 ATTEMPTS = 10
 BACKLOG = 10_000
-KEEP_ROWS, KEEP_TIME = 10_000, timedelta(days=14)
-KEEP_REFUSALS = 1_000
-_DETAIL_LIMIT = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDelivery:
-    """A verified delivery. `delivery_id` is the sender's, "" where it has none; `body_digest` any digest of the body."""
+    """A verified delivery. `delivery_id` is the sender's, "" where it has none; `body_digest` any digest of the body.
+
+    `replay_of` is the row that it repeats on somebody's order, who knows that it does.
+    """
 
     receiver: ObjectKey
     sender_type: str
@@ -33,25 +33,16 @@ class NewDelivery:
     body_digest: str
     events_json: str
     trace: str
+    replay_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The row that holds a delivery. `duplicate`: it was there before, from the same delivery with the same body, queued or done."""
+    """The row that holds a delivery. `duplicate`: it was there before, the same id with the same body, and is queued or has succeeded."""
 
     row: int
     duplicate: bool
     stored_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetState:
-    """One object that a delivery concerns. `result` and `detail` are for the delivery log."""
-
-    object: ObjectKey
-    state: Literal["waiting", "reconciled", "gone", "suspended"]
-    result: str = ""
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,26 +62,20 @@ class StoredDelivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
-    """One line of the delivery log. `state` is queued, done, aside or refused; `row` is 0 for a refusal."""
+class Retention:
+    """How many deliveries are kept and for how long; what is not done is kept in any case."""
 
-    row: int
-    at: datetime
-    receiver: ObjectKey | None
-    sender_type: str
-    delivery_id: str
-    state: str
-    verdict: str
-    detail: str
-    trace: str
-    targets: tuple[TargetState, ...] = ()
+    rows: int = 10_000
+    age: timedelta = timedelta(days=14)
 
 
 class Inbox:
-    """Rows of `state.db`. Each method is one transaction; all raise as `Database.write` does."""
+    """Rows of `state.db`. Each method is one transaction; all raise as `Database.write` does. `log` looks at them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, retention: Retention | None = None) -> None:
         self._store, self._sql = store, statements.load("inbox")
+        self.retention = retention or Retention()
+        self.log = DeliveryLog(store)
 
     async def put(self, new: NewDelivery) -> int:
         """Store a delivery and return its row, on disk when this returns. See `accept`."""
@@ -102,17 +87,18 @@ class Inbox:
         row = {
             "stored_at": moments.to_stored(now), "receiver": keys.to_stored(new.receiver), "sender_type": new.sender_type,
             "delivery_id": new.delivery_id, "body_digest": new.body_digest, "events": new.events_json, "trace": new.trace,
+            "replay_of": new.replay_of,
         }  # fmt: skip
 
         def work(connection: Connection) -> Accepted:
-            first = connection.execute(self._sql["same"], row).fetchone()
+            first = connection.execute(self._sql["same"], row).fetchone() if new.replay_of is None else None
             if first is not None:
                 return Accepted(row=first[0], duplicate=True, stored_at=moments.from_stored(first[1]))
             if connection.execute(self._sql["queued"], {"limit": BACKLOG}).fetchone()[0] >= BACKLOG:
                 raise StateBusy(f"{BACKLOG} deliveries are not done yet; try again in some minutes")
             newest = connection.execute(self._sql["put"], row).lastrowid or 0
-            before = moments.to_stored(now - KEEP_TIME)
-            connection.execute(self._sql["forget"], {"newest": newest, "keep": KEEP_ROWS, "before": before})
+            before = moments.to_stored(now - self.retention.age)
+            connection.execute(self._sql["forget"], {"newest": newest, "keep": self.retention.rows, "before": before})
             return Accepted(row=newest, duplicate=False, stored_at=now)
 
         return await self._store.write(work)
@@ -123,7 +109,7 @@ class Inbox:
         def work(connection: Connection) -> list[StoredDelivery]:
             targets: dict[int, list[TargetState]] = {}
             for row, *target in connection.execute(self._sql["pending_targets"]):
-                targets.setdefault(row, []).append(_target(target))
+                targets.setdefault(row, []).append(target_of(target))
             return [_delivery(row, tuple(targets.get(row[0], ()))) for row in connection.execute(self._sql["pending"])]
 
         return await self._store.read(work)
@@ -138,7 +124,7 @@ class Inbox:
         def work(connection: Connection) -> bool:
             for each in states:
                 values = {"row": row, "object": keys.to_stored(each.object), "state": each.state, "result": each.result}
-                connection.execute(self._sql["target"], values | {"detail": each.detail[:_DETAIL_LIMIT]})
+                connection.execute(self._sql["target"], values | {"detail": each.detail[:DETAIL_LIMIT]})
             return bool(self._finish(connection, (row,), now))
 
         return await self._store.write(work)
@@ -149,11 +135,12 @@ class Inbox:
         It counts for every delivery that waits for the object and was stored before the run began, and for `rows`, the ones that caused the
         run (a clock that was set back does not make those wait). Costs nothing but the commit where none waits.
         """
+        now = moments.to_stored(outcome.ended_at or moments.now())
         values = {
             "object": keys.to_stored(outcome.object), "state": outcome.state, "result": outcome.result,
-            "detail": outcome.detail[:_DETAIL_LIMIT], "began_at": moments.to_stored(began_at), "rows": json.dumps(sorted(rows)),
+            "detail": outcome.detail[:DETAIL_LIMIT], "began_at": moments.to_stored(began_at), "rows": json.dumps(sorted(rows)),
+            "ran_at": moments.to_stored(outcome.began_at or began_at), "now": now,
         }  # fmt: skip
-        now = moments.to_stored(moments.now())
 
         def work(connection: Connection) -> list[int]:
             settled = [row for (row,) in connection.execute(self._sql["settle"], values)]
@@ -163,7 +150,7 @@ class Inbox:
 
     async def done(self, row: int, verdict: str, detail: str) -> None:
         """End a delivery: `verdict` is one word, such as `ignored`; nothing happens to one that has ended."""
-        values = {"row": row, "verdict": verdict, "detail": detail[:_DETAIL_LIMIT], "now": moments.to_stored(moments.now())}
+        values = {"row": row, "verdict": verdict, "detail": detail[:DETAIL_LIMIT], "now": moments.to_stored(moments.now())}
 
         def work(connection: Connection) -> None:
             connection.execute(self._sql["done"], values)
@@ -172,7 +159,7 @@ class Inbox:
 
     async def failed(self, row: int, error: str) -> int:
         """Count a failure to handle a delivery and return how many there were; the ATTEMPTS-th sets it aside, where it blocks nothing."""
-        values = {"row": row, "error": error[:_DETAIL_LIMIT], "now": moments.to_stored(moments.now())}
+        values = {"row": row, "error": error[:DETAIL_LIMIT], "now": moments.to_stored(moments.now())}
 
         def work(connection: Connection) -> int:
             counted = connection.execute(self._sql["failed"], values).fetchall()
@@ -184,41 +171,14 @@ class Inbox:
 
         return await self._store.write(work)
 
-    async def refused(
-        self, *, receiver: ObjectKey | None, sender_type: str, delivery_id: str, reason: str, detail: str, trace: str
-    ) -> None:
-        """Log a delivery that was not accepted (`receiver`: None where the path named none); the newest KEEP_REFUSALS are kept.
+    async def stored(self, row: int) -> StoredDelivery | None:
+        """A delivery as it was stored, done or not; None where it is forgotten. `targets` is left out."""
+        found = await self._store.read(lambda connection: connection.execute(self._sql["stored"], {"row": row}).fetchone())
+        return _delivery(found, ()) if found is not None else None
 
-        Not durable: a flood of them must not slow what is accepted.
-        """
-        values = {
-            "at": moments.to_stored(moments.now()), "receiver": keys.to_stored(receiver) if receiver else "", "sender_type": sender_type,
-            "delivery_id": delivery_id[:200], "reason": reason, "detail": detail[:_DETAIL_LIMIT], "trace": trace,
-        }  # fmt: skip
-
-        def work(connection: Connection) -> None:
-            connection.execute(self._sql["refuse"], values)
-            connection.execute(self._sql["forget_refusals"], {"keep": KEEP_REFUSALS})
-
-        await self._store.cache.write(work)
-
-    async def counts(self) -> Mapping[str, int]:
-        """How many deliveries are queued, done, aside and refused (of those still kept)."""
-        found: dict[str, int] = {"queued": 0, "done": 0, "aside": 0}
-        found.update(await self._store.read(lambda connection: connection.execute(self._sql["counts"]).fetchall()))
-        refusals = await self._store.cache.read(lambda connection: connection.execute(self._sql["count_refusals"]).fetchone())
-        return found | {"refused": refusals[0]}
-
-    async def log(self, limit: int = 100) -> list[LogEntry]:
-        """The newest entries of the delivery log, accepted and refused, newest first."""
-
-        def accepted(connection: Connection) -> list[LogEntry]:
-            rows = connection.execute(self._sql["log"], {"limit": limit}).fetchall()
-            return [_entry(row, connection.execute(self._sql["log_targets"], {"row": row[0]}).fetchall()) for row in rows]
-
-        refusals = await self._store.cache.read(lambda connection: connection.execute(self._sql["refusals"], {"limit": limit}).fetchall())
-        found = await self._store.read(accepted) + [_refused_entry(row) for row in refusals]
-        return sorted(found, key=lambda entry: entry.at, reverse=True)[:limit]
+    async def age(self) -> int:
+        """Forget what is beyond the retention; return how many deliveries that were."""
+        return await self.log.age(keep=self.retention.rows, longest=self.retention.age)
 
     def _finish(self, connection: Connection, rows: Iterable[int], now: int) -> list[int]:
         ended: list[int] = []
@@ -228,30 +188,9 @@ class Inbox:
         return ended
 
 
-def _target(row: Sequence[Any]) -> TargetState:
-    key, state, result, detail = row
-    return TargetState(object=keys.from_stored(key), state=state, result=result, detail=detail)
-
-
 def _delivery(row: Sequence[Any], targets: tuple[TargetState, ...]) -> StoredDelivery:
     number, stored_at, receiver, sender_type, delivery_id, body_digest, events, trace, attempts = row
     return StoredDelivery(
         row=number, stored_at=moments.from_stored(stored_at), receiver=keys.from_stored(receiver), sender_type=sender_type,
         delivery_id=delivery_id, body_digest=body_digest, events_json=events, trace=trace, attempts=attempts, targets=targets,
-    )  # fmt: skip
-
-
-def _entry(row: Sequence[Any], targets: Sequence[Sequence[Any]]) -> LogEntry:
-    number, at, receiver, sender_type, delivery_id, state, verdict, detail, trace = row
-    return LogEntry(
-        row=number, at=moments.from_stored(at), receiver=keys.from_stored(receiver), sender_type=sender_type, delivery_id=delivery_id,
-        state=state, verdict=verdict, detail=detail, trace=trace, targets=tuple(map(_target, targets)),
-    )  # fmt: skip
-
-
-def _refused_entry(row: Sequence[Any]) -> LogEntry:
-    at, receiver, sender_type, delivery_id, reason, detail, trace = row
-    return LogEntry(
-        row=0, at=moments.from_stored(at), receiver=keys.from_stored(receiver) if receiver else None, sender_type=sender_type,
-        delivery_id=delivery_id, state="refused", verdict=reason, detail=detail, trace=trace,
     )  # fmt: skip

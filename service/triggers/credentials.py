@@ -1,13 +1,15 @@
 """What a Receiver's deliveries are checked with: its Secret, read from the API server.
 
-In: a Receiver. Out: Credentials, or NoToken with what to do. Secrets are never written to disk.
+In: a Receiver. Out: Credentials, or NoToken with what to do. Secrets are never written to disk. While a token is exchanged, the
+Secret holds the former one as `token-previous` and, as `token-previous-until`, the time at which that ends.
 https://fluxcd.io/flux/components/notification/receivers/#secret-reference
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -17,18 +19,48 @@ from service.cluster.client import ApiError, Cluster
 from service.kinds.notification import Receiver
 
 READ_TIMEOUT = timedelta(seconds=10)
+PREVIOUS, PREVIOUS_UNTIL = "token-previous", "token-previous-until"
 
 
 class NoToken(Exception):
     """The Secret is missing, or has no usable `token`. The message says which and what to do."""
 
 
-async def credentials_of(cluster: Cluster, receiver: Receiver) -> Credentials:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a Secret holds: the credentials, and those with the former token while they count too.
+
+    `problem` says why a former token does not count, "" where it does or there is none.
+    """
+
+    current: Credentials
+    previous: Credentials | None = None
+    until: datetime | None = None
+    problem: str = ""
+
+
+async def held_for(cluster: Cluster, receiver: Receiver) -> Held:
     """Return what the Secret of a Receiver holds. Raises NoToken, ApiAway, ApiError."""
-    namespace, name = receiver.metadata.namespace, receiver.spec.secret_ref
     sender = RECEIVERS.get(receiver.spec.type)
     if sender is not None and sender.issuers:
-        return Credentials(token=b"")  # the path is made of the names alone, as with Flux
+        return Held(current=Credentials(token=b""))  # the path is made of the names alone, as with Flux
+    data, named = await _data(cluster, receiver)
+    current = _credentials(receiver.spec.type, data, named)
+    previous = _decoded(data, PREVIOUS, named)
+    if not previous or previous == current.token:
+        return Held(current=current)
+    try:
+        until = datetime.fromisoformat(_decoded(data, PREVIOUS_UNTIL, named).decode().strip())
+    except ValueError:
+        until = None
+    if until is None or until.tzinfo is None:
+        return Held(current=current, problem=f"{PREVIOUS} does not count: {PREVIOUS_UNTIL} must say when it ends, as 2027-01-31T18:00:00Z")
+    return Held(current=current, previous=replace(current, token=previous), until=until.astimezone(UTC))
+
+
+async def _data(cluster: Cluster, receiver: Receiver) -> tuple[Mapping[str, Any], str]:
+    """The data of the Secret, and its name for messages. Raises NoToken, ApiAway, ApiError."""
+    namespace, name = receiver.metadata.namespace, receiver.spec.secret_ref
     if name is None:
         raise NoToken(f"spec.secretRef: needed by the type {receiver.spec.type}: name a Secret with the key token")
     try:
@@ -38,22 +70,25 @@ async def credentials_of(cluster: Cluster, receiver: Receiver) -> Credentials:
         if not error.not_found:
             raise
         raise NoToken(f"Secret {namespace}/{name} is missing: create it with the key token") from error
-    data = answer.body.get("data") or {}
-    token = _decoded(data, "token", f"Secret {namespace}/{name}")
+    return answer.body.get("data") or {}, f"Secret {namespace}/{name}"
+
+
+def _credentials(type_: str, data: Mapping[str, Any], named: str) -> Credentials:
+    """What the type needs of a Secret. Raises NoToken."""
+    sender = RECEIVERS.get(type_)
+    token = _decoded(data, "token", named)
     if not token:
-        raise NoToken(f"Secret {namespace}/{name} has no key token, or it is empty: put the hook's secret there")
+        raise NoToken(f"{named} has no key token, or it is empty: put the hook's secret there")
     if sender is not None and sender.needs_topic:
-        topic = _decoded(data, "topic", f"Secret {namespace}/{name}").decode("utf-8", "replace").strip()
+        topic = _decoded(data, "topic", named).decode("utf-8", "replace").strip()
         if not topic:
-            raise NoToken(f"Secret {namespace}/{name} needs the key topic: the ARN of the topic that messages come from")
+            raise NoToken(f"{named} needs the key topic: the ARN of the topic that messages come from")
         return Credentials(token=token, audience=topic)
     if sender is None or not sender.needs_keys:
         return Credentials(token=token)
-    email, audience = (
-        _decoded(data, key, f"Secret {namespace}/{name}").decode("utf-8", "replace").strip() for key in ("email", "audience")
-    )
+    email, audience = (_decoded(data, key, named).decode("utf-8", "replace").strip() for key in ("email", "audience"))
     if not email or not audience:
-        raise NoToken(f"Secret {namespace}/{name} needs the keys email and audience: the push subscription's service account and audience")
+        raise NoToken(f"{named} needs the keys email and audience: the push subscription's service account and audience")
     return Credentials(token=token, email=email, audience=audience)
 
 

@@ -19,8 +19,9 @@ from service import crash
 from service.cluster.client import ApiAway, ClusterError
 from service.kinds.meta import ObjectKey
 from service.reconcile.queue import Trigger
+from service.state.deliverylog import TargetState
 from service.state.errors import StateError
-from service.state.inbox import ATTEMPTS, Inbox, TargetState
+from service.state.inbox import ATTEMPTS, Inbox
 from service.triggers.choosing import MOST_TOLD, Choosing
 from service.triggers.intake import Stored
 from service.triggers.requests import Requests
@@ -110,7 +111,9 @@ class Deliveries:
         rows = tuple(row for row in self._by_target.get(key, ()) if self._open[row].stored_at <= began_at)
         if not rows:
             return
-        target = TargetState(object=key, state=_state_of(result), result=result, detail=detail)
+        now = datetime.now(UTC)
+        began = min(began_at, now)
+        target = TargetState(object=key, state=_state_of(result), result=result, detail=detail, began_at=began, ended_at=now)
         self._outcomes.append(_Outcome(target=target, began_at=began_at, rows=rows))
         for row in rows:
             self._open[row].waiting.discard(key)

@@ -11,7 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from receivers import RECEIVERS
@@ -21,14 +21,16 @@ from service.cluster.watch import Change
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.meta import NOTIFICATION_GROUP, ObjectKey
 from service.kinds.notification import TYPE_ANNOTATION, Receiver
+from service.networks import Networks
 from service.outbound import Outbound
 from service.triggers.certificates import Certificates
-from service.triggers.credentials import NoToken, credentials_of
+from service.triggers.credentials import Held, NoToken, held_for
 from service.triggers.filters import ERRORS_ANNOTATION, Filters, filters_of
 from service.triggers.issuers import Issuers
 from service.triggers.keys import Keys
 from service.triggers.oidc import Rules, rules_of
-from service.triggers.problems import expression_problem, problem_of
+from service.triggers.problems import ALLOW_ANNOTATION, allowed_by, expression_problem, problem_of
+from service.triggers.refusals import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +47,39 @@ class Entry:
 
     receiver: Receiver
     sender: Sender | None
-    path: str = field(repr=False)
-    credentials: Credentials
     read_at: float
     problem: str = ""
     filters: Filters = field(default_factory=Filters)
     rules: Mapping[str, Rules] = field(default_factory=dict)
+    held: Held
+    allowed: Networks = ()
 
     @property
     def key(self) -> ObjectKey:
         """The Receiver's name."""
         return self.receiver.key
+
+    @property
+    def path(self) -> str:
+        """Where the sender delivers to."""
+        return webhook_path(self.held.current.token, self.key.name, self.key.namespace)
+
+    @property
+    def previous_path(self) -> str:
+        """Where it may still deliver to, made from the former token; "" without one."""
+        return webhook_path(self.held.previous.token, self.key.name, self.key.namespace) if self.held.previous is not None else ""
+
+    @property
+    def takes_previous(self) -> bool:
+        """Whether the former token still counts."""
+        return self.held.until is not None and datetime.now(UTC) < self.held.until
+
+    def check(self) -> None:
+        """Raises Unavailable where it takes no deliveries as it is."""
+        if self.receiver.spec.suspend:
+            raise Unavailable("the Receiver is suspended: set spec.suspend to false")
+        if self.problem or self.sender is None:
+            raise Unavailable(self.problem)
 
 
 def webhook_path(token: bytes, name: str, namespace: str) -> str:
@@ -104,6 +128,8 @@ class ReceiverIndex:
         if not held:
             return None
         entry = held[min(held)]
+        if path == entry.previous_path and not entry.takes_previous:
+            return None
         if _now() - entry.read_at > max(entry.receiver.spec.interval.total_seconds(), 1):
             self._mark(entry.key)
         return entry
@@ -141,7 +167,7 @@ class ReceiverIndex:
             receiver = decode(Receiver, object_)
             problem = problem_of(receiver, refused_fields(object_)) or expression_problem(receiver)
             self._remember(key, receiver)
-            credentials = await credentials_of(self._cluster, receiver)
+            held = await held_for(self._cluster, receiver)
         except (Invalid, NoToken):
             self._drop(key)
             self._unread.discard(key)
@@ -153,12 +179,12 @@ class ReceiverIndex:
         entry = Entry(
             receiver=receiver,
             sender=RECEIVERS.get(receiver.spec.type),
-            path=webhook_path(credentials.token, key.name, key.namespace),
-            credentials=credentials,
+            held=held,
             read_at=_now(),
             problem=problem,
             filters=Filters() if problem else filters_of(receiver),
             rules={} if problem else rules_of(receiver),
+            allowed=() if problem else allowed_by(receiver),
         )
         if (key.namespace, key.name) in self._objects:  # it may have gone while the Secret was read
             self._put(entry)
@@ -177,18 +203,26 @@ class ReceiverIndex:
             newer = await self.load(entry.key)
         except (Invalid, NoToken, ApiAway, ApiError):
             return None
-        return newer if newer is not None and newer.credentials != entry.credentials else None
+        return newer if newer is not None and newer.held != entry.held else None
 
-    def credentials(self, entry: Entry) -> Credentials:
-        """Return what a delivery to an entry is checked with, with the keys as they are now."""
+    def entry(self, key: ObjectKey) -> Entry | None:
+        """The Receiver by its name, None where it has no path."""
+        return self._entries.get(key)
+
+    def credentials(self, entry: Entry) -> tuple[Credentials, ...]:
+        """Return what a delivery to an entry is checked with, with the keys as they are now; more than one while its token is exchanged."""
+        previous = (entry.held.previous,) if entry.held.previous is not None and entry.takes_previous else ()
+        return tuple(self._with_keys(entry, each) for each in (entry.held.current, *previous))
+
+    def _with_keys(self, entry: Entry, credentials: Credentials) -> Credentials:
         if entry.sender is not None and entry.sender.needs_keys:
-            return replace(entry.credentials, keys=self.keys.current)
+            return replace(credentials, keys=self.keys.current)
         if entry.sender is not None and entry.sender.needs_topic:
-            return replace(entry.credentials, keys=self.certificates.current)
+            return replace(credentials, keys=self.certificates.current)
         if entry.rules:
             audiences = {url: rules.audience for url, rules in entry.rules.items()}
-            return replace(entry.credentials, issuers=self.issuers.issuers(audiences))
-        return entry.credentials
+            return replace(credentials, issuers=self.issuers.issuers(audiences))
+        return credentials
 
     def unknown_key(self, entry: Entry, key: str = "") -> None:
         """A token to an entry is signed with a key that is not known: ask for the keys again, at most once a minute."""
@@ -237,14 +271,15 @@ class ReceiverIndex:
     def _put(self, entry: Entry) -> None:
         self._drop(entry.key)
         self._entries[entry.key] = entry
-        self._by_path[entry.path][entry.key] = entry
+        for path in filter(None, (entry.path, entry.previous_path)):
+            self._by_path[path][entry.key] = entry
 
     def _drop(self, key: ObjectKey) -> None:
         entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._by_path[entry.path].pop(key, None)
-            if not self._by_path[entry.path]:
-                del self._by_path[entry.path]
+        for path in filter(None, (entry.path, entry.previous_path)) if entry is not None else ():
+            self._by_path[path].pop(key, None)
+            if not self._by_path[path]:
+                del self._by_path[path]
 
     def _forget(self, key: ObjectKey) -> None:
         self._drop(key)
@@ -283,7 +318,8 @@ def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def _read_parts(object_: Mapping[str, Any]) -> tuple[Any, ...]:
     metadata = object_.get("metadata") or {}
     annotations = metadata.get("annotations") or {}
-    return object_.get("spec"), metadata.get("deletionTimestamp"), annotations.get(TYPE_ANNOTATION), annotations.get(ERRORS_ANNOTATION)
+    told = (annotations.get(name) for name in (TYPE_ANNOTATION, ERRORS_ANNOTATION, ALLOW_ANNOTATION))
+    return object_.get("spec"), metadata.get("deletionTimestamp"), *told
 
 
 def _now() -> float:

@@ -7,7 +7,7 @@ message is for the delivery log alone. What an event name may be and what a sign
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from receivers.record import dump
 from service import crash
 from service.cel import Evaluator
 from service.kinds.meta import ObjectKey
+from service.networks import lies_in
 from service.state.errors import StateError
 from service.state.inbox import Accepted as Row
 from service.state.inbox import Inbox, NewDelivery
@@ -25,15 +26,17 @@ from service.triggers.certificates import Unconfirmed
 from service.triggers.filters import tells_errors
 from service.triggers.index import Entry, ReceiverIndex
 from service.triggers.oidc import objections
+from service.triggers.overlap import verifier_of
+from service.triggers.problems import ALLOW_ANNOTATION
 from service.triggers.reading import Reading
 from service.triggers.refusals import (
     BadRequest,
     FilterFailed,
     KeysUnknown,
     NotAllowed,
+    NotFromThere,
     NotReady,
     NotStored,
-    Unavailable,
     UnknownPath,
 )
 
@@ -42,6 +45,7 @@ log = logging.getLogger(__name__)
 DECIDE_TIMEOUT = timedelta(seconds=8)
 STORE_TIMEOUT = timedelta(seconds=10)
 LONGEST_ID = 128
+LONGEST_DETAIL = 500
 LEEWAY = timedelta(seconds=10)  # clocks differ a little
 REPLAY_WINDOW = timedelta(minutes=5)  # of Standard Webhooks, for clocks that differ and senders that try again at once
 
@@ -60,10 +64,12 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What a verified caller is told: `stored`, or `filtered`: by `spec.events`, or since the sender says that nothing has changed."""
+    """What a verified caller is told: `stored`; `filtered`: by `spec.events`, or since the sender says that nothing has changed;
+    `duplicate`: of one that is under way or has succeeded. `detail` says which, for the delivery log."""
 
-    verdict: Literal["stored", "filtered"]
+    verdict: Literal["stored", "filtered", "duplicate"]
     trace: str
+    detail: str = ""
 
 
 class Carrier(Protocol):
@@ -72,8 +78,11 @@ class Carrier(Protocol):
     def stored(self, new: Stored) -> None:
         """A delivery was made durable."""
 
-    def is_open(self, row: int) -> bool:
-        """Whether a row is under way."""
+
+class Keep(Protocol):
+    """Keeps bodies of what was stored, where it may."""
+
+    async def __call__(self, stored: Stored, headers: Mapping[str, str], pieces: Sequence[bytes], *, tokens: Sequence[bytes]) -> None: ...
 
 
 class Intake:
@@ -94,16 +103,17 @@ class Intake:
         self.reading = reading
         self.carrier = carrier
         self.evaluator = evaluator
+        self.keep: Keep | None = None
         self._is_ready = is_ready
 
-    def open(self, path: str, headers: Mapping[str, str], trace: str) -> "Reception":
-        """Look up the path. Header names are lower case. Raises NotReady, UnknownPath."""
+    def open(self, path: str, headers: Mapping[str, str], trace: str, source: str = "") -> "Reception":
+        """Look up the path. Header names are lower case, `source` is the caller's address. Raises NotReady, UnknownPath."""
         entry = self.index.find(path)
         if entry is None and not (self._is_ready() and self.index.is_complete):  # what is known is served all the same
             raise NotReady("the service has just started, or a Receiver has just come, and not all are known yet")
         if entry is None:
             raise UnknownPath("no Receiver has this path: compare the hook's address with the Receiver's status.webhookPath")
-        return Reception(self, entry, headers, trace)
+        return Reception(self, entry, headers, trace=trace, source=source)
 
     def may_ask(self, path: str) -> bool:
         """Whether a sender may ask with OPTIONS if it may deliver to this path, and is told yes."""
@@ -119,8 +129,9 @@ class Intake:
 class Reception:
     """One body on its way in. `receiver`, `sender_type` and `delivery_id` (the sender's own, "" without one) are for the delivery log."""
 
-    def __init__(self, intake: Intake, entry: Entry, headers: Mapping[str, str], trace: str) -> None:
+    def __init__(self, intake: Intake, entry: Entry, headers: Mapping[str, str], *, trace: str, source: str) -> None:
         self.trace = trace
+        self._source = source
         self.receiver: ObjectKey = entry.key
         self.sender_type: str = entry.receiver.spec.type
         self._intake = intake
@@ -134,14 +145,14 @@ class Reception:
         self.delivery_id = entry.sender.delivery_id(headers)[:LONGEST_ID] if entry.sender else ""
 
     def begin(self) -> None:
-        """Check what can be checked before the body. Raises Unavailable, BadRequest."""
-        if self._entry.receiver.spec.suspend:
-            raise Unavailable("the Receiver is suspended: set spec.suspend to false")
-        if self._entry.problem or self._entry.sender is None:
-            raise Unavailable(self._entry.problem)
+        """Check what can be checked before the body. Raises NotFromThere, Unavailable, BadRequest."""
+        if self._entry.allowed and not lies_in(self._source, self._entry.allowed):
+            raise NotFromThere(f"it comes from {self._source}, which {ALLOW_ANNOTATION} does not name")
+        self._entry.check()
+        assert self._entry.sender is not None  # checked
         self._sender = self._entry.sender
         try:
-            self._verifier = self._sender.verifier(self._headers, self._intake.index.credentials(self._entry))
+            self._verifier = verifier_of(self._sender, self._headers, self._intake.index.credentials(self._entry))
         except BadSignature as error:
             raise BadRequest(str(error)) from error
 
@@ -159,21 +170,24 @@ class Reception:
         claims = await self._authorise()
         crash.point("hook.verified")
         if not self._counts():
-            return Accepted(verdict="filtered", trace=self.trace)
+            return Accepted(verdict="filtered", trace=self.trace, detail=f"spec.events does not name {self._event()[:LONGEST_ID]}")
         try:
             asked = claims if self._entry.filters.need_request else None
             events = await self._intake.reading.events(self._sender, self._headers, self._pieces, asked)
         except BadPayload as error:
-            raise BadRequest(str(error)) from error
+            packed = self._headers.get("content-encoding", "identity").lower() != "identity"
+            raise BadRequest(f"{error}{'; it is compressed, and nothing is unpacked here' if packed else ''}") from error
         for event in events:
             if isinstance(event, Confirmation):
                 await self._confirm(event.url)
         events = tuple(Unchanged(what="confirmation") if isinstance(event, Confirmation) else event for event in events)
         told = [event for event in events if not isinstance(event, Request)]
         if told and all(isinstance(event, Unchanged) for event in told):
-            return Accepted(verdict="filtered", trace=self.trace)
-        await self._store(tuple(event for event in events if not isinstance(event, Unchanged)))
-        return Accepted(verdict="stored", trace=self.trace)
+            said = ", ".join(dict.fromkeys(event.what for event in told if isinstance(event, Unchanged)))
+            return Accepted(
+                verdict="filtered", trace=self.trace, detail=f"nothing has changed that anyone follows: {said}"[:LONGEST_DETAIL]
+            )
+        return await self._store(tuple(event for event in events if not isinstance(event, Unchanged)))
 
     async def _verify(self) -> None:
         """Check the signature; where it does not fit, once more with a token that may have been changed meanwhile."""
@@ -187,7 +201,7 @@ class Reception:
             if newer is None:
                 raise BadRequest(str(error)) from error
             try:
-                again = self._sender.verifier(self._headers, self._intake.index.credentials(newer))
+                again = verifier_of(self._sender, self._headers, self._intake.index.credentials(newer))
                 for chunk in self._pieces:
                     again.feed(chunk)
                     await asyncio.sleep(0)
@@ -218,7 +232,7 @@ class Reception:
         """Return the claims of a token that is good and good enough, {} for types without. Raises NotAllowed."""
         if self._sender.claims is None:
             return {}
-        claims = self._sender.claims(self._headers, self._intake.index.credentials(self._entry))
+        claims = self._sender.claims(self._headers, self._intake.index.credentials(self._entry)[0])
         refused = await objections(self._intake.evaluator, self._entry.rules[str(claims["iss"])], claims)
         if refused:
             raise NotAllowed("; ".join(refused))
@@ -229,7 +243,11 @@ class Reception:
         if self._sender.name is None:
             return True
         wanted = {name.lower() for name in self._entry.receiver.spec.events}
-        return not wanted or self._sender.name(self._headers).lower() in wanted
+        return not wanted or self._event().lower() in wanted
+
+    def _event(self) -> str:
+        """The event's name in the sender's words."""
+        return self._sender.name(self._headers) if self._sender.name is not None else ""
 
     async def _confirm(self, url: str) -> None:
         """Raises NotStored, so that the sender asks again."""
@@ -238,8 +256,8 @@ class Reception:
         except Unconfirmed as error:
             raise NotStored(str(error)) from error
 
-    async def _store(self, events: tuple[Event, ...]) -> None:
-        """Make the delivery durable and hand it on. One that is repeated while the first is under way is that first one."""
+    async def _store(self, events: tuple[Event, ...]) -> Accepted:
+        """Make the delivery durable and hand it on. One that repeats another, which is under way or has succeeded, is that other one."""
         new = NewDelivery(
             receiver=self.receiver,
             sender_type=self.sender_type,
@@ -250,14 +268,23 @@ class Reception:
         )
         row = await self._accepted(new)
         if row.duplicate:
-            if self._intake.carrier.is_open(row.row):
-                return
-            row = await self._accepted(replace(new, delivery_id=f"{new.delivery_id} again {self.trace}"))  # somebody pressed "redeliver"
+            return Accepted(verdict="duplicate", trace=self.trace, detail=f"of {row.row}, with the same id and the same body")
         crash.point("hook.stored")
         stored = Stored(row=row.row, stored_at=datetime.now(UTC), receiver=self.receiver, events=events, trace=self.trace)
         if not tells_errors(self._entry.receiver):
             self._intake.carrier.stored(stored)
-            return
+        else:
+            await self._carried(stored)
+        if self._intake.keep is not None:
+            await self._intake.keep(stored, self._headers, self._pieces, tokens=self._tokens())
+        return Accepted(verdict="stored", trace=self.trace)
+
+    def _tokens(self) -> list[bytes]:
+        held = self._entry.held
+        return [each.token for each in (held.current, held.previous) if each is not None and each.token]
+
+    async def _carried(self, stored: Stored) -> None:
+        """Hand it on, and wait for what becomes of its filters. Raises FilterFailed."""
         decided: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def decide(problem: str) -> None:

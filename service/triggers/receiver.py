@@ -29,8 +29,8 @@ from service.kinds.notification import Receiver
 from service.reconcile.conditions import condition, merged
 from service.reconcile.outcome import Failed, Outcome, Stalled
 from service.reconcile.queue import Trigger
-from service.triggers.credentials import NoToken
-from service.triggers.index import ReceiverIndex
+from service.triggers.credentials import PREVIOUS, NoToken
+from service.triggers.index import Entry, ReceiverIndex
 from service.triggers.problems import expression_problem, problem_of
 
 
@@ -96,7 +96,8 @@ class ReceiverReconciler:
             raise Failed(TOKEN_NOT_FOUND, str(error)) from error
         if entry is None:
             return Outcome(result="gone")
-        ready = condition(READY, "True", SUCCEEDED, f"Receiver initialized for path: {entry.path}", receiver.metadata.generation)
+        message = f"Receiver initialized for path: {entry.path}{_rotation(entry)}"
+        ready = condition(READY, "True", SUCCEEDED, message, receiver.metadata.generation)
         changed = await self._report(receiver, object_, path=entry.path, conditions=[ready, *_cleared(receiver)])
         return Outcome(result="succeeded" if changed else "unchanged", requeue_after=receiver.spec.interval)
 
@@ -141,6 +142,13 @@ class ReceiverReconciler:
 
     async def _resource(self, object_: Mapping[str, Any]) -> Resource:
         return await self._discovery.resource(str(object_.get("apiVersion") or ""), self.kind)
+
+
+def _rotation(entry: Entry) -> str:
+    """What becomes of a former token, while there is one."""
+    if entry.held.problem:
+        return f"; {entry.held.problem}"
+    return f"; {PREVIOUS} counts until {entry.held.until:%Y-%m-%dT%H:%M:%SZ}" if entry.takes_previous else ""
 
 
 def _cleared(receiver: Receiver) -> list[Condition]:

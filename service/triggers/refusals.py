@@ -42,6 +42,18 @@ class NotAllowed(BadRequest):
     """The caller has shown who it is, by a token that is good, and that is not enough. It is told why, as Flux promises."""
 
 
+class NotFromThere(Refused):
+    """Deliveries may come from elsewhere alone."""
+
+
+class TooMany(Refused):
+    """Whoever calls was refused too often; `retry_after` says until when."""
+
+    def __init__(self, message: str, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class FilterFailed(Refused):
     """An expression of the Receiver could not be evaluated, and it asks for callers to be told. The delivery is stored all the same."""
 

@@ -1,7 +1,7 @@
 """For the person who runs it: the delivery log, and why an object is as it is, on loopback, behind a token.
 
-In: GET with `Authorization: Bearer <STATE/admin.token>`. Out: JSON. The Host header must name loopback, so that a page of another site
-cannot reach this port through a name that it points here (DNS rebinding). https://owasp.org/www-community/attacks/DNS_Rebinding
+In: GET, and POST to have a delivery carried out again, with `Authorization: Bearer <STATE/admin.token>`. Out: JSON. The Host header must
+name loopback, so that a page of another site cannot reach this port through a name that it points here (DNS rebinding). https://owasp.org/www-community/attacks/DNS_Rebinding
 """
 
 import hmac
@@ -17,12 +17,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from service.cluster.client import ClusterError
 from service.kinds.meta import ObjectKey
-from service.state.inbox import Inbox, LogEntry
+from service.web.desk import Desk
 
-LIST_LIMIT = 200
-SEARCHED = 1000
 TOKEN_BYTES = 32
-_INBOX = web.AppKey("inbox", Inbox)
 Why = Callable[[str, str, str], Awaitable[Mapping[str, Any] | None]]
 _WHY: web.AppKey[Why] = web.AppKey("why")
 Shadow = Callable[[], Mapping[ObjectKey, Mapping[str, Any]]]
@@ -48,14 +45,13 @@ def token_file(state: Path) -> str:
     return token
 
 
-def application(inbox: Inbox, token: str, why: Why, shadow: Shadow = dict) -> web.Application:
-    """Return the application of the admin port. `why` explains (kind, namespace, name), or returns None where that is not there; `shadow`
-    has what shadow mode would do, by object."""
+def application(desk: Desk, token: str, why: Why, shadow: Shadow = dict) -> web.Application:
+    """Return the application of the admin port. `desk` is all about deliveries. `why` explains (kind, namespace, name), or returns None
+    where that is not there; `shadow` has what shadow mode would do, by object."""
     app = web.Application(middlewares=[_guard(token)])
-    app[_INBOX], app[_WHY], app[_SHADOW] = inbox, why, shadow
+    app[_WHY], app[_SHADOW] = why, shadow
+    desk.add_to(app)
     app.router.add_get("/shadow", _shadow)
-    app.router.add_get("/deliveries", _deliveries)
-    app.router.add_get("/deliveries/{id}", _delivery)
     app.router.add_get("/why/{kind}/{namespace}/{name}", _why)
     return app
 
@@ -95,22 +91,6 @@ async def _shadow(request: web.Request) -> web.Response:
     return web.json_response({"objects": found})
 
 
-async def _deliveries(request: web.Request) -> web.Response:
-    """The newest deliveries, accepted and refused; `?limit=` up to 1000."""
-    asked = request.query.get("limit", "")
-    limit = min(int(asked), SEARCHED) if asked.isascii() and asked.isdigit() and len(asked) < 10 else LIST_LIMIT
-    return web.json_response({"deliveries": [_shown(entry) for entry in await request.app[_INBOX].log(limit)]})
-
-
-async def _delivery(request: web.Request) -> web.Response:
-    """One delivery: by its row, by the id that the caller was given, or by the id that the sender shows."""
-    wanted = request.match_info["id"]
-    for entry in await request.app[_INBOX].log(SEARCHED):
-        if wanted in (entry.trace, entry.delivery_id) or (entry.row and wanted == str(entry.row)):
-            return web.json_response(_shown(entry))
-    return web.json_response({"error": f"no such delivery among the newest {SEARCHED}"}, status=404)
-
-
 async def _why(request: web.Request) -> web.Response:
     """One answer about one object."""
     kind, namespace, name = (request.match_info[part] for part in ("kind", "namespace", "name"))
@@ -122,21 +102,3 @@ async def _why(request: web.Request) -> web.Response:
         known = "an object of a kind of ours that is there, or one that a Kustomization has applied"
         return web.json_response({"error": f"{kind}/{namespace}/{name}: not found; name {known}"}, status=404)
     return web.json_response(found)
-
-
-def _shown(entry: LogEntry) -> dict[str, object]:
-    return {
-        "id": entry.trace,
-        "row": entry.row or None,
-        "at": entry.at.isoformat(timespec="milliseconds"),
-        "receiver": str(entry.receiver) if entry.receiver else None,
-        "type": entry.sender_type,
-        "senderId": entry.delivery_id,
-        "state": entry.state,
-        "verdict": entry.verdict,
-        "detail": entry.detail,
-        "targets": [
-            {"object": str(target.object), "state": target.state, "result": target.result, "detail": target.detail}
-            for target in entry.targets
-        ],
-    }

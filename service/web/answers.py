@@ -18,6 +18,8 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (refusals.Unavailable, 503, "not available"),
     (refusals.KeysUnknown, 503, "not ready, try again"),
     (refusals.BadRequest, 400, "refused"),
+    (refusals.NotFromThere, 403, "refused"),
+    (refusals.TooMany, 429, "too many, try again later"),
     (refusals.FilterFailed, 500, "a filter of the receiver cannot be evaluated"),
     (refusals.TooLarge, 413, "too large"),
     (refusals.TooSlow, 408, "too slow"),
@@ -27,7 +29,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (StateError, 503, "not stored, try again"),
 )
 KNOWN = tuple(error for error, _, _ in STATUS)
-BREAKS_OFF = frozenset({408, 413, 503})  # part of the body may be unread
+BREAKS_OFF = frozenset({403, 408, 413, 429, 503})  # part of the body may be unread
 
 
 def answer(error: Exception, delivery: str) -> web.Response:
@@ -37,7 +39,7 @@ def answer(error: Exception, delivery: str) -> web.Response:
         phrase = f"{phrase}: {error}"
     response = said(status, phrase, delivery)
     wait: timedelta | None = getattr(error, "retry_after", None)
-    if status == 503:
+    if status in (429, 503):
         response.headers["Retry-After"] = str(math.ceil((wait or timedelta(seconds=10)).total_seconds()))
     if status in BREAKS_OFF:
         response.force_close()

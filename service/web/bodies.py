@@ -1,33 +1,23 @@
 """Request bodies under limits: so large, so long, and so much of all of them in memory at once.
 
-In: a request. Out: its body in pieces, or Refused. The limits are GitHub's own 25 MB, and 64 MiB for everything in flight together.
+In: a request. Out: its body in pieces, or Refused. By default the limits are GitHub's own 25 MB, and 64 MiB for everything in flight.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
 
 import aiohttp
 from aiohttp import web
 
+from service.settings import BodyLimits
 from service.triggers.refusals import BadRequest, Overloaded, TooLarge, TooSlow
 from service.web.port import HEADER_BYTES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one request and all requests together may take."""
-
-    body_bytes: int = 25 * 1024 * 1024
-    in_flight_bytes: int = 64 * 1024 * 1024
-    body_timeout: timedelta = timedelta(seconds=30)
 
 
 class InFlight:
     """Counts the bytes that are held for all requests."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: BodyLimits) -> None:
         self.limits = limits
         self.held = 0
 
@@ -44,7 +34,7 @@ class Share:
         self._bytes = 0
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> BodyLimits:
         """What it may take."""
         return self._whole.limits
 

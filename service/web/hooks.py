@@ -7,18 +7,23 @@ the delivery log, the path goes nowhere. https://fluxcd.io/flux/components/notif
 
 import logging
 import time
+from dataclasses import replace
 
 from aiohttp import web
 
 from service.log import new_trace
 from service.log import trace as trace_of_log
 from service.metrics import Metrics
+from service.settings import HookSettings
+from service.state.deliverylog import DeliveryLog, Note
 from service.state.errors import StateError
-from service.state.inbox import Inbox
 from service.triggers.intake import LONGEST_ID, Accepted, Intake, Reception
-from service.triggers.refusals import FilterFailed, Refused
+from service.triggers.lastseen import LastSeen
+from service.triggers.refusals import FilterFailed, Refused, TooMany, UnknownPath
 from service.web.answers import answer, said
-from service.web.bodies import InFlight, Limits, check_headers, pieces
+from service.web.bodies import InFlight, check_headers, pieces
+from service.web.callers import Callers
+from service.web.rates import Rates
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +31,16 @@ UNKNOWN_PER_MINUTE = 30  # refusals of strangers in both logs: enough to find a 
 
 
 class Hooks:
-    """What the handlers share."""
+    """What the handlers share. `seen` hears of each delivery to a Receiver."""
 
-    def __init__(self, intake: Intake, inbox: Inbox, metrics: Metrics, limits: Limits | None = None) -> None:
-        self.in_flight = InFlight(limits or Limits())
+    def __init__(self, intake: Intake, deliveries: DeliveryLog, metrics: Metrics, settings: HookSettings | None = None) -> None:
+        settings = settings or HookSettings()
+        self.in_flight = InFlight(settings.limits)
+        self.seen = LastSeen()
+        self._callers = Callers(trusted=settings.trusted_proxies, allowed=settings.allow_from)
+        self._rates = Rates(settings)
         self._intake = intake
-        self._inbox = inbox
+        self._log = deliveries
         self._metrics = metrics
         self._since, self._unknown = time.monotonic(), 0
 
@@ -40,20 +49,34 @@ class Hooks:
         began, trace = time.perf_counter(), new_trace()
         trace_of_log.set(trace)
         headers = {name.lower(): value for name, value in request.headers.items()}
+        source = self._callers.of(request)
         reception: Reception | None = None
+        refusal: Refused | None = None
         try:
             check_headers(request)
-            reception = self._intake.open(request.path, headers, trace)
+            self._callers.check(source)
+            reception = self._open(request.path, headers, trace, source)
+            self._rates.check(source, reception.receiver)
             accepted = await self._received(request, reception)
             response = said(200, accepted.verdict, trace)
         except Refused as error:
-            await self._refused(error, reception, headers, trace)
+            refusal = error
             response = answer(error, trace)
-        seconds = time.perf_counter() - began
-        if reception is not None and response.status == 200:
-            log.info("hook accepted", extra={"object": str(reception.receiver), "verdict": accepted.verdict, "seconds": round(seconds, 5)})
-        self._metrics.hook_seconds.labels(str(response.status)).observe(seconds)
+        if refusal is not None:
+            await self._refused(refusal, reception, headers, trace)
+        elif reception is not None:
+            await self._taken(accepted, reception, time.perf_counter() - began)
+        self._rates.count(source, reception.receiver if reception is not None else None, refusal)
+        self._metrics.hook_seconds.labels(str(response.status)).observe(time.perf_counter() - began)
         return response
+
+    def _open(self, path: str, headers: dict[str, str], trace: str, source: str) -> Reception:
+        """Raises UnknownPath, NotReady; TooMany for who has guessed paths too often."""
+        try:
+            return self._intake.open(path, headers, trace, source)
+        except UnknownPath:
+            self._rates.check(source, None)
+            raise
 
     def may_ask(self, path: str) -> bool:
         """Whether senders of CloudEvents are told that they may deliver to this path; they ask before the first time."""
@@ -70,22 +93,31 @@ class Hooks:
                 reception.feed(chunk)
             return await reception.finish()
 
+    async def _taken(self, accepted: Accepted, reception: Reception, seconds: float) -> None:
+        """What is stored has its row; the rest is noted."""
+        log.info("hook accepted", extra={"object": str(reception.receiver), "verdict": accepted.verdict, "seconds": round(seconds, 5)})
+        self.seen.taken(reception.receiver, accepted.verdict)
+        if accepted.verdict != "stored":
+            note = Note(state=accepted.verdict, reason=accepted.verdict, detail=accepted.detail, trace=accepted.trace)
+            await self._noted(_about(note, reception))
+
     async def _refused(self, error: Refused, reception: Reception | None, headers: dict[str, str], trace: str) -> None:
         """Write the reason to the delivery log; a full disk must not make the answer wait for it."""
-        if reception is None and not self._is_worth_a_row():  # a stranger, who knows no path
+        if reception is not None:
+            self.seen.refused(reception.receiver, str(error))
+        if (reception is None or isinstance(error, TooMany)) and not self._is_worth_a_row():  # a stranger, or a flood
             return
         if isinstance(error, FilterFailed):  # it is stored, and has its row
             return
         log.info("delivery refused", extra={"object": str(reception.receiver) if reception else "", "reason": str(error)})
+        note = Note(state="refused", reason=type(error).__name__, detail=str(error), trace=trace)
+        await self._noted(
+            _about(note, reception) if reception else replace(note, delivery_id=headers.get("x-github-delivery", "")[:LONGEST_ID])
+        )
+
+    async def _noted(self, note: Note) -> None:
         try:
-            await self._inbox.refused(
-                receiver=reception.receiver if reception else None,
-                sender_type=reception.sender_type if reception else "",
-                delivery_id=reception.delivery_id if reception else headers.get("x-github-delivery", "")[:LONGEST_ID],
-                reason=type(error).__name__,
-                detail=str(error),
-                trace=trace,
-            )
+            await self._log.note(note)
         except StateError as failure:
             log.warning("the delivery log cannot be written", extra={"reason": str(failure)})
 
@@ -95,6 +127,10 @@ class Hooks:
             self._since, self._unknown = now, 0
         self._unknown += 1
         return self._unknown <= UNKNOWN_PER_MINUTE
+
+
+def _about(note: Note, reception: Reception) -> Note:
+    return replace(note, receiver=reception.receiver, sender_type=reception.sender_type, delivery_id=reception.delivery_id)
 
 
 HOOKS = web.AppKey("hooks", Hooks)

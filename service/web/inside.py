@@ -16,9 +16,10 @@ from aiohttp import web
 from service.kinds.event import Event
 from service.log import new_trace
 from service.metrics import Metrics
+from service.settings import BodyLimits
 from service.triggers.refusals import BadRequest
 from service.web.answers import KNOWN, answer, said
-from service.web.bodies import InFlight, Limits, check_headers, pieces
+from service.web.bodies import InFlight, check_headers, pieces
 
 EVENT_BYTES = 256 * 1024  # 39,000 characters of message and some metadata; small enough to parse on the loop
 EVENT_TIMEOUT = timedelta(seconds=30)
@@ -34,8 +35,8 @@ Intake = Callable[[Event], Awaitable[bool]]
 class EventSink:
     """Hands events to `intake`, which stores them and returns False for one that it had within the last minutes."""
 
-    def __init__(self, intake: Intake, metrics: Metrics, limits: Limits | None = None) -> None:
-        self._in_flight = InFlight(limits or Limits(body_bytes=EVENT_BYTES, body_timeout=EVENT_TIMEOUT))
+    def __init__(self, intake: Intake, metrics: Metrics, limits: BodyLimits | None = None) -> None:
+        self._in_flight = InFlight(limits or BodyLimits(body_bytes=EVENT_BYTES, body_timeout=EVENT_TIMEOUT))
         self._intake = intake
         self._metrics = metrics
 

@@ -95,14 +95,14 @@ async def serve(folder: Path, pipe: multiprocessing.connection.Connection, intak
         carrier=Nobody() if intake_only else deliveries,
         evaluator=Evaluator(),
     )
-    port = Port("hooks", application(Hooks(intake, inbox, Metrics())), Address(host="127.0.0.1", port=0))
+    port = Port("hooks", application(Hooks(intake, inbox.log, Metrics())), Address(host="127.0.0.1", port=0))
     await port.start()
     async with asyncio.TaskGroup() as tasks:
         for room in (port, deliveries, requests):
             tasks.create_task(room.run())
         pipe.send(port.address.port)
         await loop.run_in_executor(None, pipe.recv)
-        pipe.send(dict(await inbox.counts()))
+        pipe.send(dict(await inbox.log.counts()))
         for room in (port, deliveries, requests):
             room.stop()
     await cluster.close()

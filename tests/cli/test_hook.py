@@ -11,9 +11,12 @@ from receivers.guide import render
 from service.cli import main
 from service.kinds.meta import NOTIFICATION_GROUP, ObjectKey
 from service.settings import Address
-from service.state.inbox import Inbox, NewDelivery, TargetState
+from service.state.deliverylog import Note, TargetState
+from service.state.inbox import Inbox, NewDelivery
 from service.state.store import Store
+from service.triggers.kept import NoReplay, Replayed
 from service.web.admin import application, token_file
+from service.web.desk import Desk
 from service.web.port import Port
 from tests.receivers.recordings import CASES
 
@@ -25,19 +28,49 @@ async def nothing(_kind: str, _namespace: str, _name: str) -> None:
     """No object is known."""
 
 
+async def replay(wanted: str) -> Replayed:
+    if wanted != "72d3":
+        raise NoReplay("no such delivery in the log")
+    return Replayed(row=2, trace="3" * 16, replay_of=1, read_again=False)
+
+
+def followed(_trace: str) -> list[dict[str, object]]:
+    return [
+        {"object": "GitRepository/apps/fleet", "result": "gone", "seconds": 0.01},
+        {"object": "Kustomization/apps/shop", "result": "failed", "seconds": 0.5, "message": "build failed"},
+    ]
+
+
+def seen() -> list[dict[str, object]]:
+    times = {"at": "2026-11-21T12:00:00.000+00:00", "refusedAt": "2026-11-21T12:00:00.000+00:00"}
+    return [
+        {"receiver": "apps/web", "counts": {"stored": 2, "refused": 1}, "refusal": "the signature does not fit", **times},
+        {"receiver": "apps/quiet", "counts": {}, "refusal": "", "at": None, "refusedAt": None},
+    ]
+
+
 class Scene:
     """A served delivery log with one accepted and one refused delivery."""
 
     def __init__(self, store: Store, folder: Path) -> None:
         self.inbox, self.folder = Inbox(store), folder
-        self.port = Port("admin", application(self.inbox, token_file(folder), nothing), Address(host="127.0.0.1", port=0))
+        desk = Desk(log=self.inbox.log, replay=replay, followed=followed, receivers=seen)
+        self.port = Port("admin", application(desk, token_file(folder), nothing), Address(host="127.0.0.1", port=0))
 
     async def fill(self) -> None:
         new = NewDelivery(receiver=WEB, sender_type="gitlab", delivery_id="72d3", body_digest="d", events_json="[]", trace="1" * 16)
         row = await self.inbox.put(new)
         await self.inbox.targets(row, [TargetState(object=FLEET, state="gone", result="gone", detail="it is not there")])
-        await self.inbox.refused(
-            receiver=None, sender_type="", delivery_id="", reason="UnknownPath", detail="no Receiver has this path", trace="2" * 16
+        await self.inbox.log.note(
+            Note(
+                state="refused",
+                receiver=None,
+                sender_type="",
+                delivery_id="",
+                reason="UnknownPath",
+                detail="no Receiver has this path",
+                trace="2" * 16,
+            )
         )
 
     async def run(self, *words: str) -> int:
@@ -115,3 +148,29 @@ def test_prints_why_a_recorded_delivery_is_refused(tmp_path: Path, capsys: pytes
 def test_prints_the_guide(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["hook", "types"]) == 0
     assert capsys.readouterr().out == render()
+
+
+async def test_shows_the_runs_that_followed_and_how_long_they_took(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await scene.run("show", "72d3") == 0
+    out = capsys.readouterr().out
+    assert "then Kustomization/apps/shop  failed  0.500 s  build failed" in out
+    assert out.count("GitRepository/apps/fleet") == 1
+
+
+async def test_replays_and_says_of_what(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await scene.run("replay", "72d3") == 0
+    assert capsys.readouterr().out.startswith(f"{'3' * 16}  replays 1 from its events")
+    assert await scene.run("replay", "72d3", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["replayOf"] == 1
+    assert await scene.run("replay", "other") == 1
+    assert "409" in (said := capsys.readouterr().err)
+    assert "no such delivery in the log" in said
+
+
+async def test_says_what_receivers_saw_last(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await scene.run("receivers") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("apps/web  1 refused, 2 stored  last 2026-11-21T12:00:00.000+00:00  last refusal")
+    assert second == "apps/quiet  nothing yet"
+    assert await scene.run("receivers", "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["counts"] == {"stored": 2, "refused": 1}

@@ -12,7 +12,8 @@ from service.compose.why.evidence import FromCluster
 from service.compose.why.explain import Unknown, explain
 from service.compose.why.memory import why_of
 from service.kinds.meta import KUSTOMIZE_GROUP, ObjectKey
-from service.state.inbox import NewDelivery, TargetState
+from service.state.deliverylog import TargetState
+from service.state.inbox import NewDelivery
 from service.state.outbox import EventRow, OutMessage
 from tests.kustomizations.test_flow import app
 from tests.kustomizations.test_health import WEB, is_waiting

@@ -6,10 +6,12 @@ from datetime import timedelta
 import pytest
 
 from service.kinds.meta import ObjectKey
+from service.state import deliverylog, moments
 from service.state import inbox as inbox_module
-from service.state import moments
+from service.state.bodies import Bodies, KeptBody
+from service.state.deliverylog import Note, TargetState
 from service.state.errors import StateBusy
-from service.state.inbox import ATTEMPTS, Inbox, NewDelivery, TargetState
+from service.state.inbox import ATTEMPTS, Inbox, NewDelivery, Retention
 from service.state.store import Store
 
 RECEIVER = ObjectKey(group="notification.toolkit.fluxcd.io", kind="Receiver", namespace="apps", name="hook")
@@ -39,7 +41,7 @@ async def test_put_is_pending_until_done(store: Store) -> None:
     assert (found.row, found.receiver, found.delivery_id, found.events_json, found.targets) == (row, RECEIVER, "d1", "[]", ())
     await inbox.done(row, "ignored", "no target")
     assert await inbox.pending() == []
-    assert (await inbox.counts())["done"] == 1
+    assert (await inbox.log.counts())["done"] == 1
 
 
 async def test_accept_knows_a_repeated_delivery_by_id_and_body(store: Store) -> None:
@@ -51,8 +53,88 @@ async def test_accept_knows_a_repeated_delivery_by_id_and_body(store: Store) -> 
     rows = [await inbox.accept(each) for each in (new(digest="sha256:2"), new("d2"), new(receiver=other), new(""), new(""))]
     assert not any(each.duplicate for each in rows)
     assert len({first.row, *(each.row for each in rows)}) == 6
-    await inbox.done(first.row, "reconciled", "")
+    await inbox.targets(first.row, [ran("a")])
     assert (await inbox.accept(new())).duplicate
+
+
+@pytest.mark.parametrize("outcome", [ran("a", "failed"), ran("a", "stalled"), TargetState(object=key("a"), state="suspended"), None])
+async def test_accept_takes_a_repeated_delivery_whose_first_came_to_nothing(store: Store, outcome: TargetState | None) -> None:
+    inbox = Inbox(store)
+    row = await inbox.put(new())
+    if outcome is None:
+        await inbox.done(row, "nothing", "no object is meant")
+    else:
+        await inbox.targets(row, [ran("b"), outcome])
+    again = await inbox.accept(new())
+    assert not again.duplicate
+    assert (await inbox.accept(new())).row == again.row, "that one is under way"
+
+
+async def test_a_replay_is_never_a_duplicate_and_says_what_it_repeats(store: Store) -> None:
+    inbox = Inbox(store)
+    row = await inbox.put(new())
+    again = await inbox.accept(replace(new(), replay_of=row))
+    assert (again.duplicate, again.row == row) == (False, False)
+    assert [each.replay_of for each in await inbox.log.newest()] == [row, None]
+    stored = await inbox.stored(row)
+    assert stored is not None
+    assert stored.events_json == "[]"
+    assert await inbox.stored(999) is None
+
+
+async def test_the_log_knows_one_receiver_and_one_delivery(store: Store) -> None:
+    inbox = Inbox(store)
+    other = ObjectKey(group=RECEIVER.group, kind="Receiver", namespace="apps", name="other")
+    row = await inbox.put(new())
+    await inbox.put(new("d2", receiver=other))
+    await inbox.log.note(Note(state="refused", receiver=other, delivery_id="d3", reason="BadRequest", detail="", trace="t3"))
+    assert [each.delivery_id for each in await inbox.log.newest(receiver="apps/other")] == ["d3", "d2"]
+    assert [each.delivery_id for each in await inbox.log.newest(receiver="ther")] == []
+    for wanted, found in ((str(row), "d1"), ("d2", "d2"), ("t3", "d3"), ("d3", "d3")):
+        entry = await inbox.log.find(wanted)
+        assert entry is not None
+        assert entry.delivery_id == found
+    for wanted in ("", "x", "9" * 30, f"0{row}"):
+        assert await inbox.log.find(wanted) is None
+
+
+async def test_the_log_says_how_long_it_took(store: Store) -> None:
+    inbox = Inbox(store)
+    row = await inbox.put(new())
+    await inbox.targets(row, waiting("a"))
+    began = moments.now()
+    await inbox.settle(replace(ran("a"), ended_at=began + SECOND), began_at=began)
+    [entry] = await inbox.log.newest()
+    assert entry.ended_at == began + SECOND
+    assert (entry.targets[0].began_at, entry.targets[0].ended_at) == (began, began + SECOND)
+
+
+async def test_age_forgets_what_nobody_asks_for_any_more(store: Store) -> None:
+    inbox, bodies = Inbox(store, Retention(age=timedelta(0))), Bodies(store)
+    kept = await inbox.put(new("queued"))
+    rows = [await Inbox(store).put(new(f"d{number}")) for number in range(3)]
+    for row in rows:
+        await inbox.done(row, "ignored", "")
+        await bodies.keep(row, "t", KeptBody(headers={}, body=b"{}"))
+    await inbox.log.note(Note(state="filtered", reason="filtered", detail="", trace="t"))
+    assert await inbox.age() == 3
+    assert [each.row for each in await inbox.log.newest()] == [kept]
+
+
+async def test_bodies_are_bounded_together_and_of_one_delivery(store: Store) -> None:
+    bodies = Bodies(store, total_bytes=250)
+    for row in (1, 2, 3):
+        await bodies.keep(row, f"t{row}", KeptBody(headers={"content-type": "x"}, body=bytes(100)))
+    assert await bodies.of(1, "t1") is None
+    found = await bodies.of(3, "t3")
+    assert found is not None
+    assert (found.headers, len(found.body)) == ({"content-type": "x"}, 100)
+    assert await bodies.of(3, "another") is None
+    assert "body=" not in repr(found)
+    row = await Inbox(store).put(new())
+    assert row == 1
+    await bodies.tidy()
+    assert await bodies.of(2, "t2") is not None
 
 
 async def test_accept_takes_a_repeated_delivery_whose_first_was_set_aside(store: Store) -> None:
@@ -73,7 +155,7 @@ async def test_settle_ends_a_delivery_with_its_last_target(store: Store) -> None
     assert await inbox.settle(ran("a"), began_at=began) == []
     assert await inbox.settle(ran("c"), began_at=began) == []
     assert await inbox.settle(ran("b", "failed"), began_at=began) == [row]
-    [entry] = await inbox.log()
+    [entry] = await inbox.log.newest()
     assert (entry.state, entry.verdict, [each.result for each in entry.targets]) == ("done", "reconciled", ["succeeded", "failed"])
 
 
@@ -132,35 +214,42 @@ async def test_failed_sets_a_row_aside_after_so_many_and_blocks_nothing(store: S
     assert [each.row for each in await inbox.pending()] == [good]
     assert await inbox.failed(poison, "again") == ATTEMPTS
     assert await inbox.failed(12345, "no such row") == 0
-    aside = next(each for each in await inbox.log() if each.row == poison)
+    aside = next(each for each in await inbox.log.newest() if each.row == poison)
     assert (aside.state, aside.detail) == ("aside", "cannot be read")
 
 
 async def test_refused_is_a_ring_and_part_of_the_log(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox_module, "KEEP_REFUSALS", 3)
+    monkeypatch.setattr(deliverylog, "KEEP_REFUSALS", 3)
     inbox = Inbox(store)
     await inbox.put(new())
     for number in range(5):
-        await inbox.refused(
-            receiver=None, sender_type="github", delivery_id=f"r{number}", reason="BadSignature", detail="no match", trace="t"
+        await inbox.log.note(
+            Note(
+                state="refused",
+                receiver=None,
+                sender_type="github",
+                delivery_id=f"r{number}",
+                reason="BadSignature",
+                detail="no match",
+                trace="t",
+            )
         )
-    assert [each.delivery_id for each in await inbox.log()] == ["r4", "r3", "r2", "d1"]
-    assert [each.delivery_id for each in await inbox.log(limit=2)] == ["r4", "r3"]
-    assert dict(await inbox.counts()) == {"queued": 1, "done": 0, "aside": 0, "refused": 3}
+    assert [each.delivery_id for each in await inbox.log.newest()] == ["r4", "r3", "r2", "d1"]
+    assert [each.delivery_id for each in await inbox.log.newest(limit=2)] == ["r4", "r3"]
+    assert dict(await inbox.log.counts()) == {"queued": 1, "done": 0, "aside": 0, "refused": 3}
 
 
-async def test_put_forgets_old_rows_but_none_that_is_queued(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox_module, "KEEP_ROWS", 3)
-    inbox = Inbox(store)
+async def test_put_forgets_old_rows_but_none_that_is_queued(store: Store) -> None:
+    inbox = Inbox(store, Retention(rows=3))
     kept = await inbox.put(new("queued"))
     for number in range(10):
         await inbox.done(await inbox.put(new(f"d{number}")), "ignored", "")
-    log = await inbox.log()
+    log = await inbox.log.newest()
     assert len(log) <= 5
     assert log[-1].row == kept
-    monkeypatch.setattr(inbox_module, "KEEP_TIME", timedelta(0))
+    inbox = Inbox(store, Retention(age=timedelta(0)))
     last = await inbox.put(new("last"))
-    assert {each.row for each in await inbox.log()} == {kept, last}
+    assert {each.row for each in await inbox.log.newest()} == {kept, last}
 
 
 async def test_put_refuses_when_too_many_are_not_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,7 +207,7 @@ async def test_open_begins_the_cache_anew_when_a_newer_version_wrote_it(tmp_path
     connection.close()
     await Store.open(tmp_path).close()
     with sqlite3.connect(tmp_path / "cache.db") as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     connection.close()
 
 

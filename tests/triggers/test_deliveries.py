@@ -15,7 +15,8 @@ from service.cluster.discovery import Discovery
 from service.kinds.meta import ObjectKey
 from service.reconcile.gate import Gate
 from service.reconcile.queue import Trigger
-from service.state.inbox import Inbox, LogEntry, NewDelivery
+from service.state.deliverylog import LogEntry
+from service.state.inbox import Inbox, NewDelivery
 from service.state.store import Store
 from service.triggers.choosing import Choosing
 from service.triggers.deliveries import Deliveries
@@ -77,7 +78,7 @@ class Scene:
         return row
 
     async def log(self, row: int) -> LogEntry:
-        return next(entry for entry in await self.inbox.log() if entry.row == row)
+        return next(entry for entry in await self.inbox.log.newest() if entry.row == row)
 
     async def until_done(self, row: int) -> LogEntry:
         async with asyncio.timeout(2):

@@ -35,9 +35,9 @@ async def ran(scene: Scene, *events: Event) -> tuple[list[str], Any]:
     async with scene.running():
         row = await scene.deliver(*events)
         await until(lambda: not scene.room.is_open(row) or bool(scene.asked), 10)
-        (entry,) = await scene.inbox.log()
+        (entry,) = await scene.inbox.log.newest()
         while scene.asked and not entry.targets:  # asked for before it is written down
-            (entry,) = await scene.inbox.log()
+            (entry,) = await scene.inbox.log.newest()
     return sorted(key.name for key, _ in scene.asked), entry
 
 
@@ -108,7 +108,7 @@ async def test_objects_of_kinds_that_are_not_watched_are_read(store: Store, clus
     async with scene.running():
         row = await scene.deliver(asked({"x": "1"}))
         await until(lambda: not scene.room.is_open(row), 10)
-    (entry,) = await scene.inbox.log()
+    (entry,) = await scene.inbox.log.newest()
     assert {target.object.name: target.result for target in entry.targets} == {"app": "requested", "gone": "filtered"}
 
 

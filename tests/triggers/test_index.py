@@ -48,7 +48,7 @@ async def test_finds_a_receiver_after_its_secret_was_read(kube: Kube, cluster: C
         await settled(index)
         entry = index.find(PATH)
     assert entry is not None
-    assert (entry.key, entry.credentials.token, entry.problem) == (WEB, TOKEN, "")
+    assert (entry.key, entry.held.current.token, entry.problem) == (WEB, TOKEN, "")
     assert index.find(PATH.replace("a", "b")) is None
     assert "shared" not in repr(entry)
     assert PATH not in repr(entry)
@@ -146,7 +146,7 @@ async def test_a_mismatch_reads_the_secret_once_and_then_not_for_a_while(kube: K
     kube.objects[SECRET_PATH] = secret(b"new")
     newer = await index.refreshed(entry)
     assert newer is not None
-    assert newer.credentials.token == b"new"
+    assert newer.held.current.token == b"new"
     asked = len(kube.calls)
     assert await index.refreshed(newer) is None
     assert len(kube.calls) == asked

@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import pytest
 
 from service.cluster.client import ApiAway
 from service.settings import Address
+from service.state.deliverylog import Note, TargetState
+from service.state.errors import StateUnwritable
 from service.state.inbox import Inbox, NewDelivery
 from service.state.store import Store
+from service.triggers.kept import NoReplay, Replayed
 from service.web.admin import application, token_file
+from service.web.desk import Desk
 from service.web.port import Port
 from tests.triggers.scene import key
 
@@ -29,11 +34,31 @@ async def why(kind: str, namespace: str, name: str) -> dict[str, str] | None:
     return {"object": f"{kind}/{namespace}/{name}"} if name == "shop" else None
 
 
+async def replay(wanted: str) -> Replayed:
+    match wanted:
+        case "bad":
+            raise NoReplay("it was refused")
+        case "full":
+            raise StateUnwritable("the disk is full")
+        case _:
+            return Replayed(row=2, trace="t" * 16, replay_of=1, read_again=True)
+
+
+def followed(_trace: str) -> list[dict[str, object]]:
+    return [{"object": "Kustomization/apps/shop", "result": "succeeded", "seconds": 0.5}]
+
+
 class Scene:
     def __init__(self, store: Store, token: str) -> None:
         self.inbox = Inbox(store)
         self.token = token
-        self.port = Port("admin", application(self.inbox, token, why, lambda: FOUND), Address(host="127.0.0.1", port=0))
+        desk = Desk(
+            log=self.inbox.log,
+            replay=replay,
+            followed=followed,
+            receivers=lambda: [{"receiver": "apps/web", "counts": {"stored": 1}}],
+        )
+        self.port = Port("admin", application(desk, token, why, lambda: FOUND), Address(host="127.0.0.1", port=0))
         self.session = aiohttp.ClientSession()
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
@@ -87,7 +112,9 @@ async def test_shows_what_was_accepted_and_what_was_refused(scene: Scene) -> Non
     new = NewDelivery(receiver=WEB, sender_type="github", delivery_id="72d3", body_digest="d", events_json="[]", trace="1" * 16)
     row = await scene.inbox.put(new)
     await scene.inbox.done(row, "nothing", "no object is meant")
-    await scene.inbox.refused(receiver=None, sender_type="", delivery_id="", reason="UnknownPath", detail="no Receiver", trace="2" * 16)
+    await scene.inbox.log.note(
+        Note(state="refused", receiver=None, sender_type="", delivery_id="", reason="UnknownPath", detail="no Receiver", trace="2" * 16)
+    )
     status, found = await scene.get("/deliveries")
     assert status == 200
     assert [(each["state"], each["verdict"]) for each in found["deliveries"]] == [("refused", "UnknownPath"), ("done", "nothing")]
@@ -114,3 +141,38 @@ async def test_what_shadow_mode_found_has_differences_first(scene: Scene) -> Non
     status, body = await scene.get("/shadow")
     assert status == 200
     assert [each["object"] for each in body["objects"]] == ["Kustomization/x/b", "Kustomization/x/c", "Kustomization/x/a"]
+
+
+async def test_looks_at_one_receiver_and_shows_how_long_things_took(scene: Scene) -> None:
+    for name in ("web", "other"):
+        new = NewDelivery(
+            receiver=key("Receiver", name), sender_type="github", delivery_id="", body_digest="d", events_json="[]", trace=name
+        )
+        row = await scene.inbox.put(new)
+        await scene.inbox.targets(row, [TargetState(object=key("GitRepository", "fleet"), state="waiting")])
+    fleet = TargetState(object=key("GitRepository", "fleet"), state="reconciled", result="failed", detail="the remote is gone")
+    await scene.inbox.settle(fleet, began_at=datetime.now(UTC))
+    for asked, names in (("", ["other", "web"]), ("web", ["web"]), ("apps/other", ["other"]), ("eb", []), ("else/web", [])):
+        found = (await scene.get(f"/deliveries?receiver={asked}"))[1]["deliveries"]
+        assert [each["id"] for each in found] == names
+    (target,) = (await scene.get("/deliveries/web"))[1]["targets"]
+    assert (target["result"], target["detail"], target["seconds"] >= 0) == ("failed", "the remote is gone", True)
+    shown = (await scene.get("/deliveries/web"))[1]
+    assert shown["seconds"] >= target["seconds"]
+    assert shown["followed"] == [{"object": "Kustomization/apps/shop", "result": "succeeded", "seconds": 0.5}]
+
+
+async def test_carries_out_again_what_can_be(scene: Scene) -> None:
+    headers = {"Authorization": f"Bearer {scene.token}"}
+    for wanted, status, said in (("good", 202, "readAgain"), ("bad", 409, "it was refused"), ("full", 503, "the disk is full")):
+        async with scene.session.post(f"http://{scene.port.address}/deliveries/{wanted}/replay", headers=headers) as answer:
+            assert answer.status == status
+            assert said in await answer.text()
+    async with scene.session.post(f"http://{scene.port.address}/deliveries/good/replay") as answer:
+        assert answer.status == 401
+    async with scene.session.get(f"http://{scene.port.address}/deliveries/good/replay", headers=headers) as answer:
+        assert answer.status == 405
+
+
+async def test_says_what_each_receiver_saw_last(scene: Scene) -> None:
+    assert (await scene.get("/receivers"))[1] == {"receivers": [{"receiver": "apps/web", "counts": {"stored": 1}}]}

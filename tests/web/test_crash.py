@@ -45,6 +45,6 @@ async def test_nothing_answered_is_lost(tmp_path: Path, monkeypatch: pytest.Monk
         ours.close()
     assert status in ((200, 0) if at == "inbox.done" else (0,))
     store = Store.open(tmp_path / "state")
-    counts = await Inbox(store).counts()
+    counts = await Inbox(store).log.counts()
     await store.close()
     assert (counts["queued"], counts["done"]) == (queued, done)

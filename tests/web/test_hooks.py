@@ -17,14 +17,14 @@ import pytest
 from service.cel import Evaluator
 from service.cluster.client import Cluster
 from service.metrics import Metrics
-from service.settings import Address
-from service.state.inbox import Inbox, LogEntry
+from service.settings import Address, BodyLimits, HookSettings
+from service.state.deliverylog import LogEntry, TargetState
+from service.state.inbox import Inbox
 from service.state.store import Store
 from service.triggers.index import ReceiverIndex, webhook_path
 from service.triggers.intake import Intake, Stored
 from service.triggers.reading import Reading
 from service.triggers.spool import Spool
-from service.web.bodies import Limits
 from service.web.hooks import UNKNOWN_PER_MINUTE, Hooks, application
 from service.web.port import Port
 from service.workers import Workers
@@ -35,10 +35,14 @@ PATH = webhook_path(TOKEN, "web", "apps")
 UNKNOWN = "/hook/" + "0" * 64
 
 
+def limited(**limits: Any) -> HookSettings:
+    return HookSettings(limits=BodyLimits(**limits))
+
+
 class Scene:
     """A served hooks port."""
 
-    def __init__(self, store: Store, cluster: Cluster, folder: Path, limits: Limits | None = None, **spec: Any) -> None:
+    def __init__(self, store: Store, cluster: Cluster, folder: Path, settings: HookSettings | None = None, **spec: Any) -> None:
         self.store = store
         self.inbox = Inbox(store)
         self.cache = {("apps", "web"): receiver(**spec)}
@@ -55,7 +59,7 @@ class Scene:
             evaluator=self.evaluator,
         )
         self.metrics = Metrics()
-        self.hooks = Hooks(intake, self.inbox, self.metrics, limits)
+        self.hooks = Hooks(intake, self.inbox.log, self.metrics, settings)
         self.port = Port("hooks", application(self.hooks), Address(host="127.0.0.1", port=0), header_timeout=timedelta(seconds=0.5))
         self.session = aiohttp.ClientSession()
 
@@ -70,7 +74,7 @@ class Scene:
             return answer.status, await answer.text()
 
     async def last(self) -> LogEntry:
-        return (await self.inbox.log(1))[0]
+        return (await self.inbox.log.newest(1))[0]
 
     async def raw(self, *pieces: bytes, pause: float = 0) -> bytes:
         """What the server answers to bytes, until it closes the connection."""
@@ -92,9 +96,9 @@ def _exchange(address: tuple[str, int], pieces: Sequence[bytes], pause: float) -
 
 
 @asynccontextmanager
-async def serving(store: Store, kube: Kube, cluster: Cluster, limits: Limits | None = None, **spec: Any) -> AsyncIterator[Scene]:
+async def serving(store: Store, kube: Kube, cluster: Cluster, settings: HookSettings | None = None, **spec: Any) -> AsyncIterator[Scene]:
     kube.objects.setdefault(SECRET_PATH, secret())
-    scene = Scene(store, cluster, kube.folder, limits, **spec)
+    scene = Scene(store, cluster, kube.folder, settings, **spec)
     await scene.index.load(key("Receiver", "web"))
     await scene.port.start()
     async with asyncio.TaskGroup() as tasks:
@@ -163,6 +167,8 @@ async def test_a_verified_event_that_is_filtered_is_fine_and_leaves_nothing(stor
     async with serving(store, kube, cluster, events=["Push"]) as scene:
         assert (await scene.post(b"{}", signed(b"{}", "ping")))[1].startswith("filtered; ")
         assert await scene.inbox.pending() == []
+        entry = await scene.last()
+        assert (entry.state, entry.receiver, entry.detail) == ("filtered", key("Receiver", "web"), "spec.events does not name ping")
         assert (await scene.post(push_body()))[0] == 200
         assert (await scene.post(b"{}", signed(b"{}", "ping", token=b"guess")))[0] == 400
 
@@ -171,7 +177,7 @@ async def test_unknown_paths_get_404_and_cannot_flood_the_log(store: Store, kube
     async with serving(store, kube, cluster) as scene:
         for _ in range(UNKNOWN_PER_MINUTE + 10):
             assert (await scene.post(push_body(), path=UNKNOWN))[0] == 404
-        entries = await scene.inbox.log()
+        entries = await scene.inbox.log.newest()
         assert len(entries) == UNKNOWN_PER_MINUTE
         assert "status.webhookPath" in entries[0].detail
         assert entries[0].receiver is None
@@ -209,7 +215,7 @@ async def test_strangers_cannot_flood_the_log_while_the_service_starts(store: St
         scene.ready = False
         for _ in range(UNKNOWN_PER_MINUTE + 10):
             assert (await scene.post(push_body(), path=UNKNOWN))[0] == 503
-        assert len(await scene.inbox.log()) == UNKNOWN_PER_MINUTE
+        assert len(await scene.inbox.log.newest()) == UNKNOWN_PER_MINUTE
 
 
 @pytest.mark.parametrize("path", ["/", "/hook", "/hook/", "/hook/abc", UNKNOWN + "0", UNKNOWN + "/x", "/metrics", "/hook/" + "A" * 64])
@@ -284,7 +290,7 @@ async def test_a_body_without_a_length_is_cut_at_the_limit(store: Store, kube: K
         for _ in range(64):
             yield bytes(4096)
 
-    async with serving(store, kube, cluster, Limits(body_bytes=100_000)) as scene:
+    async with serving(store, kube, cluster, limited(body_bytes=100_000)) as scene:
         headers = {"X-Hub-Signature-256": "sha256=" + "0" * 64}
         async with scene.session.post(f"http://{scene.port.address}{PATH}", data=endless(), headers=headers) as answer:
             assert answer.status == 413
@@ -292,7 +298,7 @@ async def test_a_body_without_a_length_is_cut_at_the_limit(store: Store, kube: K
 
 
 async def test_more_in_flight_than_is_held_is_503(store: Store, kube: Kube, cluster: Cluster) -> None:
-    async with serving(store, kube, cluster, Limits(in_flight_bytes=50_000)) as scene:
+    async with serving(store, kube, cluster, limited(in_flight_bytes=50_000)) as scene:
         head = f"POST {PATH} HTTP/1.1\r\nHost: h\r\nX-Hub-Signature-256: sha256={'0' * 64}\r\nContent-Length: 60000\r\n\r\n".encode()
         _, writer = await asyncio.open_connection(scene.port.address.host, scene.port.address.port)
         writer.write(head + bytes(45_000))
@@ -306,7 +312,7 @@ async def test_more_in_flight_than_is_held_is_503(store: Store, kube: Kube, clus
 
 
 async def test_a_sender_that_is_slow_with_its_body_is_cut(store: Store, kube: Kube, cluster: Cluster) -> None:
-    async with serving(store, kube, cluster, Limits(body_timeout=timedelta(seconds=0.2))) as scene:
+    async with serving(store, kube, cluster, limited(body_timeout=timedelta(seconds=0.2))) as scene:
         head = f"POST {PATH} HTTP/1.1\r\nHost: h\r\nX-Hub-Signature-256: sha256={'0' * 64}\r\nContent-Length: 100\r\n\r\n".encode()
         reader, writer = await asyncio.open_connection(scene.port.address.host, scene.port.address.port)
         writer.write(head + b"x")
@@ -334,7 +340,12 @@ async def test_headers_are_bounded(store: Store, kube: Kube, cluster: Cluster) -
 
 async def test_what_is_not_http_leaves_no_traceback(store: Store, kube: Kube, cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(store, kube, cluster) as scene:
-        assert b" 400 " in await scene.raw(b"\x16\x03\x01\x02\x00 secret-path\r\n\r\n")
+        for said in (b"\x16\x03\x01\x02\x00 secret-path", b"GET /secret-path HTTP/9", b"GET / HTTP/1.1\r\nBad secret-path: 1\x00"):
+            answer = await scene.raw(said + b"\r\n\r\n")
+            assert b" 400 " in answer
+            assert b"secret-path" not in answer
+            assert b"Server:" not in answer
+            assert answer.endswith(b"not understood\n")
         assert "secret-path" not in caplog.text
         assert not [record for record in caplog.records if record.exc_info]
 
@@ -363,17 +374,39 @@ async def test_a_store_that_cannot_be_written_is_503(tmp_path: Path, kube: Kube,
         assert scene.taken == []
 
 
-async def test_a_repeated_delivery_is_one_row_while_it_is_under_way(store: Store, kube: Kube, cluster: Cluster) -> None:
+async def test_a_repeated_delivery_is_not_run_twice(store: Store, kube: Kube, cluster: Cluster) -> None:
     async with serving(store, kube, cluster) as scene:
         body = push_body()
-        for _ in range(3):
-            assert (await scene.post(body, signed(body, delivery="same")))[0] == 200
-        assert len(await scene.inbox.pending()) == 1
-        row = scene.taken.pop().row
-        await scene.inbox.done(row, "reconciled", "")
-        assert (await scene.post(body, signed(body, delivery="same")))[0] == 200
-        (again,) = await scene.inbox.pending()
-        assert again.delivery_id.startswith("same again ")
+        assert (await scene.post(body, signed(body, delivery="same")))[1].startswith("stored; ")
+        assert (await scene.post(body, signed(body, delivery="same")))[1].startswith("duplicate; ")
+        row = scene.taken[0].row
+        await scene.inbox.targets(row, [TargetState(object=key("GitRepository", "fleet"), state="reconciled", result="succeeded")])
+        status, words = await scene.post(body, signed(body, delivery="same"))
+        assert (status, words.split(";")[0]) == (200, "duplicate")
+        entry = await scene.last()
+        assert (entry.state, entry.detail) == ("duplicate", f"of {row}, with the same id and the same body")
+        assert [each.row for each in scene.taken] == [row]
+
+
+async def test_a_delivery_that_was_not_verified_makes_no_other_a_duplicate(store: Store, kube: Kube, cluster: Cluster) -> None:
+    async with serving(store, kube, cluster) as scene:
+        body, other = push_body(), push_body("3" * 40)
+        assert (await scene.post(body, signed(body, token=b"guess", delivery="same")))[0] == 400
+        assert (await scene.post(body, signed(body, delivery="same")))[1].startswith("stored; ")
+        assert (await scene.post(other, signed(other, delivery="same")))[1].startswith("stored; "), "an id with another body"
+        assert (await scene.post(body, signed(body, token=b"guess", delivery="same")))[0] == 400, "a duplicate only after verification"
+        assert len(scene.taken) == 2
+
+
+async def test_a_redelivery_after_a_failure_runs(store: Store, kube: Kube, cluster: Cluster) -> None:
+    async with serving(store, kube, cluster) as scene:
+        body = push_body()
+        for result in ("failed", "stalled"):
+            assert (await scene.post(body, signed(body, delivery="same")))[1].startswith("stored; ")
+            row = scene.taken[-1].row
+            await scene.inbox.targets(row, [TargetState(object=key("GitRepository", "fleet"), state="reconciled", result=result)])
+        assert (await scene.post(body, signed(body, delivery="same")))[1].startswith("stored; ")
+        assert len({each.row for each in scene.taken}) == 3
 
 
 async def test_two_pushes_in_the_wrong_order_are_both_kept(store: Store, kube: Kube, cluster: Cluster) -> None:

@@ -90,8 +90,8 @@ async def test_a_registry_tells_of_pushes_and_pulls_run_nothing(
         await asyncio.to_thread(registry.delete, "team/shop", digest)
         events = await until_events(scene, lambda events: len(events) > 1)
         assert all(isinstance(event, ImagePush) and event.deleted for event in events[1:])
-        assert await scene.inbox.log() != []
-        assert {entry.state for entry in await scene.inbox.log()} == {"queued"}
+        assert await scene.inbox.log.newest() != []
+        assert {entry.state for entry in await scene.inbox.log.newest()} == {"queued"}
 
 
 async def test_a_registry_with_another_token_is_refused(store: Store, kube: Kube, cluster: Cluster, peers: Any, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_a_registry_with_another_token_is_refused(store: Store, kube: Kube
     async with serving(store, kube, cluster, type="distribution") as scene, registry_beside(scene, tmp_path, "guess") as registry:
         await asyncio.to_thread(registry.push, "team/shop", "1.0", b"hello")
         async with asyncio.timeout(SECONDS):
-            while not await scene.inbox.log():  # noqa: ASYNC110 - the disk tells nobody
+            while not await scene.inbox.log.newest():  # noqa: ASYNC110 - the disk tells nobody
                 await asyncio.sleep(0.05)
         entry = await scene.last()
         assert (entry.state, entry.sender_type) == ("refused", "distribution")

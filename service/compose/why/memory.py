@@ -17,8 +17,8 @@ from service.kinds.table import Kind
 from service.kustomizations.trail import LastPush, LastRun
 from service.reconcile.queue import Queue
 from service.reconcile.worker import Run
+from service.state.deliverylog import LogEntry
 from service.state.errors import StateError
-from service.state.inbox import LogEntry
 from service.state.outbox import Told
 
 SEARCHED = 500
@@ -110,7 +110,7 @@ class FromHouse:
     async def _delivery(self, key: ObjectKey, source: ObjectKey | None, run: LastRun | None) -> Facts:
         """What triggered the last run; else the newest delivery that named the object or its source; else how it was found."""
         traces = {trigger.trace for trigger in run.triggers if trigger.trace} if run is not None else set()
-        entries = await self._house.inbox.log(SEARCHED)
+        entries = await self._house.inbox.log.newest(SEARCHED)
         entry = next((each for each in entries if each.trace in traces), None)
         about = entry or next((each for each in entries if _names(each, key, source)), None)
         if entry is None and run is not None:

@@ -3,20 +3,35 @@
 -- name: same
 SELECT id, stored_at FROM deliveries
 WHERE delivery_id = :delivery_id AND delivery_id <> '' AND receiver = :receiver AND body_digest = :body_digest
-    AND state IN ('queued', 'done')
-ORDER BY id LIMIT 1;
+    AND (
+        state = 'queued'
+        OR state = 'done' AND verdict = 'reconciled'
+        AND NOT EXISTS (
+            SELECT 1 FROM targets
+            WHERE delivery = deliveries.id
+                AND (targets.state <> 'reconciled' OR result NOT IN ('succeeded', 'unchanged', 'progressing', 'requested'))
+        )
+    )
+ORDER BY id DESC LIMIT 1;
 
 -- name: queued
 SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'queued' LIMIT :limit);
 
 -- name: put
-INSERT INTO deliveries (stored_at, receiver, sender_type, delivery_id, body_digest, events, trace)
-VALUES (:stored_at, :receiver, :sender_type, :delivery_id, :body_digest, :events, :trace);
+INSERT INTO deliveries (stored_at, receiver, sender_type, delivery_id, body_digest, events, trace, replay_of)
+VALUES (:stored_at, :receiver, :sender_type, :delivery_id, :body_digest, :events, :trace, :replay_of);
 
 -- name: forget
 DELETE FROM deliveries
 WHERE id IN (SELECT id FROM deliveries WHERE state <> 'queued' ORDER BY id LIMIT 20)
     AND state <> 'queued' AND (id <= :newest - :keep OR stored_at < :before);
+
+-- name: forget_aged
+DELETE FROM deliveries
+WHERE id IN (SELECT id FROM deliveries WHERE state <> 'queued' AND (id <= :newest - :keep OR stored_at < :before) ORDER BY id LIMIT :limit);
+
+-- name: newest
+SELECT ifnull(max(id), 0) FROM deliveries;
 
 -- name: pending
 SELECT id, stored_at, receiver, sender_type, delivery_id, body_digest, events, trace, attempts
@@ -32,7 +47,7 @@ SELECT id, :object, :state, :result, :detail FROM deliveries WHERE id = :row AND
 ON CONFLICT (delivery, object) DO UPDATE SET state = excluded.state, result = excluded.result, detail = excluded.detail;
 
 -- name: settle
-UPDATE targets SET state = :state, result = :result, detail = :detail
+UPDATE targets SET state = :state, result = :result, detail = :detail, began_at = :ran_at, ended_at = :now
 WHERE object = :object AND state = 'waiting'
     AND delivery IN (SELECT id FROM deliveries WHERE state = 'queued' AND (stored_at <= :began_at OR id IN (SELECT value FROM json_each(:rows))))
 RETURNING delivery;
@@ -63,20 +78,55 @@ UPDATE deliveries SET state = 'aside', verdict = 'failed', ended_at = :now WHERE
 SELECT state, count(*) FROM deliveries GROUP BY state;
 
 -- name: log
-SELECT id, stored_at, receiver, sender_type, delivery_id, state, verdict, detail, trace FROM deliveries ORDER BY id DESC LIMIT :limit;
+SELECT id, stored_at, receiver, sender_type, delivery_id, state, verdict, detail, trace, ended_at, replay_of FROM deliveries
+WHERE :receiver = '' OR substr(receiver, -length(:receiver)) = :receiver ORDER BY id DESC LIMIT :limit;
+
+-- name: found
+SELECT id, stored_at, receiver, sender_type, delivery_id, state, verdict, detail, trace, ended_at, replay_of FROM deliveries
+WHERE id = CAST(:wanted AS INTEGER) AND CAST(CAST(:wanted AS INTEGER) AS TEXT) = :wanted OR trace = :wanted OR delivery_id = :wanted
+ORDER BY id DESC LIMIT 1;
+
+-- name: stored
+SELECT id, stored_at, receiver, sender_type, delivery_id, body_digest, events, trace, attempts FROM deliveries WHERE id = :row;
 
 -- name: log_targets
-SELECT object, state, result, detail FROM targets WHERE delivery = :row ORDER BY object;
+SELECT object, state, result, detail, began_at, ended_at FROM targets WHERE delivery = :row ORDER BY object;
 
 -- name: refuse
-INSERT INTO refusals (at, receiver, sender_type, delivery_id, reason, detail, trace)
-VALUES (:at, :receiver, :sender_type, :delivery_id, :reason, :detail, :trace);
+INSERT INTO refusals (at, receiver, sender_type, delivery_id, reason, detail, trace, state)
+VALUES (:at, :receiver, :sender_type, :delivery_id, :reason, :detail, :trace, :state);
 
 -- name: forget_refusals
-DELETE FROM refusals WHERE id <= (SELECT max(id) FROM refusals) - :keep;
+DELETE FROM refusals
+WHERE state = :state AND id <= (SELECT id FROM refusals WHERE state = :state ORDER BY id DESC LIMIT 1 OFFSET :keep);
+
+-- name: age_refusals
+DELETE FROM refusals WHERE at < :before;
 
 -- name: refusals
-SELECT at, receiver, sender_type, delivery_id, reason, detail, trace FROM refusals ORDER BY id DESC LIMIT :limit;
+SELECT at, receiver, sender_type, delivery_id, reason, detail, trace, state FROM refusals
+WHERE :receiver = '' OR substr(receiver, -length(:receiver)) = :receiver ORDER BY id DESC LIMIT :limit;
+
+-- name: refusal
+SELECT at, receiver, sender_type, delivery_id, reason, detail, trace, state FROM refusals
+WHERE trace = :wanted OR delivery_id = :wanted AND delivery_id <> '' ORDER BY id DESC LIMIT 1;
 
 -- name: count_refusals
-SELECT count(*) FROM refusals;
+SELECT count(*) FROM refusals WHERE state = 'refused';
+
+-- name: keep_body
+INSERT OR REPLACE INTO bodies (delivery, trace, headers, body) VALUES (:row, :trace, :headers, :body);
+
+-- name: forget_bodies
+DELETE FROM bodies WHERE delivery IN (
+    SELECT delivery FROM (SELECT delivery, sum(length(body)) OVER (ORDER BY delivery DESC) AS held FROM bodies) WHERE held > :total
+);
+
+-- name: forget_orphans
+DELETE FROM bodies WHERE delivery < :oldest;
+
+-- name: oldest
+SELECT ifnull(min(id), 0) FROM deliveries;
+
+-- name: body
+SELECT headers, body FROM bodies WHERE delivery = :row AND trace = :trace;
