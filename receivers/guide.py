@@ -42,6 +42,10 @@ metadata:
 spec:
   type: generic-hmac  # what Flux would do with it: refuse what is not signed
 ```
+
+To exchange a token without a gap, keep the former one in the Secret as `token-previous` and write as `token-previous-until` when it ends
+(`2027-01-31T18:00:00Z`): until then both paths and both signatures count. The annotation `notification.sluice.dev/allow-from` names the
+networks that deliveries may come from. [hooks.md](hooks.md) has the rest: the delivery log, replays, rates, TLS.
 """
 
 

@@ -107,7 +107,7 @@ class Settings:
     concurrency: int
     processes: int
     grace: timedelta
-    hooks: HookSettings
+    hooks: HookSettings = HookSettings()
 
 
 def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str] = os.environ) -> None:
