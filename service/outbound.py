@@ -99,6 +99,17 @@ class Outbound:
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
 
+    async def check(self, url: str) -> None:
+        """For clients that connect by themselves: look at the addresses that the URL's host has now. Raises OutboundRefused."""
+        check_url(url)
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        literal = _literal(host)
+        try:
+            _check(host, [literal] if literal is not None else await _resolved(host, port), port, self.policy)
+        except OSError:
+            return  # no such host: the client will say so
+
     async def get(self, url: str, *, timeout: timedelta, most_bytes: int, redirects: int = REDIRECTS) -> Fetched:
         """Return the answer to a GET. Raises OutboundRefused, and OutboundFailed also where the body is longer than `most_bytes`."""
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.networks import networks
-from service.settings import Address, BadSettings, BodyLimits, HookSettings, Settings, add_arguments, read
+from service.settings import KINDS, Address, BadSettings, BodyLimits, HookSettings, Settings, add_arguments, read
 
 
 def settings(*flags: str, environment: Mapping[str, str] | None = None) -> Settings:
@@ -25,7 +25,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "127.0.0.1:9090",
         "127.0.0.1:9440",
     ]
-    assert found.kinds == {"GitRepository", "OCIRepository", "Kustomization", "Receiver", "Alert", "Provider"}
+    assert found.kinds == set(KINDS)
     assert found.hooks == HookSettings()
     assert (found.runtime_namespace, found.shadow, found.grace) == ("flux-system", False, timedelta(seconds=20))
 
@@ -124,7 +124,7 @@ def test_a_variable_that_cannot_be_used_is_named(name: str, value: str) -> None:
 
 def test_an_empty_variable_is_not_set_and_an_empty_flag_is_refused() -> None:
     found = settings(environment={"SLUICE_STATE": "", "SLUICE_LISTEN": "", "SLUICE_SHADOW": "", "SLUICE_KINDS": ""})
-    assert (str(found.state), str(found.listen), found.shadow, len(found.kinds)) == ("sluice-state", "127.0.0.1:9292", False, 6)
+    assert (str(found.state), str(found.listen), found.shadow, len(found.kinds)) == ("sluice-state", "127.0.0.1:9292", False, len(KINDS))
     for flag in ("--state", "--runtime-namespace"):
         with pytest.raises(BadSettings, match=flag):
             settings(flag, "")

@@ -6,6 +6,7 @@ In: the typed kinds. Out: what discovery, watches, the codec and the CRDs need t
 from dataclasses import dataclass
 from typing import Any
 
+from service.kinds.bucket import Bucket
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP
 from service.kinds.notification import Alert, Provider, Receiver
@@ -44,6 +45,10 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         group=SOURCE_GROUP, kind="OCIRepository", plural="ocirepositories", versions=("v1", "v1beta2"), storage="v1",
         short_names=("ocirepo",), categories=("all", "fluxcd", "fluxcd-sources"), type=OCIRepository, fresh_status=True,
+    ),
+    Kind(
+        group=SOURCE_GROUP, kind="Bucket", plural="buckets", versions=_GROWN, storage="v1", short_names=(),
+        categories=("all", "fluxcd", "fluxcd-sources"), type=Bucket, fresh_status=True,
     ),
     Kind(
         group=KUSTOMIZE_GROUP, kind="Kustomization", plural="kustomizations", versions=_GROWN, storage="v1", short_names=("ks",),

@@ -101,6 +101,11 @@ def make_ignore(files: Iterable[tuple[str, str]], spec_ignore: str | None) -> Ig
     return Ignore([*read_rules("\n".join(built_in), ()), *own])
 
 
+def own_rules(text: str, spec_ignore: str | None) -> Ignore:
+    """Return the rules of a root's .sourceignore and spec.ignore alone, as they count for buckets."""
+    return Ignore([*read_rules(text, ()), *read_rules(spec_ignore or "", ())])
+
+
 def _parts(folder: str) -> Parts:
     return tuple(folder.split("/")) if folder else ()
 

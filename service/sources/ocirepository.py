@@ -159,7 +159,9 @@ class OCIOrigin:
         try:
             digest, tree = await asyncio.to_thread(last_import, store, uid)
             snapshot = await self._snapshot(found, store, tree, digest)
-        except (SnapshotGone, OSError) as error:
+        except SnapshotGone:
+            return  # nothing was fetched yet
+        except OSError as error:
             log.warning("snapshot not restored", extra={"object": str(found.key), "error": str(error)})
             return
         applied = found.status.artifact

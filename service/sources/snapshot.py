@@ -26,7 +26,7 @@ IgnoreFiles = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One revision of a source. `tree` is the root tree in the store; `ignore` is spec.ignore."""
+    """One revision of a source. `tree` is the root tree in the store; `ignore` is spec.ignore; `whole`: nothing is left out of it."""
 
     key: ObjectKey
     revision: Revision
@@ -38,6 +38,7 @@ class Snapshot:
     subject: str = ""
     author: str = ""
     url: str = ""
+    whole: bool = False
 
     @property
     def commit_url(self) -> str:
@@ -55,6 +56,8 @@ class Snapshot:
 
 def ignore_of(snapshot: Snapshot) -> Ignore:
     """Return the rules of a snapshot. Raises SnapshotGone."""
+    if snapshot.whole:
+        return Ignore([])
     repo = open_store(snapshot.store_path)
     try:
         files = [(folder, repo[blob].peel(pygit2.Blob).data.decode(errors="surrogateescape")) for folder, blob in snapshot.ignore_files]

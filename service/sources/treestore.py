@@ -7,9 +7,10 @@ would not hold is not there: symbolic links, devices, names that are not UTF-8. 
 
 import gzip
 import io
+import json
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,10 +19,11 @@ import pygit2
 from pygit2.enums import FileMode
 
 from service.sources.depth import PRIVATE
-from service.sources.openrepo import SnapshotGone, open_store
+from service.sources.openrepo import SnapshotGone, open_store, repository
 
 MOST_FILES = 100_000
 MOST_BYTES = 2 * 2**30
+_OBJECTS = "sluice-objects"
 _NOBODY = pygit2.Signature("sluice", "sluice@localhost", 0, 0)
 
 
@@ -57,17 +59,50 @@ def import_tarball(store: Path, uid: str, archive: Path, revision: str) -> Impor
 
 def import_files(store: Path, uid: str, files: Iterable[File], revision: str) -> Imported:
     """Put files into the store; a later file of the same path replaces the earlier. Raises BadArchive, OSError."""
-    repo = pygit2.Repository(str(store))
+    repo = repository(store)
     root: dict[str, _Node] = {}
     for count, file in enumerate(files):
         if count >= MOST_FILES:
             raise BadArchive(f"more than {MOST_FILES:,} files")
         blob = repo.create_blob_fromiobase(file.content)  # type: ignore[arg-type]  # any object with read() will do
         _place(root, file.path, (blob, FileMode.BLOB_EXECUTABLE if file.executable else FileMode.BLOB))
+    return _committed(repo, uid, root, revision)
+
+
+def _committed(repo: pygit2.Repository, uid: str, root: "dict[str, _Node]", revision: str) -> Imported:
     tree = _write(repo, root)
     commit = repo.create_commit(None, _NOBODY, _NOBODY, revision, tree, [])
     repo.references.create(PRIVATE + uid, commit, force=True)
     return Imported(commit=str(commit), tree=str(tree))
+
+
+def import_objects(store: Path, uid: str, parts: Mapping[str, tuple[str, str, str]], revision: str) -> Imported:
+    """Put the content of a bucket into the store. `parts` by key: the ETag, the new content's file or "", the blob that is known else.
+
+    What came from where is kept beside the tree, for `last_objects`. Raises BadArchive, OSError.
+    """
+    repo = repository(store)
+    root: dict[str, _Node] = {}
+    objects: dict[str, tuple[str, str]] = {}
+    for key, (etag, file, blob) in parts.items():
+        oid = pygit2.Oid(hex=blob) if not file else repo.create_blob_fromdisk(file)
+        objects[key] = (etag, str(oid))
+        _place(root, key, (oid, FileMode.BLOB))
+    made = _committed(repo, uid, root, revision)
+    note = store / f"{_OBJECTS}.{uid}"
+    draft = note.with_suffix(".draft")
+    draft.write_text(json.dumps(objects))
+    draft.replace(note)
+    return made
+
+
+def last_objects(store: Path, uid: str) -> dict[str, tuple[str, str]]:
+    """Return ETag and blob by key of the last `import_objects`, {} where that is not known: then all is fetched anew."""
+    try:
+        found = json.loads((store / f"{_OBJECTS}.{uid}").read_text())
+        return {key: (etag, blob) for key, (etag, blob) in found.items() if pygit2.Oid(hex=blob) in open_store(store)}
+    except (OSError, ValueError, TypeError, AttributeError, SnapshotGone):
+        return {}
 
 
 def last_import(store: Path, uid: str) -> tuple[str, str]:

@@ -13,6 +13,8 @@ HONOURED = {
         ignore suspend""",
     "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend""",
+    "Bucket": """bucketName endpoint interval timeout provider region prefix insecure secretRef.name certSecretRef.name proxySecretRef.name
+        ignore suspend""",
     "Kustomization": """path prune serviceAccountName buildMetadata postBuild.substitute postBuild.substituteFrom[].kind
         postBuild.substituteFrom[].name postBuild.substituteFrom[].optional postBuild.substituteStrategy
         targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
@@ -33,6 +35,7 @@ HONOURED = {
 }
 REFUSED = {
     "OCIRepository": "verify",
+    "Bucket": "serviceAccountName sts",
     "GitRepository": "serviceAccountName verify recurseSubmodules include sparseCheckout",
     "Kustomization": """kubeConfig decryption healthCheckExprs""",
     "Receiver": "",
@@ -41,6 +44,7 @@ REFUSED = {
 }
 IGNORED = {
     "OCIRepository": "",
+    "Bucket": "accessFrom",
     "GitRepository": "gitImplementation accessFrom",
     "Kustomization": "validation sourceRef.apiVersion postBuild.substituteWith",
     "Receiver": "",
@@ -52,7 +56,6 @@ BY_VALUE = [
     ("GitRepository", {"provider": "aws"}, "spec.provider"),
     ("GitRepository", {"provider": "github"}, "spec.provider"),
     ("OCIRepository", {"provider": "aws"}, "spec.provider"),
-    ("Kustomization", {"sourceRef": {"kind": "Bucket", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"deletionPolicy": "FromTheFuture"}, "spec.deletionPolicy"),
     ("Receiver", {"type": "github-enterprise"}, "spec.type"),

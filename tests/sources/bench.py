@@ -13,6 +13,7 @@ from service.cluster.discovery import Discovery
 from service.kinds.meta import ObjectKey
 from service.outbound import Outbound, Policy
 from service.sources.artifact import ArtifactStore
+from service.sources.bucket import BucketOrigin
 from service.sources.gitrepository import GitOrigin
 from service.sources.gitstore import GitStore
 from service.sources.ocirepository import OCIOrigin
@@ -21,8 +22,8 @@ from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.snapshot import Snapshot
 from service.workers import Workers
 
-ORIGINS: dict[str, Any] = {"GitRepository": GitOrigin, "OCIRepository": OCIOrigin}
-PLURALS = {"GitRepository": "gitrepositories", "OCIRepository": "ocirepositories"}
+ORIGINS: dict[str, Any] = {"GitRepository": GitOrigin, "OCIRepository": OCIOrigin, "Bucket": BucketOrigin}
+PLURALS = {"GitRepository": "gitrepositories", "OCIRepository": "ocirepositories", "Bucket": "buckets"}
 
 
 def merge(into: Any, patch: Any) -> Any:
