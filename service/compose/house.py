@@ -233,6 +233,7 @@ class House:
             source_state=self._source_state,
             on_move=self._moved,
             fetch_again=lambda key: self.sources.queue.add(key, trigger=Trigger(reason="store")),
+            digest_key=ground.store.digest_key,
             shadow=shadow,
             no_cross_namespace=ground.settings.no_cross_namespace_refs,
             remote_bases=ground.settings.remote_bases,

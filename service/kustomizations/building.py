@@ -6,11 +6,12 @@ Rules after the build: fluxcd/pkg/ssa `normalize` (status dropped, stringData fo
 
 import base64
 import hashlib
+import hmac
 import json
 import traceback
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ class BuildOrder:
     remote_bases: bool = False
     """Whether what the kustomizations name by URL is fetched."""
     substitution: Substitution | None = None
+    digest_key: bytes = field(default=b"", repr=False)
+    """Of the digests of what may hold secrets: Secrets, and with `confidential` every object."""
+    confidential: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ def run_build(order: BuildOrder) -> BuildResult:
         objects = made.objects
         if order.substitution is not None:
             objects = tuple(with_metadata(substituted(each, order.substitution), order.options) for each in objects)
-        return BuildResult(objects=tuple(_ready(object_, labels) for object_ in objects), reads=dict(made.reads))
+        return BuildResult(objects=tuple(_ready(object_, labels, order) for object_ in objects), reads=dict(made.reads))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
         # a defect, or more than there is room for: the object says so (not in the error's words, which may quote a Secret)
         raise BuildError(f"internal error, please report it: {type(error).__name__} at {_where(error)}") from error
@@ -81,7 +85,7 @@ def read_tokens(snapshot: Snapshot, keys: tuple[str, ...]) -> dict[str, str]:
     return {key: seen(tree, key) for key in keys}
 
 
-def _ready(object_: Mapping[str, Any], labels: Mapping[str, str]) -> Built:
+def _ready(object_: Mapping[str, Any], labels: Mapping[str, str], order: BuildOrder) -> Built:
     """The object as it is sent: owner labels put in (commonMetadata may override them), status out, bytes sorted."""
     body = dict(object_)
     metadata = dict(body.get("metadata") or {})
@@ -89,7 +93,8 @@ def _ready(object_: Mapping[str, Any], labels: Mapping[str, str]) -> Built:
     body["metadata"] = metadata
     if body.get("kind") != "CustomResourceDefinition":
         body.pop("status", None)
-    if body.get("kind") == "Secret" and body.get("apiVersion") == "v1":
+    is_secret = body.get("kind") == "Secret" and body.get("apiVersion") == "v1"
+    if is_secret:
         _fold_string_data(body)
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     return Built(
@@ -97,7 +102,7 @@ def _ready(object_: Mapping[str, Any], labels: Mapping[str, str]) -> Built:
         kind=str(body["kind"]),
         namespace=str(metadata.get("namespace") or ""),
         name=str(metadata["name"]),
-        digest=hashlib.sha256(text).hexdigest(),
+        digest=(hmac.new(order.digest_key, text, "sha256") if is_secret or order.confidential else hashlib.sha256(text)).hexdigest(),
         body=text,
         annotations=metadata.get("annotations") or {},
         labels=metadata["labels"],

@@ -181,7 +181,7 @@ class Drift:
         """`Deployment/ns/web drifted: spec.replicas 3 -> 5 by kubectl`, "" where nothing differs."""
         if change.action == "created" or (change.action == "drifted" and change.stand is None):
             return f"{change.object} drifted: it was deleted"
-        masked = _may_hold_secrets(found) or (change.object.group, change.object.kind) == ("", "Secret")
+        masked = may_hold_secrets(found) or (change.object.group, change.object.kind) == ("", "Secret")
         fields = ", ".join(each.words(masked=masked) for each in change.fields)
         return f"{change.object} drifted: {fields}" if fields else ""
 
@@ -231,8 +231,8 @@ def _mode(text: str) -> Mode | None:
     return next((mode for mode in MODES if mode == text), None)
 
 
-def _may_hold_secrets(found: Kustomization) -> bool:
-    """Whether values of Secrets may have got into other manifests."""
+def may_hold_secrets(found: Kustomization) -> bool:
+    """Whether values of Secrets may have got into any of its manifests."""
     post = found.spec.post_build
     return found.spec.decryption is not None or (post is not None and any(each.kind == "Secret" for each in post.substitute_from))
 

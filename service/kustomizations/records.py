@@ -19,7 +19,7 @@ from service.state.cache import Cache
 from service.state.errors import StateError
 
 log = logging.getLogger(__name__)
-ENGINE = "1"  # raised when the same input would build or read otherwise
+ENGINE = "2"  # raised when the same input would build, read or be digested otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ from service.kinds.meta import (
 )
 from service.kustomizations.building import BuildOrder, BuildResult, run_build
 from service.kustomizations.catalog import Catalog, Settled
-from service.kustomizations.drift import Drift
+from service.kustomizations.drift import Drift, may_hold_secrets
 from service.kustomizations.guard import PruneGuard
 from service.kustomizations.healthchecks import checks_of, healthy
 from service.kustomizations.options import build_options, ignore_rules
@@ -96,6 +96,7 @@ class Rooms:
     source_state: Callable[[ObjectKey], SourceState]
     on_move: Callable[[ObjectKey, str], None]
     fetch_again: Callable[[ObjectKey], None]
+    digest_key: bytes = field(repr=False)
     shadow: bool = False
     no_cross_namespace: bool = False
     remote_bases: bool = False
@@ -216,6 +217,8 @@ class Run:
             options=build_options(spec),
             remote_bases=self.rooms.remote_bases,
             substitution=self.loaded.substitution,
+            digest_key=self.rooms.digest_key,
+            confidential=may_hold_secrets(self.found),
         )
         try:
             return await self.rooms.workers.run(run_build, order, timeout=spec.effective_timeout)

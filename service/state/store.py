@@ -1,7 +1,7 @@
 """The state folder: locked for one process, with `state.db` for what must not be lost and `cache.db` for what may be deleted at any time.
 
-In: a folder. Out: `write` and `read` of work on `state.db`, and `cache`, the same for the other file. `inbox.py`, `journal.py`, `outbox.py`
-and `cache.py` say what is in them.
+In: a folder. Out: `write` and `read` of work on `state.db`, `cache`, the same for the other file, and `digest_key`. What is in them say
+`inbox.py`, `journal.py`, `outbox.py`, `cache.py` and `digestkey.py`.
 """
 
 import logging
@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from service.state import files
 from service.state.database import Connection, Database
+from service.state.digestkey import digest_key
 from service.state.errors import StateTooNew, StateUnwritable
 from service.state.lock import FolderLock
 
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 class Store:
     """Made by `open`. All methods but that run on an event loop."""
 
-    def __init__(self, lock: FolderLock, state: Database, cache: Database) -> None:
-        self._lock, self._state, self.cache = lock, state, cache
+    def __init__(self, lock: FolderLock, state: Database, cache: Database, *, digest_key: bytes) -> None:
+        self._lock, self._state, self.cache, self.digest_key = lock, state, cache, digest_key
         self.on_events: Callable[[], None] = _nobody  # set through `Outbox.listen`
 
     @classmethod
@@ -41,7 +42,8 @@ class Store:
         state: Database | None = None
         try:
             state = files.open_file(folder / "state.db", durable=True)
-            return cls(lock, state, _open_cache(folder / "cache.db"))
+            key = digest_key(folder)
+            return cls(lock, state, _open_cache(folder / "cache.db"), digest_key=key)
         except BaseException:
             if state is not None:
                 state.abandon()

@@ -1,5 +1,7 @@
 """One build of the service: what is fetched from outside, and what it says of it."""
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pygit2
@@ -48,3 +50,20 @@ def test_a_remote_base_is_fetched_where_that_is_allowed(tmp_path: Path) -> None:
     assert [path_of(key) for key in remote] == [""]  # every change of the tree concerns it
     now = read_tokens(snapshot, tuple(built.reads))
     assert [key for key in now if now[key] != built.reads[key]] == remote
+
+
+def test_no_digest_of_what_may_be_secret_can_be_guessed(tmp_path: Path) -> None:
+    texts = {kind: f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: a}}\ndata: {{pin: MTIzNA==}}\n" for kind in ("Secret", "ConfigMap")}
+    plain = order(commit(tmp_path, {f"{kind}.yaml": text for kind, text in texts.items()}), remote_bases=False)
+
+    def digests(made: BuildOrder) -> dict[str, bool]:
+        """Whether each object's digest is the one that anybody can make of it."""
+        return {each.kind: each.digest == hashlib.sha256(each.body).hexdigest() for each in run_build(made).objects}
+
+    one, two = replace(plain, digest_key=b"1" * 32), replace(plain, digest_key=b"2" * 32)
+    assert digests(one) == {"Secret": False, "ConfigMap": True}
+    assert digests(replace(one, confidential=True)) == {"Secret": False, "ConfigMap": False}
+    known = {each.kind: each.digest for each in run_build(one).objects}
+    assert known == {each.kind: each.digest for each in run_build(one).objects}
+    assert known["Secret"] not in {each.digest for each in run_build(two).objects}
+    assert "1111" not in repr(one)

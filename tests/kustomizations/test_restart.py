@@ -124,3 +124,19 @@ async def test_the_cache_file_may_be_deleted_at_any_time(hamlet: Town) -> None:
     await hamlet.quiet()  # the event is stored after the write
     told = len(await hamlet.events("shop"))
     assert told == 2, "the first sync, and the drift"
+
+
+async def test_a_lost_key_of_digests_only_means_to_look_at_the_secrets_again(hamlet: Town) -> None:
+    secret = '{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pin"}, "stringData": {"pin": "1234"}}'
+    hamlet.repository.commit(app("shop") | {"shop/pin.yaml": secret})
+    await hamlet.start()
+    await settled(hamlet, "shop")
+    await hamlet.stop()
+    before = await hamlet.get("Secret", "pin")
+    (hamlet.folder / "state" / "digest.key").unlink()
+    await hamlet.start()
+    await hamlet.at(hamlet.push({"shop/settings.yaml": config_map("shop", "2")}), "shop")
+    await hamlet.quiet()
+    assert ("PATCH", f"/api/v1/namespaces/{hamlet.namespace}/secrets/pin?dryRun") in hamlet.cluster.asked
+    after = await hamlet.get("Secret", "pin")
+    assert (before or {})["metadata"]["resourceVersion"] == (after or {})["metadata"]["resourceVersion"]
