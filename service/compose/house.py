@@ -50,6 +50,7 @@ from service.reconcile.worker import Reconciler, Run, Worker, first
 from service.settings import Settings
 from service.sources.artifact import ArtifactStore
 from service.sources.bucket import BucketOrigin
+from service.sources.externalartifact import ExternalArtifactReconciler
 from service.sources.gitrepository import GitOrigin
 from service.sources.gitstore import GitStore
 from service.sources.ocirepository import OCIOrigin
@@ -170,6 +171,7 @@ class House:
             SourceReconciler(needs, GitOrigin(needs), shadow=shadow),
             SourceReconciler(needs, OCIOrigin(needs), shadow=shadow),
             SourceReconciler(needs, BucketOrigin(needs), shadow=shadow),
+            ExternalArtifactReconciler(needs, shadow=shadow),
         )
         self.sources = self._worker(SOURCE, Queue(), *reconcilers, times=WAITING_FOR_REMOTES)
 

@@ -26,7 +26,7 @@ class SourceRef:
         Facts(
             "Kind of the source.",
             enum=("OCIRepository", "GitRepository", "Bucket", "ExternalArtifact"),
-            honours="GitRepository|OCIRepository|Bucket",
+            honours="GitRepository|OCIRepository|Bucket|ExternalArtifact",
         ),
     ]
     name: Annotated[str, Facts("Name of the source.", segment=True)]

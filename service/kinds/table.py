@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.kinds.bucket import Bucket
+from service.kinds.external import ExternalArtifact
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP
 from service.kinds.notification import Alert, Provider, Receiver
@@ -49,6 +50,10 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         group=SOURCE_GROUP, kind="Bucket", plural="buckets", versions=_GROWN, storage="v1", short_names=(),
         categories=("all", "fluxcd", "fluxcd-sources"), type=Bucket, fresh_status=True,
+    ),
+    Kind(
+        group=SOURCE_GROUP, kind="ExternalArtifact", plural="externalartifacts", versions=("v1",), storage="v1", short_names=("ea",),
+        categories=("all", "fluxcd", "fluxcd-sources"), type=ExternalArtifact, fresh_status=False,
     ),
     Kind(
         group=KUSTOMIZE_GROUP, kind="Kustomization", plural="kustomizations", versions=_GROWN, storage="v1", short_names=("ks",),

@@ -1,4 +1,6 @@
-"""Which changes of an object ask for a reconcile: its spec, a requested one, our own annotations, its deletion. Status writes do not."""
+"""Which changes of an object ask for a reconcile: its spec, a requested one, our own annotations, its deletion. Status writes do not,
+but where the status is all there is: an ExternalArtifact is written by others.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,4 +19,5 @@ def _relevant(object_: Mapping[str, Any]) -> tuple[object, ...]:
     metadata = object_.get("metadata") or {}
     annotations = metadata.get("annotations") or {}
     asked = {name: value for name, value in annotations.items() if name == REQUESTED_AT or name.partition("/")[0].endswith(OWN_DOMAIN)}
-    return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), asked
+    made = (object_.get("status") or {}).get("artifact") if object_.get("kind") == "ExternalArtifact" else None
+    return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), asked, made

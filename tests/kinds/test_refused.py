@@ -15,6 +15,7 @@ HONOURED = {
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend""",
     "Bucket": """bucketName endpoint interval timeout provider region prefix insecure secretRef.name certSecretRef.name proxySecretRef.name
         ignore suspend""",
+    "ExternalArtifact": "sourceRef",
     "Kustomization": """path prune serviceAccountName buildMetadata postBuild.substitute postBuild.substituteFrom[].kind
         postBuild.substituteFrom[].name postBuild.substituteFrom[].optional postBuild.substituteStrategy
         targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
@@ -36,6 +37,7 @@ HONOURED = {
 REFUSED = {
     "OCIRepository": "verify",
     "Bucket": "serviceAccountName sts",
+    "ExternalArtifact": "",
     "GitRepository": "serviceAccountName verify recurseSubmodules include sparseCheckout",
     "Kustomization": """kubeConfig decryption healthCheckExprs""",
     "Receiver": "",
@@ -45,6 +47,7 @@ REFUSED = {
 IGNORED = {
     "OCIRepository": "",
     "Bucket": "accessFrom",
+    "ExternalArtifact": "",
     "GitRepository": "gitImplementation accessFrom",
     "Kustomization": "validation sourceRef.apiVersion postBuild.substituteWith",
     "Receiver": "",
