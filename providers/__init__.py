@@ -47,7 +47,7 @@ from providers.github_app import APP_KEYS
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
-        "slack": Provider(render=slack.render, settle=slack.settle, folds=True),
+        "slack": Provider(place=slack.place, alarms=True, folds=True),
         "generic": Provider(render=generic.render, settle=generic.settle, wants="all", headers=True, at_once=8),
         "generic-hmac": Provider(render=generic_hmac.render, settle=generic_hmac.settle, wants="all", headers=True, at_once=8),
         "discord": Provider(render=discord.render, settle=discord.settle, folds=True),

@@ -63,6 +63,8 @@ class Event:
 
     `recovery_only`: the Alert asks for failures only, and this one is told just to end an alarm that such a failure raised.
     `id` is the same in every attempt, and of no other message; "" where nothing is told for good, as in a trial.
+    `options`: what the Alert's annotations say of the look and the place. `title`: a template's, in place of the built-in one; then
+    `message` is a template's too. `members`: what one message tells of, where it stands for several events.
     """
 
     kind: str
@@ -82,13 +84,17 @@ class Event:
     alert_uid: str = ""
     recovery_only: bool = False
     id: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    members: tuple["Event", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where to send, out of the Provider and its Secret; what is not given is empty.
 
-    `uid` is the Provider's; `keys` holds what else of the Secret the type uses; `now` is the time of the attempt.
+    `uid` is the Provider's; `keys` holds what else of the Secret the type uses; `now` is the time of the attempt; `options` is what its
+    annotations say of the look and the place (an event's own come first).
     """
 
     address: Secret = field(default_factory=Secret)
@@ -100,6 +106,7 @@ class Target:
     uid: str = ""
     keys: Mapping[str, Secret] = field(default_factory=dict)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,18 +146,36 @@ class Means(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """Asks for a note that an earlier `Remember` left, or None."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remember:
+    """Notes to keep before anything else is done; None forgets one. They outlive the process."""
+
+    notes: Mapping[str, str | None]
+
+
 Dialogue = Generator[Request, Response, None]
+Step = Request | Recall | Remember
+Reply = Response | str | None
+Placing = Generator[Step, Reply, None]
 Wants = Literal["news", "all", "commit_status", "change_request"]
 Address = Literal["url", "git", "dsn", "nats", "free", "unused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One line of the table. A module has one of three forms.
+    """One line of the table. A module has one of four forms.
 
     `render` makes the one request (raises Rejected) and `settle` judges the response (raises Rejected, Busy). `converse` is a generator
-    that yields requests and is sent their responses. `publish` talks to the target itself, where that is not HTTP, or where a library does
-    it; `preview` is what of it people see in a dry run.
+    that yields requests and is sent their responses; `place` is one that keeps notes between events, for messages that are changed later.
+    `publish` talks to the target itself, where that is not HTTP, or where a library does it; `preview` is what of it people see in a dry
+    run.
 
     `wants`: which events: news; all, with those that only refresh a commit's status; those of a commit; those of a change request.
     `alarms`: a failure raises an alarm there that the recovery ends. `address`: what form the address has. `secret_keys`: keys of the
@@ -163,6 +188,7 @@ class Provider:
     render: Callable[[Event, Target], Request] | None = None
     settle: Callable[[Response], None] | None = None
     converse: Callable[[Event, Target], Dialogue] | None = None
+    place: Callable[[Event, Target], Placing] | None = None
     publish: Callable[[Event, Target, Means], Awaitable[None]] | None = None
     preview: Callable[[Event, Target], str] | None = None
     wants: Wants = "news"
@@ -176,11 +202,32 @@ class Provider:
     at_once: int = 1
 
     def dialogue(self, event: Event, target: Target) -> Dialogue:
-        """The requests of one event, whichever of the first two forms the module has. Raises Rejected, Busy."""
-        if self.converse is not None:
+        """The requests of one event, whichever of the first three forms the module has, without notes. Raises Rejected, Busy."""
+        if self.place is not None:
+            yield from _without_notes(self.place(event, target))
+        elif self.converse is not None:
             yield from self.converse(event, target)
         elif self.render is not None and self.settle is not None:
             self.settle((yield self.render(event, target)))
+
+
+def _without_notes(placing: Placing) -> Dialogue:
+    """The requests as if nothing had been told before."""
+    kept: dict[str, str | None] = {}
+    reply: Reply = None
+    while True:
+        try:
+            step = placing.send(reply)
+        except StopIteration:
+            return
+        match step:
+            case Request():
+                reply = yield step
+            case Recall():
+                reply = kept.get(step.name)
+            case Remember():
+                kept |= step.notes
+                reply = None
 
 
 _RECOVERIES = frozenset(("NewArtifact", "DriftCorrected"))
