@@ -15,6 +15,7 @@ from providers import PROVIDERS, contract
 from providers.contract import Secret, Target
 from service.kinds.notification import Provider
 
+OPTION_PREFIX = "notification.sluice.dev/"
 _KEYS = ("address", "token", "username", "password")
 _TLS = ("ca.crt", "caFile", "tls.crt", "certFile", "tls.key", "keyFile")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
@@ -57,7 +58,13 @@ def target_of(provider: Provider, secret: Mapping[str, bytes] | None, *, now: da
         uid=provider.metadata.uid,
         keys=keys,
         now=now,
+        options=options_of(provider.metadata.annotations),
     )
+
+
+def options_of(annotations: Mapping[str, str]) -> dict[str, str]:
+    """What annotations say of the look and the place of messages, by their names without the prefix."""
+    return {name.removeprefix(OPTION_PREFIX): value[:4_000] for name, value in annotations.items() if name.startswith(OPTION_PREFIX)}
 
 
 def text(name: str, value: bytes, where: str) -> str:

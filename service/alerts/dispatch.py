@@ -28,6 +28,7 @@ from service.log import trace
 from service.metrics import Metrics
 from service.outbound import Outbound
 from service.state.errors import StateError
+from service.state.notes import Notes
 from service.state.outbox import EventRow, Outbox, OutMessage, StoredEvent
 from service.workers import Workers
 
@@ -48,6 +49,7 @@ class Needs:
     `is_ready` has become true; `read_labels(object, api_version)`; `post_event` shows a Warning on an Alert or Provider."""
 
     outbox: Outbox
+    notes: Notes
     alerts: Objects
     providers: Objects
     is_ready: Callable[[], bool]
@@ -95,6 +97,7 @@ class Dispatcher:
                 read_secret=needs.read_secret,
                 warn=self._not_sent,
                 metrics=needs.metrics,
+                notes=needs.notes,
                 ttl=self._ttl,
             )
             try:

@@ -20,6 +20,7 @@ from service.alerts.catalog import Catalog, Unusable
 from service.alerts.credentials import BadCredentials
 from service.alerts.lateness import noted
 from service.alerts.message import event_of
+from service.alerts.placing import Memory
 from service.alerts.route import ReadSecret, Route, route_of
 from service.alerts.sending import Wire, send
 from service.cluster.client import ClusterError
@@ -30,6 +31,7 @@ from service.log import trace
 from service.metrics import Metrics
 from service.state import moments
 from service.state.errors import StateError
+from service.state.notes import Notes
 from service.state.outbox import Outbox, StoredMessage
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class Way:
     read_secret: ReadSecret
     warn: Warn
     metrics: Metrics
+    notes: Notes
     ttl: timedelta = GIVE_UP
 
 
@@ -221,7 +224,8 @@ class Lane:
     async def _send(self, provider: Provider, event: contract.Event) -> None:
         route = await self._route(provider)
         try:
-            await send(self._way.wire, PROVIDERS[provider.spec.type], event, route=route, timeout=provider.spec.timeout)
+            by_type, memory = PROVIDERS[provider.spec.type], Memory(notes=self._way.notes, provider=self.provider)
+            await send(self._way.wire, by_type, event, route=route, timeout=provider.spec.timeout, memory=memory)
         except Misconfigured as error:  # a person corrects it, and the message goes
             raise Uncorrected(route.masked(str(error))) from None
         except Rejected as error:

@@ -17,8 +17,9 @@ from urllib.request import getproxies
 import aiohttp
 from yarl import URL
 
-from providers.contract import Busy, Dialogue, Event, Misconfigured, Provider, Rejected, Request, Response
+from providers.contract import Busy, Dialogue, Event, Misconfigured, Placing, Provider, Rejected, Reply, Request, Response, Step
 from service.alerts.confined import Confined
+from service.alerts.placing import Memory, place
 from service.alerts.route import Route
 from service.outbound import Outbound, OutboundRefused, check_url, refusal_in
 
@@ -85,10 +86,13 @@ class _Means:
         return await self.wire.confined.run(function, *args, timeout=self.timeout)
 
 
-async def send(wire: Wire, provider: Provider, event: Event, *, route: Route, timeout: timedelta) -> None:
-    """Try once and return if the target has it. Raises Rejected, Busy."""
+async def send(wire: Wire, provider: Provider, event: Event, *, route: Route, timeout: timedelta, memory: Memory | None = None) -> None:
+    """Try once and return if the target has it. Without `memory` nothing is known of earlier messages. Raises Rejected, Busy."""
     try:
         async with asyncio.timeout(timeout.total_seconds()):
+            if provider.place is not None and memory is not None:
+                await place(provider.place(event, route.target), memory, _next_of, lambda request: _answer(wire, request, route))
+                return
             if provider.publish is not None:
                 await provider.publish(event, route.target, _Means(wire=wire, tls=route.tls, timeout=timeout))
                 return
@@ -101,9 +105,19 @@ async def send(wire: Wire, provider: Provider, event: Event, *, route: Route, ti
 
 
 def _following(dialogue: Dialogue, response: Response | None) -> Request | None:
-    """The next request, None at the end. One event of which no request can be made must not stop all others. Raises Rejected, Busy."""
+    """The next request, None at the end. Raises Rejected, Busy."""
+    return _made(lambda: next(dialogue) if response is None else dialogue.send(response))
+
+
+def _next_of(placing: Placing, reply: Reply) -> Step | None:
+    """The same where notes are kept."""
+    return _made(lambda: placing.send(reply))
+
+
+def _made(step: Callable[[], T]) -> T | None:
+    """One event of which no request can be made must not stop all others."""
     try:
-        return next(dialogue) if response is None else dialogue.send(response)
+        return step()
     except StopIteration:
         return None
     except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:

@@ -62,6 +62,7 @@ from service.state.bodies import Bodies
 from service.state.cache import Cache
 from service.state.inbox import Inbox, Retention
 from service.state.journal import Journal
+from service.state.notes import Notes
 from service.state.outbox import Outbox
 from service.state.store import Store
 from service.triggers.choosing import Choosing
@@ -325,6 +326,7 @@ class House:
         ground, settings = self.ground, self.ground.settings
         needs = alerts.Needs(
             outbox=self.outbox,
+            notes=Notes(ground.store),
             alerts=self.watches.by_kind["Alert"].objects,
             providers=self.watches.by_kind["Provider"].objects,
             is_ready=self._may_send,

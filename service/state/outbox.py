@@ -12,6 +12,7 @@ from typing import Any
 
 from service.kinds.meta import ObjectKey
 from service.state import keys, moments, statements
+from service.state.held import Compose, HeldWriter, Hold, newest_of
 from service.state.store import Connection, Store
 
 KEEP_ROWS, KEEP_TIME = 20_000, timedelta(days=7)
@@ -43,13 +44,18 @@ class StoredEvent:
 class OutMessage:
     """One event for one Alert, as JSON; what a provider needs beside it is looked up when it is sent.
 
-    `object`: what it is about; messages about one object reach a Provider in their order. "" is one object, too.
+    `object`: what it is about; messages about one object reach a Provider in their order. "" is one object, too; with SERIAL in front all
+    messages of an Alert are. `about` is the object itself where that is something else. `hold`: to be sent later, with others. `once`:
+    only the first message with this key is stored.
     """
 
     alert: ObjectKey
     provider: ObjectKey
     payload: str
     object: str = ""
+    about: str = ""
+    hold: Hold | None = None
+    once: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +115,7 @@ class Outbox:
     """Rows of `state.db`. All methods raise as `Database.write` does."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._sql, self._events = store, statements.load("outbox"), EventWriter()
+        self._store, self._sql, self._events, self._held = store, statements.load("outbox"), EventWriter(), HeldWriter()
 
     def listen(self, on_events: Callable[[], None]) -> None:
         """Call `on_events` on the loop whenever an event was stored, by `add` or by the journal. One listener."""
@@ -132,8 +138,8 @@ class Outbox:
         """Store an event's messages, due at once, and mark it matched, in one transaction. A second time changes nothing."""
         await self.match_all([(event_id, deliveries)])
 
-    async def match_all(self, matched: Sequence[tuple[int, Sequence[OutMessage]]]) -> None:
-        """The same for several events, given in their order."""
+    async def match_all(self, matched: Sequence[tuple[int, Sequence[OutMessage]]], compose: Compose = newest_of) -> None:
+        """The same for several events, given in their order. `compose` makes one payload of what was held and must go now."""
         now = moments.to_stored(moments.now())
 
         def work(connection: Connection) -> None:
@@ -141,8 +147,7 @@ class Outbox:
                 if not connection.execute(self._sql["match"], {"event": event_id, "now": now}).rowcount:
                     continue
                 for each in deliveries:
-                    row = {"event": event_id, "now": now, "alert": keys.to_stored(each.alert), "provider": keys.to_stored(each.provider)}
-                    connection.execute(self._sql["message"], row | {"object": each.object, "payload": each.payload})
+                    self._held.put(connection, event_id, each, compose)
 
         await self._store.write(work)
 

@@ -21,6 +21,7 @@ from service.kinds.event import Event
 from service.kinds.meta import ObjectKey
 from service.metrics import Metrics
 from service.outbound import Outbound, Policy
+from service.state.notes import Notes
 from service.state.outbox import EventRow, Outbox
 from service.state.store import Store
 from service.workers import Workers
@@ -163,7 +164,8 @@ class World:
 
     def dispatcher(self, **options: Any) -> Dispatcher:
         needs = Needs(
-            outbox=self.outbox, alerts=self.alerts, providers=self.providers, is_ready=lambda: self.ready, read_secret=self.read_secret,
+            outbox=self.outbox, notes=Notes(self.store),
+            alerts=self.alerts, providers=self.providers, is_ready=lambda: self.ready, read_secret=self.read_secret,
             read_labels=self.read_labels, post_event=self.warnings.append, workers=self.workers, metrics=self.metrics,
             outbound=self.outbound,
         )  # fmt: skip

@@ -125,7 +125,8 @@ async def test_match_looks_at_the_type_of_the_provider(world: World, type_: str,
         ("pagerduty", event(reason="Progressing"), False),
         ("pagerduty", event(reason="DependencyNotReady"), False),
         ("pagerduty", event(metadata=REFRESH), False),
-        ("slack", event("well again"), False),
+        ("rocket", event("well again"), False),
+        ("slack", event("well again"), True),
     ],
 )
 async def test_recovery_reaches_what_alarms_though_only_failures_are_asked_for(

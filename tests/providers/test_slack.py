@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers import slack
+from providers import slack_api as slack
+from providers import slack_words
 from providers.contract import Busy, Event, Rejected, Response, Secret, Target
 from providers.mrkdwn import units
 
@@ -85,7 +86,7 @@ LINE = st.sampled_from(["Deployment/a/b configured", "<!channel>", "a" * 400, "&
     names=st.tuples(TEXT, TEXT, TEXT, TEXT),
     severity=st.sampled_from(["info", "error"]),
     message=TEXT | st.lists(LINE, max_size=300).map("\n".join),
-    metadata=st.dictionaries(st.sampled_from([*sorted(slack.SHOWN_APART), *sorted(slack.UNSHOWN)]) | TEXT, TEXT, max_size=14),
+    metadata=st.dictionaries(st.sampled_from([*sorted(slack_words.SHOWN_APART), *sorted(slack_words.UNSHOWN)]) | TEXT, TEXT, max_size=14),
 )
 def test_render_of_any_text_is_bounded_and_holds_no_control_sequence(
     names: tuple[str, str, str, str], severity: Any, message: str, metadata: dict[str, str]
@@ -114,15 +115,16 @@ def test_render_links_the_revision_only_to_an_address_that_cannot_end_the_link()
         ("https://user:pass@git.example/x", False),
     ):
         event = some_event(metadata={"revision": f"main@sha1:{sha}", "commit_url": address})
-        [section, *_] = told(event)["attachments"][0]["blocks"]
-        assert section["fields"][1]["text"].startswith("*Revision*\n<") is linked
+        [headline] = told(event)["blocks"]
+        assert (" at <https://git.example/" in headline["text"]["text"]) is linked
+        assert "main@aaaaaaaa" in headline["text"]["text"]
 
 
 def test_render_says_how_many_changes_are_not_shown() -> None:
     message = "\n".join(f"Deployment/apps/app-{number} configured" for number in range(1_000))
-    section = told(some_event(message=message))["attachments"][0]["blocks"][1]["text"]["text"]
+    line, section = (block["text"]["text"] for block in told(some_event(message=message))["attachments"][0]["blocks"])
     shown = section.count("configured")
-    assert section.startswith("*Changed (1000)*\n")
+    assert line == "1000 objects changed (1000 configured)"
     assert section.endswith(f"\n… and {1_000 - shown} more")
     assert shown > 50
 

@@ -14,7 +14,8 @@ from service.kinds.codec import refused_fields
 from service.kinds.notification import PROVIDER_TYPES
 
 SHARED = {"answers", "aws_signature", "card", "change_request", "contract", "flux_event", "forge", "github_app", "jwt", "mrkdwn"}
-SHARED |= {"nats_wire", "reason"}
+SHARED |= {"slack_api", "slack_blocks", "slack_lasting", "slack_notes", "slack_words", "nats_wire", "reason"}
+FORMS = ("render", "settle", "converse", "place", "publish")
 FOLDER = Path(providers.__path__[0])
 CASES = Path(__file__).parent
 
@@ -31,9 +32,14 @@ def test_table_equals_the_modules() -> None:
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_line_names_the_functions_of_its_module(name: str) -> None:
     module, line = importlib.import_module(f"providers.{module_name(name)}"), PROVIDERS[name]
-    forms = [getattr(line, form) for form in ("render", "settle", "converse", "publish")]
-    assert forms == [getattr(module, form, None) for form in ("render", "settle", "converse", "publish")]
-    assert [bool(form) for form in forms] in ([True, True, False, False], [False, False, True, False], [False, False, False, True])
+    forms = [getattr(line, form) for form in FORMS]
+    assert forms == [getattr(module, form, None) for form in FORMS]
+    assert [bool(form) for form in forms] in (
+        [True, True, False, False, False],
+        [False, False, True, False, False],
+        [False, False, False, True, False],
+        [False] * 4 + [True],
+    )
 
 
 @pytest.mark.parametrize("name", PROVIDERS)

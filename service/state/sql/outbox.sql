@@ -4,7 +4,8 @@
 UPDATE events SET key = key || ' until ' || id
 WHERE key = :key AND (
     stored_at < :before
-    OR (matched_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.event = events.id))
+    OR (matched_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.event = events.id)
+        AND NOT EXISTS (SELECT 1 FROM held WHERE held.event = events.id))
 );
 
 -- name: add
@@ -92,7 +93,7 @@ SELECT id, alert, attempts, error FROM messages WHERE state = 'queued' AND provi
 
 -- name: foldable
 SELECT object, alert, max(id), count(*), sum(folded) FROM messages
-WHERE state = 'queued' AND provider = :provider AND object <> '' GROUP BY object, alert HAVING count(*) > 1;
+WHERE state = 'queued' AND provider = :provider AND object <> '' AND object NOT LIKE 'all of %' GROUP BY object, alert HAVING count(*) > 1;
 
 -- name: move_folded
 UPDATE messages SET folded_into = :into
@@ -135,6 +136,7 @@ WHERE id IN (
             WHERE messages.event = events.id
                 AND (messages.state = 'queued' OR (messages.state = 'rejected' AND messages.ended_at >= :before))
         )
+        AND NOT EXISTS (SELECT 1 FROM held WHERE held.event = events.id)
     ORDER BY id LIMIT :limit
 );
 
