@@ -66,6 +66,34 @@ def test_a_hook_is_kept_while_the_embedded_api_is_away(tmp_path: Path, namespace
         api.kill_api()
 
 
+def test_a_restart_while_the_api_is_away_promises_nothing_and_loses_nothing(tmp_path: Path, namespace_name: str) -> None:
+    """What was accepted while the API server is away survives a kill; what cannot be verified after it is a 503, since no token is on disk."""
+    api = EmbeddedApi(tmp_path / "api")
+    api.start_api()
+    try:
+        with world(tmp_path, api.kubeconfig, namespace_name) as town:
+            town.sluice.start()
+            town.install()
+            path = town.hook_path()
+            api.kill_api()
+            commit = town.greet("pushed before the kill")
+            body = json.dumps(town.payload(commit)).encode()
+            assert town.sluice.hook(path, body, token=TOKEN, delivery="kept").status == 200
+            assert town.sluice.hook(path, body, token="guess").status == 400, "verified, also now"
+            town.sluice.kill()
+            town.sluice.start(wait=False)
+            town.sluice.running.until(lambda: town.sluice.probe("/healthz") == 200, seconds=20)
+            answer = town.sluice.hook(path, body, token=TOKEN, delivery="later")
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+            assert town.sluice.probe("/readyz") == 503
+            api.start_api()
+            town.wait_greeting("pushed before the kill", seconds=40)
+            town.wait_revision(commit)
+            assert town.sluice.hook(path, body, token=TOKEN, delivery="later").status == 200
+    finally:
+        api.kill_api()
+
+
 @pytest.mark.real
 def test_a_hook_is_kept_while_a_real_kube_apiserver_is_away(tmp_path: Path, peers: Any, namespace_name: str) -> None:
     peers.need(*FULL, *API)  # the controllers fill the ClusterRole `admin`, which the service applies with
