@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
-from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
@@ -75,6 +75,33 @@ class ReconcileTimes(Collector):
             yield Sample(f"{self.NAME}_sum", labels, seconds)
 
 
+class ObjectCounts(Collector):
+    """A counter for each object, which goes with it."""
+
+    def __init__(self, name: str, words: str) -> None:
+        self._name, self._words = name, words
+        self._counts: dict[tuple[str, str, str], int] = {}
+
+    def inc(self, *, kind: str, name: str, namespace: str) -> None:
+        """One more."""
+        key = (kind, name, namespace)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def forget(self, *, kind: str, name: str, namespace: str) -> None:
+        """The object is gone."""
+        self._counts.pop((kind, name, namespace), None)
+
+    def collect(self) -> Iterator[Metric]:
+        yield Series(self._name, self._words, "counter", self._samples)
+
+    def describe(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(self._name, self._words)
+
+    def _samples(self) -> Iterator[Sample]:
+        for key, count in tuple(self._counts.items()):
+            yield Sample(f"{self._name}_total", dict(zip(("kind", "name", "namespace"), key, strict=True)), float(count))
+
+
 def _shown(bound: float) -> str:
     return "+Inf" if bound == float("inf") else f"{bound:.15g}"
 
@@ -102,6 +129,8 @@ class Metrics:
         )
         self.reconcile_seconds = ReconcileTimes()
         on.register(self.reconcile_seconds)
+        self.missed_hooks_total = ObjectCounts("sluice_missed_hooks", "Revisions that were found by interval, not by hook")
+        on.register(self.missed_hooks_total)
         self.reconcile_total = Counter("sluice_reconcile_total", "Reconciles by outcome", ["kind", "outcome"], registry=on)
         self.moved_total = Counter("sluice_moved_total", "Kustomizations moved to a new revision without a build", registry=on)
         self.loop_lag_seconds = Histogram("sluice_loop_lag_seconds", "How late the event loop runs", registry=on, buckets=FAST)

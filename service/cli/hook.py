@@ -169,6 +169,8 @@ def _receivers(args: argparse.Namespace) -> int:
         last = " ".join(filter(None, ("last", each["at"]))) if each["at"] else ""
         refusal = f"last refusal {each['refusedAt']}: {each['refusal']}" if each["refusedAt"] else ""
         print("  ".join(filter(None, (each["receiver"], counts, last, refusal))))
+        for missed in each["missed"]:
+            print(f"  {missed['source']}  {missed['count']} found by interval, not by hook  last {missed['at']}: {missed['revision']}")
     return 0
 
 
@@ -202,7 +204,7 @@ def _asked(args: argparse.Namespace, path: str, method: str = "GET") -> Any:
 def _line(entry: dict[str, Any]) -> str:
     name = (entry["receiver"] or "-").removeprefix("Receiver/")
     counted = f"{len(entry['targets'])} objects" if entry["targets"] else ""
-    why = entry["detail"] if entry["state"] == "refused" else entry["verdict"]
+    why = entry["detail"] if entry["state"] in ("refused", "missed") else entry["verdict"]
     replay = f"replay of {entry['replayOf']}" if entry["replayOf"] else ""
     return "  ".join(
         filter(None, (entry["at"], entry["id"], name, entry["type"], entry["state"], why, counted, _took(entry["seconds"]), replay))

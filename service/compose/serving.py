@@ -95,6 +95,7 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         ("watch secrets", Until(house.watches.secrets.run)),
         ("watch config maps", Until(house.watches.config_maps.run)),
         ("ready", Until(house.watches.tell_when_synced)),
+        ("missed hooks", Until(house.missed.run)),
         ("retention", Until(Tidying(house.inbox, house.bodies).run)),
         ("loop lag", Until(lambda: measure_lag(house.ground.metrics))),
         *((port.name, port) for port in others),

@@ -17,12 +17,12 @@ KEEP_REFUSALS = 1_000  # of each state
 DETAIL_LIMIT = 2_000
 AGED_AT_ONCE = 500
 
-NoteState = Literal["refused", "filtered", "duplicate"]
+NoteState = Literal["refused", "filtered", "duplicate", "missed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A delivery that was not stored. `receiver` is None where the path named none."""
+    """A delivery that was not stored, or one that never came (`missed`). `receiver` is None where the path named none."""
 
     state: NoteState
     reason: str

@@ -30,7 +30,7 @@ from service.metrics import Metrics
 from service.reconcile.gate import Gate
 from service.reconcile.queue import Trigger
 from service.settings import Address
-from service.state.inbox import Inbox
+from service.state.inbox import Inbox, Retention
 from service.state.store import Store
 from service.triggers.choosing import Choosing
 from service.triggers.deliveries import Deliveries
@@ -68,7 +68,7 @@ async def serve(folder: Path, pipe: multiprocessing.connection.Connection, intak
     await kube.start()
     cluster = await Cluster.from_kubeconfig(kube.kubeconfig(folder))
     store = Store.open(folder / "state")
-    inbox, graph, gate = Inbox(store), Graph(["GitRepository"]), Gate("benchmark")
+    inbox, graph, gate = Inbox(store, Retention(rows=10_000_000)), Graph(["GitRepository"]), Gate("benchmark")
     graph.seen(key("GitRepository", "fleet"), repository())
     receivers = {("apps", "web"): receiver()}
     index = ReceiverIndex(cluster, receivers)

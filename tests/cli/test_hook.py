@@ -42,10 +42,17 @@ def followed(_trace: str) -> list[dict[str, object]]:
 
 
 def seen() -> list[dict[str, object]]:
+    missed = {"source": "GitRepository/apps/fleet", "count": 2, "revision": "main@sha1:" + "2" * 40, "at": "2026-11-21T12:00:00+00:00"}
     times = {"at": "2026-11-21T12:00:00.000+00:00", "refusedAt": "2026-11-21T12:00:00.000+00:00"}
     return [
-        {"receiver": "apps/web", "counts": {"stored": 2, "refused": 1}, "refusal": "the signature does not fit", **times},
-        {"receiver": "apps/quiet", "counts": {}, "refusal": "", "at": None, "refusedAt": None},
+        {
+            "receiver": "apps/web",
+            "counts": {"stored": 2, "refused": 1},
+            "refusal": "the signature does not fit",
+            "missed": [missed],
+            **times,
+        },
+        {"receiver": "apps/quiet", "counts": {}, "refusal": "", "at": None, "refusedAt": None, "missed": []},
     ]
 
 
@@ -169,7 +176,8 @@ async def test_replays_and_says_of_what(scene: Scene, capsys: pytest.CaptureFixt
 
 async def test_says_what_receivers_saw_last(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     assert await scene.run("receivers") == 0
-    first, second = capsys.readouterr().out.splitlines()
+    first, missed, second = capsys.readouterr().out.splitlines()
+    assert missed.startswith("  GitRepository/apps/fleet  2 found by interval, not by hook  last 2026")
     assert first.startswith("apps/web  1 refused, 2 stored  last 2026-11-21T12:00:00.000+00:00  last refusal")
     assert second == "apps/quiet  nothing yet"
     assert await scene.run("receivers", "--json") == 0

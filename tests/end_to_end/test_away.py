@@ -67,7 +67,7 @@ def test_a_hook_is_kept_while_the_embedded_api_is_away(tmp_path: Path, namespace
 
 
 def test_a_restart_while_the_api_is_away_promises_nothing_and_loses_nothing(tmp_path: Path, namespace_name: str) -> None:
-    """What was accepted while the API server is away survives a kill; what cannot be verified after it is a 503, since no token is on disk."""
+    """What was accepted meanwhile survives a kill; what cannot be verified after it is a 503, since no token is on disk."""
     api = EmbeddedApi(tmp_path / "api")
     api.start_api()
     try:

@@ -9,6 +9,7 @@ import pytest
 
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.kinds.codec import Invalid
+from service.triggers import index as index_module
 from service.triggers.credentials import NoToken
 from service.triggers.index import ReceiverIndex, webhook_path
 from tests.triggers.kube import Kube
@@ -171,3 +172,26 @@ async def test_an_object_of_another_shape_has_no_path(kube: Kube, cluster: Clust
     with pytest.raises(Invalid):
         await index.load(WEB)
     assert index.is_complete
+
+
+async def test_what_is_known_is_served_while_the_api_is_away_for_five_minutes(
+    kube: Kube, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In virtual time: the token is asked for at each interval, in vain, and the one that was read counts on."""
+    seconds = 1000.0
+    monkeypatch.setattr(index_module, "_now", lambda: seconds)
+    kube.objects[SECRET_PATH] = secret()
+    index = ReceiverIndex(cluster, {("apps", "web"): receiver(interval="30s")})
+    await index.load(WEB)
+    kube.away = True
+    async with running(index):
+        for _ in range(10):
+            seconds += 31
+            entry = index.find(PATH)
+            assert entry is not None
+            assert entry.held.current.token == TOKEN
+            await until(lambda: not index._dirty)
+        kube.away = False
+        kube.objects[SECRET_PATH] = secret(b"new")
+        await until(lambda: index.find(PATH) is None)
+    assert index.find(webhook_path(b"new", "web", "apps")) is not None
