@@ -27,6 +27,14 @@ class Smtp:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        try:
+            await self._talk(reader, writer)
+        except (asyncio.CancelledError, ConnectionError, EOFError):  # the test is over, or the client is gone
+            pass
+        finally:
+            writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example\r\n")
         sender, receivers, known = "", [], False
         while line := (await reader.readline()).decode().strip():
@@ -54,4 +62,3 @@ class Smtp:
             await writer.drain()
             if word == "QUIT":
                 break
-        writer.close()
