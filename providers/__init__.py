@@ -89,6 +89,6 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "awssns": Provider(
             render=awssns.render, settle=awssns.settle, secret_keys=("accessKeyID", "secretAccessKey", "sessionToken"), at_once=8
         ),
-        "apprise": Provider(publish=apprise.publish, preview=apprise.preview, address="free", proxies=False, tls=False),
+        "apprise": Provider(publish=apprise.publish, preview=apprise.preview, address="free", proxies=False, tls=False, folds=True),
     }
 )

@@ -95,6 +95,7 @@ class Target:
 
     `uid` is the Provider's; `keys` holds what else of the Secret the type uses; `now` is the time of the attempt; `options` is what its
     annotations say of the look and the place (an event's own come first).
+    `status_id` is what a commit's status is called where the Provider says so.
     """
 
     address: Secret = field(default_factory=Secret)
@@ -107,6 +108,7 @@ class Target:
     keys: Mapping[str, Secret] = field(default_factory=dict)
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     options: Mapping[str, str] = field(default_factory=dict)
+    status_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,8 +62,8 @@ def commit_of(event: Event) -> str:
 
 
 def status_id(event: Event, target: Target) -> str:
-    """`kustomization/web/<first part of the Provider's UID>`: one for each cluster and object, as Flux has it."""
-    text = f"{event.kind}/{event.name}/{target.uid.partition('-')[0]}".lower()
+    """`kustomization/web/<first part of the Provider's UID>`: one for each cluster and object, as Flux has it, or the Provider's own."""
+    text = target.status_id or f"{event.kind}/{event.name}/{target.uid.partition('-')[0]}".lower()
     return "".join(each if each.isprintable() else "_" for each in text)[:LONGEST].encode(errors="replace").decode()
 
 

@@ -7,9 +7,11 @@ versions, sends nothing, and loses nothing where a later version can still be se
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from providers import contract
+from service.alerts.table import Table
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.meta import ObjectKey
-from service.kinds.notification import Alert, Provider
+from service.kinds.notification import TYPE_ANNOTATION, Alert, Provider
 
 ADVICE = "not carried out by this version of sluice, so nothing is sent; change it, or leave this object to Flux"
 
@@ -47,17 +49,18 @@ class _Decoded(Generic[T]):
             if refused:
                 return f"{', '.join(refused)}: {ADVICE}"
             return self._read(raw)
-        except Invalid as error:
+        except (Invalid, Unusable) as error:
             return f"{error}; nothing is sent"
 
 
 class Catalog:
     """Reads two mappings (namespace, name) -> object that somebody else keeps up to date."""
 
-    def __init__(self, alerts: Objects, providers: Objects, on_unusable: Callable[[Raw, str], None]) -> None:
+    def __init__(self, alerts: Objects, providers: Objects, on_unusable: Callable[[Raw, str], None], table: Table) -> None:
+        self._table, self.types = table, table.types
         self._raw_alerts, self._raw_providers = alerts, providers
         self._alerts = _Decoded(lambda raw: decode(Alert, raw), alerts, on_unusable)
-        self._providers = _Decoded(lambda raw: decode(Provider, raw), providers, on_unusable)
+        self._providers = _Decoded(self._provider, providers, on_unusable)
 
     def alerts(self) -> Iterator[Alert]:
         """Every usable Alert, sorted by namespace and name."""
@@ -73,10 +76,18 @@ class Catalog:
             raise Unusable(found)
         return found
 
-    def type_of(self, key: ObjectKey) -> str:
-        """The type of a Provider, usable or not, "" where there is no such Provider."""
-        spec = self._raw_providers.get((key.namespace, key.name), {}).get("spec")
-        return str(spec.get("type", "")) if isinstance(spec, dict) else ""
+    def _provider(self, raw: Raw) -> Provider:
+        found = decode(Provider, raw)
+        if problem := self._table.problem(found):
+            raise Unusable(problem)
+        return found
+
+    def by_type(self, key: ObjectKey) -> contract.Provider | None:
+        """The table's line of a Provider, usable or not, None where there is no such Provider or type."""
+        raw = self._raw_providers.get((key.namespace, key.name), {})
+        spec, metadata = raw.get("spec"), raw.get("metadata")
+        annotations = (metadata.get("annotations") if isinstance(metadata, dict) else None) or {}
+        return self.types.get(str(annotations.get(TYPE_ANNOTATION) or (spec.get("type", "") if isinstance(spec, dict) else "")))
 
     def version(self, key: ObjectKey) -> object:
         """Something that is another thing as soon as the Provider has changed."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from providers import PROVIDERS, contract
+from providers import contract
 from providers.contract import Secret, Target
 from service.kinds.notification import Provider
 
@@ -27,10 +27,9 @@ class BadCredentials(Exception):
     """The Provider cannot be used with these credentials; the message says what to change and shows none of them."""
 
 
-def target_of(provider: Provider, secret: Mapping[str, bytes] | None, *, now: datetime) -> Target:
+def target_of(provider: Provider, by_type: contract.Provider, secret: Mapping[str, bytes] | None, *, now: datetime) -> Target:
     """Return the target; `secret` is None where the Provider names none or where there is no such Secret. Raises BadCredentials."""
     spec, where = provider.spec, f"Secret/{provider.metadata.namespace}/{provider.spec.secret_ref}"
-    by_type = PROVIDERS.get(spec.type, contract.Provider())
     if spec.secret_ref and secret is None:
         raise BadCredentials(f"{where} does not exist: create it with the key address or token")
     held = secret or {}

@@ -19,6 +19,8 @@ from service.alerts.lane import GIVE_UP, Lane, Way
 from service.alerts.matching import Complaint, Matcher, ReadLabels
 from service.alerts.route import ReadSecret
 from service.alerts.sending import open_wire
+from service.alerts.table import Table
+from service.cel import Evaluator
 from service.cluster.client import ApiAway
 from service.cluster.events import News
 from service.kinds.event import Event
@@ -59,6 +61,8 @@ class Needs:
     workers: Workers
     metrics: Metrics
     outbound: Outbound
+    evaluator: Evaluator
+    table: Table
 
 
 class Dispatcher:
@@ -66,9 +70,9 @@ class Dispatcher:
 
     def __init__(self, needs: Needs, *, shadow: bool = False, no_cross_namespace: bool = False, ttl: timedelta = GIVE_UP) -> None:
         self._needs, self._shadow, self._ttl = needs, shadow, ttl
-        self._catalog = Catalog(needs.alerts, needs.providers, self._unusable)
+        self._catalog = Catalog(needs.alerts, needs.providers, self._unusable, needs.table)
         self._labels_away: ApiAway | None = None
-        self._matcher = Matcher(self._read_labels, needs.workers, no_cross_namespace=no_cross_namespace, type_of=self._catalog.type_of)
+        self._matcher = Matcher(self._read_labels, needs.workers, no_cross_namespace=no_cross_namespace, by_type=self._catalog.by_type)
         self._lanes: dict[ObjectKey, Lane] = {}
         self._woken, self._stopping = asyncio.Event(), False
         needs.outbox.listen(self.wake)
@@ -98,6 +102,7 @@ class Dispatcher:
                 warn=self._not_sent,
                 metrics=needs.metrics,
                 notes=needs.notes,
+                evaluator=needs.evaluator,
                 ttl=self._ttl,
             )
             try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from providers import PROVIDERS, contract
+from providers import contract
 from providers.contract import Busy, Misconfigured, Rejected
 from service import crash
 from service.alerts.catalog import Catalog, Unusable
@@ -23,6 +23,8 @@ from service.alerts.message import event_of
 from service.alerts.placing import Memory
 from service.alerts.route import ReadSecret, Route, route_of
 from service.alerts.sending import Wire, send
+from service.alerts.statusid import status_id
+from service.cel import Evaluator
 from service.cluster.client import ClusterError
 from service.kinds.duration import format_duration
 from service.kinds.meta import ObjectKey
@@ -59,7 +61,13 @@ class Way:
     warn: Warn
     metrics: Metrics
     notes: Notes
+    evaluator: Evaluator
     ttl: timedelta = GIVE_UP
+
+    async def status_id(self, event: contract.Event, provider: Provider, alert: ObjectKey) -> str:
+        """Return the name that the Provider gives the event's commit status. Raises Misconfigured, Busy."""
+        raw = {"provider": self.catalog.raw(provider.key), "alert": self.catalog.raw(alert)}
+        return await status_id(provider.spec.commit_status_expr, event, **raw, evaluator=self.evaluator)
 
 
 class Lane:
@@ -141,11 +149,11 @@ class Lane:
             raise failed.exceptions[0]
 
     def _at_once(self) -> int:
-        by_type = PROVIDERS.get(self._way.catalog.type_of(self.provider))
+        by_type = self._way.catalog.by_type(self.provider)
         return by_type.at_once if by_type is not None else 1
 
     def _folds(self) -> bool:
-        by_type = PROVIDERS.get(self._way.catalog.type_of(self.provider))
+        by_type = self._way.catalog.by_type(self.provider)
         return by_type is not None and by_type.folds
 
     async def _thin_out(self) -> None:
@@ -180,7 +188,7 @@ class Lane:
             trace.set(of_trace)
             provider = self._found()
             kind = provider.spec.type
-            await self._send(provider, await self._told(provider, event, message))
+            await self._send(provider, await self._told(provider, event, message), message.alert)
         except Rejected as error:
             await outbox.rejected(message.id, str(error))
             metrics.alerts_total.labels(kind, "rejected").inc()
@@ -202,7 +210,7 @@ class Lane:
 
     async def _told(self, provider: Provider, event: contract.Event, message: StoredMessage) -> contract.Event:
         """The event with a note, where people read it, on its delay and on what it stands for."""
-        if not PROVIDERS[provider.spec.type].folds:
+        if not self._way.catalog.types[provider.spec.type].folds:
             return event
         earlier = await self._way.outbox.folded_into(message.id) if message.folded else ()
         return noted(event, folded=message.folded, earlier=earlier, now=moments.now())
@@ -217,14 +225,15 @@ class Lane:
             raise Uncorrected("there is no such Provider: create it, or name another one in the Alert")
         if provider.spec.suspend:
             raise Rejected("it is suspended")
-        if provider.spec.type not in PROVIDERS:
-            raise Rejected(f"this version of sluice does not send to the type {provider.spec.type}")
         return provider
 
-    async def _send(self, provider: Provider, event: contract.Event) -> None:
-        route = await self._route(provider)
+    async def _send(self, provider: Provider, event: contract.Event, alert: ObjectKey) -> None:
+        by_type = self._way.catalog.types[provider.spec.type]
+        route = await self._route(provider, by_type)
         try:
-            by_type, memory = PROVIDERS[provider.spec.type], Memory(notes=self._way.notes, provider=self.provider)
+            if provider.spec.commit_status_expr:
+                route = route.named(await self._way.status_id(event, provider, alert))
+            memory = Memory(notes=self._way.notes, provider=self.provider)
             await send(self._way.wire, by_type, event, route=route, timeout=provider.spec.timeout, memory=memory)
         except Misconfigured as error:  # a person corrects it, and the message goes
             raise Uncorrected(route.masked(str(error))) from None
@@ -233,9 +242,9 @@ class Lane:
         except Busy as error:
             raise Busy(route.masked(str(error)), error.retry_after) from None
 
-    async def _route(self, provider: Provider) -> Route:
+    async def _route(self, provider: Provider, by_type: contract.Provider) -> Route:
         try:
-            return await route_of(provider, self._way.read_secret, now=moments.now())
+            return await route_of(provider, by_type, self._way.read_secret, now=moments.now())
         except BadCredentials as error:
             raise Uncorrected(str(error)) from error
         except ClusterError as error:

@@ -7,7 +7,7 @@ https://github.com/fluxcd/notification-controller/blob/v1.9.3/internal/server/ev
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from providers import PROVIDERS, contract
+from providers import contract
 from service.alerts import metadata
 from service.alerts.message import payload_of
 from service.alerts.searching import Search
@@ -19,7 +19,7 @@ from service.state.outbox import OutMessage
 from service.workers import Workers
 
 ReadLabels = Callable[[ObjectKey, str], Awaitable[Mapping[str, str]]]
-TypeOf = Callable[[ObjectKey], str]
+ByType = Callable[[ObjectKey], contract.Provider | None]
 ANY = "*"
 NEWS = contract.Provider()
 
@@ -44,14 +44,14 @@ class Matched:
 class Matcher:
     """`read_labels(object, api_version)` gives the labels of any object; it is asked only where an Alert selects by labels.
 
-    `type_of` gives the type of a Provider, "" where it is not known: then it is taken for one that gets news.
+    `by_type` gives the table's line of a Provider, None where it is not known: then it is taken for one that gets news.
     """
 
     def __init__(
-        self, read_labels: ReadLabels, workers: Workers, *, no_cross_namespace: bool = False, type_of: TypeOf = lambda _: ""
+        self, read_labels: ReadLabels, workers: Workers, *, no_cross_namespace: bool = False, by_type: ByType = lambda _: None
     ) -> None:
         self._read_labels, self._search, self._no_cross_namespace = read_labels, Search(workers), no_cross_namespace
-        self._type_of = type_of
+        self._by_type = by_type
 
     async def match(self, event: Event, alerts: Iterable[Alert]) -> Matched:
         """Return the messages of an event.
@@ -62,7 +62,7 @@ class Matcher:
         messages: list[OutMessage] = []
         complaints: list[Complaint] = []
         for alert in alerts:
-            by_type = PROVIDERS.get(self._type_of(alert.provider_key), NEWS)
+            by_type = self._by_type(alert.provider_key) or NEWS
             low = alert.spec.event_severity == "error" and event.severity != "error"
             if alert.spec.suspend or (low and not (by_type.alarms and contract.recovers(event.severity, event.reason))):
                 continue

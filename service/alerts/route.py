@@ -6,10 +6,10 @@ A CA that is given is the only one that counts, as in Flux; a client certificate
 
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from providers import PROVIDERS, contract
+from providers import contract
 from providers.contract import Secret, Target
 from service.alerts.credentials import BadCredentials, one_line, target_of
 from service.kinds.notification import Provider
@@ -26,6 +26,10 @@ class Route:
     tls: ssl.SSLContext | None = None
     proxy: Secret = field(default_factory=Secret)
 
+    def named(self, status_id: str) -> "Route":
+        """The same, with the name of the commit's status."""
+        return replace(self, target=replace(self.target, status_id=status_id))
+
     def masked(self, text: str) -> str:
         """The text without what is secret of the Provider, in case an answer repeats it."""
         target = self.target
@@ -35,19 +39,17 @@ class Route:
         return text
 
 
-async def route_of(provider: Provider, read_secret: ReadSecret, *, now: datetime) -> Route:
+async def route_of(provider: Provider, by_type: contract.Provider, read_secret: ReadSecret, *, now: datetime) -> Route:
     """Read what the Provider names. Raises BadCredentials, and what `read_secret` raises."""
     spec, namespace = provider.spec, provider.metadata.namespace
     secret = await read_secret(namespace, spec.secret_ref) if spec.secret_ref else None
-    target = target_of(provider, secret, now=now)
+    target = target_of(provider, by_type, secret, now=now)
     tls: ssl.SSLContext | None = None
-    by_type = PROVIDERS.get(spec.type)
-    if by_type is not None:
-        _check_unused(provider, secret, by_type)
+    _check_unused(provider, secret, by_type)
     if spec.cert_secret_ref:
         held = await _held(read_secret, namespace, spec.cert_secret_ref)
         tls = await _context(held, f"Secret/{namespace}/{spec.cert_secret_ref}", required=True)
-    elif secret and by_type is not None and by_type.wants == "commit_status":
+    elif secret and by_type.wants == "commit_status":
         tls = await _context(secret, f"Secret/{namespace}/{spec.secret_ref}", required=False)
     return Route(target=target, tls=tls, proxy=await _proxy(provider, secret, read_secret))
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from service.alerts.catalog import ADVICE
+from service.alerts.table import Table
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.discovery import Discovery, NoSuchKind, Resource
 from service.cluster.status import patch_status, remove_finalizer
@@ -36,12 +37,14 @@ class StaticReconciler:
         discovery: Discovery,
         *,
         objects: Mapping[tuple[str, str], Raw],
+        table: Table,
         shadow: bool = False,
     ) -> None:
         self.kind: str = kind
         self._cluster = cluster
         self._discovery = discovery
         self._objects = objects
+        self._table = table
         self._shadow = shadow
         self._without_status: set[str] = set()
 
@@ -82,7 +85,9 @@ class StaticReconciler:
             bare = _decoded(self.kind, {**object_, "spec": _BARE[self.kind]})
             return bare.metadata, bare.status, str(error)
         refused = refused_fields(object_)
-        return found.metadata, found.status, f"{', '.join(refused)}: {ADVICE}" if refused else ""
+        if refused:
+            return found.metadata, found.status, f"{', '.join(refused)}: {ADVICE}"
+        return found.metadata, found.status, self._table.problem(found) if isinstance(found, Provider) else ""
 
     async def _patch(self, key: ObjectKey, object_: Raw, status: Raw) -> None:
         resource = await self._resource(object_)

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from providers import PROVIDERS, contract
+from providers import contract
 from providers.contract import Busy, Rejected, Request, Response
 from service.alerts import metadata
 from service.alerts.credentials import BadCredentials
 from service.alerts.message import event_of, payload_of
 from service.alerts.route import ReadSecret, Route, route_of
 from service.alerts.sending import open_wire, send
+from service.alerts.statusid import status_id
+from service.alerts.table import Table, load
+from service.cel import Evaluator
 from service.cluster.client import ClusterError
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.event import Event
@@ -34,20 +37,29 @@ class TrialFailed(Exception):
 
 
 async def trial(
-    raw: Mapping[str, Any], read_secret: ReadSecret, event: Event, *, dry_run: bool, outbound: Outbound | None = None
+    raw: Mapping[str, Any],
+    read_secret: ReadSecret,
+    event: Event,
+    *,
+    dry_run: bool,
+    outbound: Outbound | None = None,
+    table: Table | None = None,
 ) -> list[str]:
     """Send an event to a Provider, or with `dry_run` say what would be sent. Raises TrialFailed."""
     try:
         if refused := refused_fields(raw):
             raise TrialFailed(f"{', '.join(refused)}: this version of sluice does not carry this out")
         provider = decode(Provider, raw)
-        route = await route_of(provider, read_secret, now=moments.now())
+        by_type = _by_type(provider, table or load())
+        route = await route_of(provider, by_type, read_secret, now=moments.now())
     except (Invalid, BadCredentials, ClusterError) as error:
         raise TrialFailed(str(error)) from error
-    told, by_type = _told(event, provider), PROVIDERS[provider.spec.type]
+    told = _told(event, provider)
     if not metadata.wanted(event, by_type.wants):
         return [f"nothing: a Provider of the type {provider.spec.type} does not get such an event; give another with --event"]
     try:
+        if provider.spec.commit_status_expr:
+            route = route.named(await _status_id(provider, raw, told))
         if dry_run:
             return list(_shown(by_type, told, route, public=provider.spec.address)) or ["nothing: the type leaves such an event out"]
         began = moments.now()
@@ -56,6 +68,21 @@ async def trial(
         return [f"sent: {provider.spec.type} took it within {(moments.now() - began).total_seconds() * 1000:.0f} ms"]
     except (Rejected, Busy) as error:
         raise TrialFailed(route.masked(str(error))) from None
+
+
+def _by_type(provider: Provider, table: Table) -> contract.Provider:
+    if problem := table.problem(provider):
+        raise TrialFailed(problem)
+    return table.types[provider.spec.type]
+
+
+async def _status_id(provider: Provider, raw: Mapping[str, Any], told: contract.Event) -> str:
+    alert = {"apiVersion": raw.get("apiVersion"), "kind": "Alert", "metadata": {"name": "test", "namespace": provider.metadata.namespace}}
+    evaluator = Evaluator()
+    try:
+        return await status_id(provider.spec.commit_status_expr, told, provider=raw, alert=alert, evaluator=evaluator)
+    finally:
+        await evaluator.close()
 
 
 def _told(event: Event, provider: Provider) -> contract.Event:

@@ -36,6 +36,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     test.add_argument("--manifest", type=Path, metavar="FILE", help="take the Provider and its Secrets out of this YAML, without a cluster")
     test.add_argument("--kubeconfig", type=Path, metavar="FILE", help="the cluster (default: $KUBECONFIG, then ~/.kube/config)")
     test.set_defaults(run=run)
+    listed = below.add_parser("types", help="list the types of Providers: ours, and those of installed packages")
+    listed.set_defaults(run=types)
+
+
+def types(_args: argparse.Namespace) -> int:
+    """List what Providers can send to; 1 where a package's type is left out."""
+    from service.alerts.table import load
+    from service.kinds.notification import FLUX_PROVIDER_TYPES
+
+    table = load()
+    others = {each.name: each for each in table.foreign if not each.problem}
+    for name in sorted(table.types):
+        whose = others[name].package if name in others else "Flux" if name in FLUX_PROVIDER_TYPES else "sluice"
+        print(f"{name:<28} {whose:<24} {table.types[name].wants}")
+    left_out = [each for each in table.foreign if each.problem]
+    for each in left_out:
+        print(f"error: {each.name} of {each.package} is left out: {each.problem}", file=sys.stderr)
+    return 1 if left_out else 0
 
 
 def run(args: argparse.Namespace) -> int:

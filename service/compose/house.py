@@ -9,6 +9,7 @@ from typing import Literal
 
 from service.alerts import dispatch as alerts
 from service.alerts.static import StaticReconciler
+from service.alerts.table import load
 from service.cel import Evaluator
 from service.cluster.apply import Applier
 from service.cluster.cascade import Cascade
@@ -118,6 +119,7 @@ class House:
         self._reconciled: set[ObjectKey] = set()
         self.telling = Telling(self.outbox, self.recorder, shadow=ground.settings.shadow)
         self.outbound = Outbound(outbound_policy(ground.settings))
+        self.table = load()
         self._build_sources()
         self._build_kustomizations()
         self._build_triggers()
@@ -327,7 +329,9 @@ class House:
 
     def _static(self, kind: Literal["Alert", "Provider"]) -> StaticReconciler:
         objects = self.watches.by_kind[kind].objects
-        return StaticReconciler(kind, self.ground.cluster, self.discovery, objects=objects, shadow=self.ground.settings.shadow)
+        return StaticReconciler(
+            kind, self.ground.cluster, self.discovery, objects=objects, table=self.table, shadow=self.ground.settings.shadow
+        )
 
     def _enqueue(self, key: ObjectKey, trigger: Trigger) -> None:
         if key.kind in SOURCES:
@@ -349,6 +353,8 @@ class House:
             workers=ground.workers,
             metrics=ground.metrics,
             outbound=self.outbound,
+            evaluator=self.evaluator,
+            table=self.table,
         )
         self.dispatcher = alerts.Dispatcher(needs, shadow=settings.shadow, no_cross_namespace=settings.no_cross_namespace_refs)
 

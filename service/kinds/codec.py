@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from service.kinds.kustomize import Kustomization, fold_old_patches
 from service.kinds.meta import Metadata
-from service.kinds.notification import RECEIVER_TYPES, TYPE_ANNOTATION, Receiver
+from service.kinds.notification import RECEIVER_TYPES, TYPE_ANNOTATION, Provider, Receiver
 from service.kinds.schema import Facts, Invalid, is_model, named_properties, unwrap
 from service.kinds.shape import Reader, read_mapping, reader, shown
 from service.kinds.table import BY_NAME, BY_TYPE, Kind
@@ -45,6 +45,8 @@ def decode(cls: type[T], obj: Mapping[str, Any]) -> T:
     metadata = _read("metadata", parts["metadata"], obj.get("metadata"))
     if cls is Receiver:
         spec = _typed_receiver(spec, metadata.annotations)
+    if cls is Provider:
+        spec = replace(spec, type=metadata.annotations.get(TYPE_ANNOTATION) or spec.type)
     return cls(
         metadata=metadata,
         spec=spec,

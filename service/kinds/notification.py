@@ -20,12 +20,14 @@ FLUX_RECEIVER_TYPES = (
 )  # fmt: skip
 OWN_RECEIVER_TYPES = ("artifactory", "azuredevops", "cloudevents", "distribution", "eventbridge", "gitea", "sns", "zot")
 RECEIVER_TYPES = FLUX_RECEIVER_TYPES + OWN_RECEIVER_TYPES
-PROVIDER_TYPES = (
+FLUX_PROVIDER_TYPES = (
     "slack", "discord", "msteams", "rocket", "generic", "generic-hmac", "github", "gitlab", "gitea", "giteapullrequestcomment",
     "bitbucketserver", "bitbucket", "azuredevops", "googlechat", "googlepubsub", "webex", "sentry", "azureeventhub", "telegram", "lark",
     "matrix", "opsgenie", "alertmanager", "grafana", "githubdispatch", "githubpullrequestcomment", "gitlabmergerequestcomment", "pagerduty",
-    "datadog", "nats", "zulip", "otel", "zoom", "incident.io", "mattermost", "awssns", "apprise",
+    "datadog", "nats", "zulip", "otel", "zoom", "incident.io",
 )  # fmt: skip
+OWN_PROVIDER_TYPES = ("apprise", "awssns", "mattermost")
+PROVIDER_TYPES = FLUX_PROVIDER_TYPES + OWN_PROVIDER_TYPES
 SENT_PROVIDER_TYPES = (  # what is carried out; providers.PROVIDERS holds the same
     "slack", "generic", "generic-hmac", "discord", "msteams", "googlechat", "rocket", "mattermost", "webex", "telegram", "lark", "matrix",
     "zulip", "zoom", "pagerduty", "opsgenie", "alertmanager", "incident.io", "grafana", "sentry", "datadog", "otel", "githubdispatch",
@@ -189,7 +191,7 @@ class ProviderSpec:
     proxy_secret_ref: Annotated[str | None, Facts("Secret with the address and credentials of a proxy.", inside="name")] = None
     cert_secret_ref: Annotated[str | None, Facts("Secret with ca.crt, tls.crt and tls.key for the connection.", inside="name")] = None
     service_account_name: Annotated[str, Facts("ServiceAccount whose workload identity authenticates.", verdict="refused")] = ""
-    commit_status_expr: Annotated[str, Facts("CEL expression for the id of a commit status.", verdict="refused")] = ""
+    commit_status_expr: Annotated[str, Facts("CEL expression for the id of a commit status.")] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from service.kinds.meta import PRUNE_BLOCKED, READY
-from service.kinds.notification import FLUX_RECEIVER_TYPES, TYPE_ANNOTATION
+from service.kinds.notification import FLUX_RECEIVER_TYPES, OWN_PROVIDER_TYPES, TYPE_ANNOTATION
 
 OUR_DOMAIN = ".sluice.dev/"
-OWN_PROVIDER_TYPES = ("mattermost", "awssns")
 Verb = Literal["refuses", "would delete", "does otherwise", "passes over"]
 ORDER: tuple[Verb, ...] = ("would delete", "refuses", "does otherwise", "passes over")
 

@@ -16,6 +16,8 @@ from aiohttp.test_utils import TestServer
 
 from service.alerts import dispatch, lane
 from service.alerts.dispatch import Dispatcher, Needs
+from service.alerts.table import Table
+from service.cel import Evaluator
 from service.cluster.events import News
 from service.kinds.event import Event
 from service.kinds.meta import ObjectKey
@@ -140,6 +142,8 @@ class World:
     ready: bool = True
     warnings: list[News] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
+    evaluator: Evaluator = field(default_factory=Evaluator)
+    table: Table = field(default_factory=Table)
     outbound: Outbound = field(default_factory=lambda: Outbound(Policy(loopback=True)))
 
     def __post_init__(self) -> None:
@@ -167,7 +171,7 @@ class World:
             outbox=self.outbox, notes=Notes(self.store),
             alerts=self.alerts, providers=self.providers, is_ready=lambda: self.ready, read_secret=self.read_secret,
             read_labels=self.read_labels, post_event=self.warnings.append, workers=self.workers, metrics=self.metrics,
-            outbound=self.outbound,
+            outbound=self.outbound, evaluator=self.evaluator, table=self.table,
         )  # fmt: skip
         return Dispatcher(needs, **options)
 
@@ -197,8 +201,10 @@ class World:
 
 
 @pytest.fixture
-def world(store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> World:
+async def world(store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(lane, "FIRST_WAIT", timedelta(milliseconds=20))
     monkeypatch.setattr(lane, "SHORTEST_WAIT", timedelta(milliseconds=10))
     monkeypatch.setattr(dispatch, "RETRY", timedelta(milliseconds=50))
-    return World(store=store, workers=workers)
+    made = World(store=store, workers=workers)
+    yield made
+    await made.evaluator.close()

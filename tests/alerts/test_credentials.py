@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from providers import PROVIDERS
 from providers.contract import Target
 from service.alerts import credentials
 from service.alerts.credentials import BadCredentials
@@ -17,7 +18,7 @@ HOOK = "https://hooks.slack.com/services/T/B/hush"
 
 
 def target_of(provider: Provider, secret: Mapping[str, bytes] | None) -> Target:
-    return credentials.target_of(provider, secret, now=datetime(2026, 1, 1, tzinfo=UTC))
+    return credentials.target_of(provider, PROVIDERS[provider.spec.type], secret, now=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def typed(**spec: Any) -> Provider:

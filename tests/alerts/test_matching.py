@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from providers import PROVIDERS
 from service.alerts import metadata
 from service.alerts.matching import Matcher
 from service.alerts.message import event_of
@@ -113,7 +114,7 @@ def test_provider_gets_what_its_type_wants(wants: Any, told: Event, wanted: bool
 
 @pytest.mark.parametrize(("type_", "matched"), [("generic", True), ("generic-hmac", True), ("slack", False), ("unheard-of", False)])
 async def test_match_looks_at_the_type_of_the_provider(world: World, type_: str, matched: bool) -> None:
-    matcher = Matcher(world.read_labels, world.workers, type_of=lambda _: type_)
+    matcher = Matcher(world.read_labels, world.workers, by_type=lambda _: PROVIDERS.get(type_))
     assert bool((await matcher.match(event(metadata=REFRESH), [decode(Alert, alert())])).messages) is matched
 
 
@@ -133,7 +134,7 @@ async def test_recovery_reaches_what_alarms_though_only_failures_are_asked_for(
     world: World, type_: str, told: Event, matched: bool
 ) -> None:
     only_failures = decode(Alert, alert(eventSeverity="error", inclusionList=["failed"]))
-    found = await Matcher(world.read_labels, world.workers, type_of=lambda _: type_).match(told, [only_failures])
+    found = await Matcher(world.read_labels, world.workers, by_type=lambda _: PROVIDERS.get(type_)).match(told, [only_failures])
     assert [event_of(each.payload)[0].recovery_only for each in found.messages] == ([True] if matched else [])
 
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from providers import PROVIDERS
 from service.alerts.credentials import BadCredentials
 from service.alerts.route import Route, route_of
 from service.kinds.codec import decode
@@ -123,7 +124,8 @@ async def routed(secrets: Mapping[str, Mapping[str, bytes]], **spec: Any) -> Rou
     async def read(_: str, name: str) -> Mapping[str, bytes] | None:
         return secrets.get(name)
 
-    return await route_of(decode(Provider, provider(address=HOOK, **spec)), read, now=NOW)
+    typed = decode(Provider, provider(address=HOOK, **spec))
+    return await route_of(typed, PROVIDERS[typed.spec.type], read, now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from service.alerts.static import StaticReconciler
+from service.alerts.table import Table
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
 from service.kinds.meta import ObjectKey
@@ -31,7 +32,7 @@ class Scene:
         self.reconciler = self.made()
 
     def made(self, *, shadow: bool = False) -> StaticReconciler:
-        return StaticReconciler(self.kind, self.cluster, Discovery(self.cluster), objects=self.cache, shadow=shadow)
+        return StaticReconciler(self.kind, self.cluster, Discovery(self.cluster), objects=self.cache, table=Table(), shadow=shadow)
 
     async def run(self) -> str:
         self.cache["apps", "one"] = self.kube.objects[self.at]

@@ -32,7 +32,7 @@ HONOURED = {
         resources[].namespace resources[].matchLabels resources[].filter resourceFilter oidcProviders""",
     "Alert": """providerRef.name eventSeverity eventSources[].apiVersion eventSources[].kind eventSources[].name eventSources[].namespace
         eventSources[].matchLabels inclusionList exclusionList eventMetadata summary suspend""",
-    "Provider": "type address channel username timeout secretRef.name suspend proxy proxySecretRef certSecretRef",
+    "Provider": "type address channel username timeout secretRef.name suspend proxy proxySecretRef certSecretRef commitStatusExpr",
 }
 REFUSED = {
     "OCIRepository": "verify",
@@ -42,7 +42,7 @@ REFUSED = {
     "Kustomization": """kubeConfig decryption healthCheckExprs""",
     "Receiver": "",
     "Alert": "",
-    "Provider": "serviceAccountName commitStatusExpr",
+    "Provider": "serviceAccountName",
 }
 IGNORED = {
     "OCIRepository": "",
