@@ -45,16 +45,14 @@ class OIDCIdentity:
 class OCIVerification:
     """Which signature must be good before an artifact counts."""
 
-    provider: Annotated[str, Facts("Kind of signature.", enum=("cosign", "notation"), default="cosign")] = "cosign"
+    provider: Annotated[str, Facts("Kind of signature.", enum=("cosign", "notation"), default="cosign", honours="cosign")] = "cosign"
     secret_ref: Annotated[
         str | None, Facts("Secret with the trusted public keys (*.pub), or with trustpolicy.json and certificates.", inside="name")
     ] = None
     match_oidc_identity: Annotated[
-        tuple[OIDCIdentity, ...], Facts("Who may have signed without a key; any one suffices.", name="matchOIDCIdentity")
+        tuple[OIDCIdentity, ...], Facts("Who may have signed without a key; any one suffices.", name="matchOIDCIdentity", verdict="refused")
     ] = ()
-    trusted_root_secret_ref: Annotated[str | None, Facts("Secret with trusted_root.json of another Sigstore instance.", inside="name")] = (
-        None
-    )
+    trusted_root_secret_ref: Annotated[str | None, Facts("Secret with another trusted_root.json.", inside="name", verdict="refused")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ class OCIRepositorySpec:
     service_account_name: Annotated[str, Facts("ServiceAccount whose image pull secrets authenticate.")] = ""
     cert_secret_ref: Annotated[str | None, Facts("Secret with ca.crt, or with tls.crt and tls.key, or with both.", inside="name")] = None
     proxy_secret_ref: Annotated[str | None, Facts("Secret with the address and credentials of a proxy.", inside="name")] = None
-    verify: Annotated[OCIVerification | None, Facts("Signatures that must be good before an artifact counts.", verdict="refused")] = None
+    verify: Annotated[OCIVerification | None, Facts("Signatures that must be good before an artifact counts.")] = None
     ignore: Annotated[str | None, Facts("Patterns in the form of .gitignore for what stays out of the artifact.")] = None
     insecure: Annotated[bool, Facts("Talks to the registry over plain http.")] = False
     suspend: Annotated[bool, Facts("Stops the reconciliation of this object.")] = False

@@ -11,7 +11,8 @@ from service.kinds.source import Artifact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a run ended early: `condition` is FetchFailed, StorageOperationFailed, another of the kind's, or "" (the object is wrong).
+    """Why a run ended early: `condition` is FetchFailed, StorageOperationFailed, SourceVerified (False then), another of the
+    kind's, or "" (the object is wrong).
 
     `stalls`: only a change of the object helps. `revision`: what was found and could not be stored.
     """
@@ -34,6 +35,11 @@ class EndedEarly(Exception):
     def fetch(cls, reason: str, message: str, *, stalls: bool = False) -> "EndedEarly":
         """The remote, or the way to it."""
         return cls(Failure(condition=meta.FETCH_FAILED, reason=reason, message=message, stalls=stalls))
+
+    @classmethod
+    def unverified(cls, message: str, revision: str) -> "EndedEarly":
+        """The content is not signed as asked for."""
+        return cls(Failure(condition=meta.SOURCE_VERIFIED, reason=meta.VERIFICATION_ERROR, message=message, revision=revision))
 
     @classmethod
     def invalid(cls, message: str, *, reason: str = meta.VALIDATION_FAILED) -> "EndedEarly":

@@ -16,9 +16,11 @@ from pathlib import Path
 
 from service import crash
 from service.kinds import meta
-from service.kinds.meta import ObjectKey, Revision
+from service.kinds.meta import Condition, ObjectKey, Revision
 from service.kinds.oci import OCIRepository
+from service.reconcile.conditions import condition
 from service.reconcile.queue import Trigger
+from service.sources import cosign
 from service.sources.credentials import masked
 from service.sources.dockerconfig import BadDockerConfig, Login, login_for
 from service.sources.failure import EndedEarly, Failure
@@ -50,10 +52,13 @@ class OCIOrigin:
         self._needs = needs
         self._tarballs = Tarballs(artifacts=needs.artifacts, gitstore=needs.gitstore, workers=needs.workers)
         self._layers: dict[str, Layer] = {}  # by uid: that of the newest snapshot
+        self._checked: dict[str, tuple[str, int]] = {}  # by uid: digest and generation of the last good signature
 
     def check(self, spec: Raw) -> None:
-        """The address, whose form the CRD does not hold."""
+        """The address, whose form the CRD does not hold; and signatures are checked with keys alone."""
         _repository(str(spec.get("url")))
+        if "verify" in spec and not (spec["verify"] or {}).get("secretRef"):
+            raise EndedEarly.invalid("spec.verify: signatures without a key are not carried out by this version; name a secretRef")
 
     async def fetch(self, found: OCIRepository, triggers: tuple[Trigger, ...]) -> Tarball:
         """Ask for the digest, pull what is new, and publish it."""
@@ -106,14 +111,29 @@ class OCIOrigin:
 
     async def _pulled(self, found: OCIRepository, registry: Registry) -> tuple[Snapshot, Layer]:
         tag, digest = await resolved(found.spec.ref, registry)
+        revision = Revision(f"{tag}@{digest}" if tag else digest)
+        await self._verified(found, registry, digest, revision)
         uid, before = found.metadata.uid, self._needs.published.get(found.key)
         layer = self._layers.get(uid)
         if layer is None or layer.manifest.digest != digest or layer.selector != found.spec.layer_selector or before is None:
             layer = chosen(await registry.manifest(digest), found.spec.layer_selector)
             before = await self._imported(found, registry, layer)
             self._layers[uid] = layer
-        revision = Revision(f"{tag}@{digest}" if tag else digest)
         return replace(before, revision=revision, ignore=found.spec.ignore, url=found.spec.url), layer
+
+    async def _verified(self, found: OCIRepository, registry: Registry, digest: str, revision: Revision) -> None:
+        """Once for each digest and generation. Raises EndedEarly."""
+        verification, uid = found.spec.verify, found.metadata.uid
+        checked = (digest, found.metadata.generation)
+        if verification is None or verification.secret_ref is None or self._checked.get(uid) == checked:
+            return
+        try:
+            data = await held(self._needs.read_secret, found.metadata.namespace, verification.secret_ref)
+            await cosign.verify(registry, digest, cosign.keys_of(data))
+        except cosign.NotVerified as error:
+            why = f"failed to verify the signature using provider '{verification.provider}': {error}"
+            raise EndedEarly.unverified(why, revision) from error
+        self._checked[uid] = checked
 
     async def _imported(self, found: OCIRepository, registry: Registry, layer: Layer) -> Snapshot:
         """The files of one layer, as a tree in the object's own store."""
@@ -172,6 +192,7 @@ class OCIOrigin:
     async def forget(self, key: ObjectKey, uid: str) -> None:
         """The object is gone."""
         self._layers.pop(uid, None)
+        self._checked.pop(uid, None)
         self._tarballs.forget(uid)
         await self._needs.gitstore.forget(uid)
 
@@ -181,6 +202,11 @@ def _repository(url: str) -> Repository:
         return Repository.parse(url)
     except ValueError as error:
         raise EndedEarly.fetch(meta.URL_INVALID, f"failed to parse url '{masked(url)}': {error}", stalls=True) from error
+
+
+def _verified(found: OCIRepository, revision: Revision) -> Condition:
+    message = f"verified signature of revision {revision}"
+    return condition(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, message, found.metadata.generation)
 
 
 def _words(found: OCIRepository, snapshot: Snapshot, layer: Layer) -> Words:
@@ -196,5 +222,6 @@ def _words(found: OCIRepository, snapshot: Snapshot, layer: Layer) -> Words:
         same_rules=status.observed_ignore == found.spec.ignore and status.observed_layer_selector == selector,
         status={"observedIgnore": found.spec.ignore, "observedLayerSelector": observed},
         metadata=annotations,
+        conditions=() if found.spec.verify is None else (_verified(found, snapshot.revision),),
         as_it_is=layer.is_copied,
     )

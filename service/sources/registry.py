@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -68,13 +69,13 @@ class Registry:
         return digest_of(await self._body(f"manifests/{tag}", (*MANIFESTS, *INDEXES)))
 
     async def manifest(self, digest: str) -> Manifest:
-        """Return the manifest, of an index that for linux/amd64. Raises RegistryError."""
+        """Return the manifest, of an index that for linux/amd64 under the index's digest. Raises RegistryError."""
         body = await self._body(f"manifests/{digest}", (*MANIFESTS, *INDEXES))
         if digest_of(body) != digest:
             raise RegistryError(f"the manifest {digest} has another digest than its name")
         found = json_object(body)
         if found.get("mediaType") in INDEXES or "manifests" in found:
-            return await self.manifest(of_platform(found))
+            return replace(await self.manifest(of_platform(found)), digest=digest)
         return manifest_of(digest, found)
 
     async def tags(self) -> tuple[str, ...]:
@@ -105,6 +106,14 @@ class Registry:
                     file.write(chunk)
         if size != wanted.size or f"sha256:{hashed.hexdigest()}" != wanted.digest:
             raise RegistryError(f"the layer {wanted.digest} is not what its digest says")
+
+    async def small_blob(self, wanted: Descriptor, *, most: int) -> bytes:
+        """Return a blob, checked. Raises RegistryError."""
+        async with self._asked("GET", f"blobs/{wanted.digest}") as answer:
+            found = await _bounded(answer, most)
+        if digest_of(found) != wanted.digest:
+            raise RegistryError(f"the blob {wanted.digest} is not what its digest says")
+        return found
 
     async def _body(self, path: str, accept: tuple[str, ...]) -> bytes:
         async with self._asked("GET", path, accept=accept) as answer:

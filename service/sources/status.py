@@ -5,7 +5,7 @@ Conditions, reasons and messages: https://github.com/fluxcd/source-controller/bl
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from service.kinds import meta
 from service.kinds.codec import Object
@@ -62,10 +62,10 @@ def stored_patch(found: Source, raw: Mapping[str, Any], stored: Stored) -> dict[
         *stored.conditions,
         *_absent(_GONE_ON_SUCCESS, generation),
     ]
-    if not any(each.type == meta.SOURCE_VERIFIED for each in stored.conditions):
-        now += _absent([meta.SOURCE_VERIFIED], generation)
+    own = {each.type for each in stored.conditions}
+    before = [each for each in found.status.conditions if each.type != meta.SOURCE_VERIFIED or each.type in own]
     wanted = {
-        "conditions": [each.to_json() for each in merged(found.status.conditions, now)],
+        "conditions": [each.to_json() for each in merged(before, now)],
         "observedGeneration": generation,
         "artifact": _artifact_json(stored.artifact),
         **stored.status,
@@ -91,7 +91,8 @@ def failed_patch(found: Source, raw: Mapping[str, Any], failure: Failure) -> dic
     now = [condition(meta.READY, "False", failure.reason, failure.message, generation)]
     now += _absent((*_FAILURES, meta.ARTIFACT_OUTDATED, meta.STALLED, meta.RECONCILING), generation)
     if failure.condition:
-        now.append(condition(failure.condition, "True", failure.reason, failure.message, generation))
+        status: Literal["True", "False"] = "False" if failure.condition == meta.SOURCE_VERIFIED else "True"
+        now.append(condition(failure.condition, status, failure.reason, failure.message, generation))
     if failure.stalls:
         now.append(condition(meta.STALLED, "True", failure.reason, failure.message, generation))
     else:

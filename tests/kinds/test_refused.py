@@ -12,7 +12,8 @@ HONOURED = {
     "GitRepository": """url interval timeout provider secretRef.name proxySecretRef.name ref.branch ref.tag ref.semver ref.commit ref.name
         ignore suspend""",
     "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
-        layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend""",
+        layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend
+        verify.provider verify.secretRef.name""",
     "Bucket": """bucketName endpoint interval timeout provider region prefix insecure secretRef.name certSecretRef.name proxySecretRef.name
         ignore suspend""",
     "ExternalArtifact": "sourceRef",
@@ -35,7 +36,7 @@ HONOURED = {
     "Provider": "type address channel username timeout secretRef.name suspend proxy proxySecretRef certSecretRef commitStatusExpr",
 }
 REFUSED = {
-    "OCIRepository": "verify",
+    "OCIRepository": "verify.matchOIDCIdentity verify.trustedRootSecretRef",
     "Bucket": "serviceAccountName sts",
     "ExternalArtifact": "",
     "GitRepository": "serviceAccountName verify recurseSubmodules include sparseCheckout",

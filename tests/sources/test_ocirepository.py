@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.kinds.meta import FINALIZER
 from service.sources.snapshot import changed_paths
@@ -185,6 +187,9 @@ async def test_an_index_gives_its_linux_image(bench, registry):
     bench.api.put(spec(registry))
     await bench.run()
     assert GitTree.open(bench.published[bench.key]).read("platform") == b"linux"
+    registry.asked.clear()
+    await bench.run()
+    assert registry.asked == ["HEAD manifests/1.0"]
 
 
 async def test_restart_writes_nothing_and_needs_no_registry(bench, registry):
@@ -223,7 +228,8 @@ async def test_ignore_changes_the_artifact_without_a_pull(bench, registry):
         ({"ref": {"tag": "a b"}}, "not a tag"),
         ({"ref": {"semver": "newest"}}, "not a range"),
         ({"ref": {"semver": "1.x", "semverFilter": "("}}, "spec.ref"),
-        ({"verify": {"provider": "cosign"}}, "spec.verify"),
+        ({"verify": {"provider": "cosign"}}, "signatures without a key"),
+        ({"verify": {"provider": "notation", "secretRef": {"name": "keys"}}}, "spec.verify.provider"),
         ({"provider": "aws"}, "spec.provider"),
     ],
 )
@@ -243,3 +249,45 @@ async def test_deletion_lets_go(bench, registry):
     assert (await bench.run()).result == "gone"
     assert bench.api.object is None
     assert list((bench.state / "git").iterdir()) == []
+
+
+def sign(registry: StandIn, digest: str, key: Any, *, named: str = "") -> None:
+    """As `cosign sign --key` does."""
+    critical = {"identity": {"docker-reference": ""}, "image": {"docker-manifest-digest": named or digest}}
+    payload = json.dumps({"critical": {**critical, "type": "cosign container image signature"}, "optional": None}).encode()
+    signature = base64.b64encode(key.sign(payload, ec.ECDSA(hashes.SHA256()))).decode()
+    registry.push(f"{digest.replace(':', '-')}.sig", payload)
+    manifest = json.loads(registry.manifests[registry.tags[f"{digest.replace(':', '-')}.sig"]])
+    manifest["layers"][0]["annotations"] = {"dev.cosignproject.cosign/signature": signature}
+    registry.put(f"{digest.replace(':', '-')}.sig", json.dumps(manifest).encode())
+
+
+async def test_only_what_is_signed_counts(bench, registry):
+    good, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    pem = good.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    bench.secrets["keys"] = {"cosign.pub": pem}
+    digest = registry.push("1.0", tarball(FILES))
+    bench.api.put(spec(registry, verify={"provider": "cosign", "secretRef": {"name": "keys"}}))
+    for sign_it, words in [
+        (lambda: None, "no signatures found"),
+        (lambda: sign(registry, digest, other), "no matching signatures"),
+        (lambda: sign(registry, digest, good, named="sha256:" + "0" * 64), "no matching signatures"),
+    ]:
+        sign_it()
+        await bench.run()
+        assert bench.api.ready() == ("False", "VerificationError", f"failed to verify the signature using provider 'cosign': {words}")
+        assert bench.api.condition("SourceVerified")["status"] == "False"
+        assert bench.key not in bench.published
+    sign(registry, digest, good)
+    assert (await bench.run()).result == "succeeded"
+    verified = bench.api.condition("SourceVerified")
+    assert (verified["status"], verified["message"]) == ("True", f"verified signature of revision 1.0@{digest}")
+    registry.push("1.0", tarball({"unsigned": b"x"}))
+    await bench.run()
+    assert bench.published[bench.key].revision == f"1.0@{digest}"  # what was good stays
+    bench.secrets["keys"] = {"cosign.pub": b"no key"}
+    await bench.run()
+    assert bench.api.ready()[2].endswith("the key 'cosign.pub' holds no public key in PEM form")
+    bench.api.put(spec(registry))
+    await bench.run()
+    assert bench.api.condition("SourceVerified") is None
