@@ -6,7 +6,7 @@ https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-githu
 
 from collections.abc import Generator
 from datetime import timedelta
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from providers.answers import json_of, json_request
 from providers.contract import Misconfigured, Rejected, Request, Response, Secret, Target
@@ -28,8 +28,10 @@ def api_of(target: Target) -> tuple[str, str, str]:
     if repository.path.count("/") != 1:
         raise Misconfigured("the address is not one of a repository: set spec.address to https://<host>/<owner>/<repository>")
     base, owner, name = repository.split()
-    api = "https://api.github.com" if urlsplit(base).hostname in ("github.com", "ssh.github.com") else f"{base}/api/v3"
-    return api, owner, name
+    host = urlsplit(base).hostname or ""
+    if host in ("github.com", "www.github.com", "ssh.github.com"):
+        return "https://api.github.com", owner, name
+    return f"https://api.{host}" if host.endswith(".ghe.com") else f"{base}/api/v3", owner, name  # data residency, or a server of one's own
 
 
 def headers_of(token: str) -> dict[str, str]:
@@ -44,7 +46,7 @@ def get(url: str, token: str) -> Request:
 
 def authenticate(target: Target) -> Generator[Request, Response, str]:
     """Return a token: the given one, or one for the App's installation. Raises Misconfigured, Rejected, Busy."""
-    if target.token or target.password or "githubAppID" not in target.keys:
+    if target.token or target.password or not target.keys:
         return token_of(target)
     api, owner, name = api_of(target)
     if "githubAppBaseURL" in target.keys:
@@ -53,8 +55,7 @@ def authenticate(target: Target) -> Generator[Request, Response, str]:
     if "githubAppInstallationID" in target.keys:
         installation = target.keys["githubAppInstallationID"].reveal()
     else:
-        found = json_of("GitHub", (yield get(f"{api}/repos/{owner}/{name}/installation", proof)))
-        installation = str(found.get("id", "")) if isinstance(found, dict) else ""
+        installation = yield from _installation(api, f"{owner}/{name}", proof, target)
     if not installation.isascii() or not installation.isdigit():
         raise Misconfigured("the Secret's key githubAppInstallationID is not a number: copy it from the installation's page")
     url = f"{api}/app/installations/{installation}/access_tokens"
@@ -65,8 +66,26 @@ def authenticate(target: Target) -> Generator[Request, Response, str]:
     return token
 
 
+def _installation(api: str, repository: str, proof: str, target: Target) -> Generator[Request, Response, str]:
+    """The number of the installation at the named owner, else at the repository."""
+    places = [f"repos/{repository}"]
+    if "githubAppInstallationOwner" in target.keys:
+        owner = quote(target.keys["githubAppInstallationOwner"].reveal(), safe="")
+        places = [f"orgs/{owner}", f"users/{owner}"]
+    for place in places:
+        answer = yield get(f"{api}/{place}/installation", proof)
+        if answer.status != 404:
+            break
+    if answer.status == 404:
+        raise Misconfigured("the App is not installed there: install it, or correct githubAppInstallationOwner or spec.address")
+    found = json_of("GitHub", answer)
+    return str(found.get("id", "")) if isinstance(found, dict) else ""
+
+
 def app_proof(target: Target) -> str:
     """The App's signed claim to be itself, good for ten minutes. Raises Misconfigured."""
+    if "githubAppID" not in target.keys:
+        raise Misconfigured("the App has no number: put it into the Secret's key githubAppID")
     if "githubAppPrivateKey" not in target.keys:
         raise Misconfigured("the App has no key: put it into the Secret's key githubAppPrivateKey")
     now = target.now

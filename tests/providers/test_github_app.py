@@ -32,7 +32,7 @@ EVENT = event_of(
 def app(**keys: str) -> Target:
     held = {"githubAppID": "17", "githubAppPrivateKey": PEM} | keys
     return Target(
-        address=Secret("https://github.com/org/fleet"), keys={name: Secret(text) for name, text in held.items()}, now=NOW, uid="p"
+        address=Secret("https://github.com/org/fleet"), keys={name: Secret(text) for name, text in held.items() if text}, now=NOW, uid="p"
     )
 
 
@@ -69,6 +69,32 @@ def test_installation_that_is_not_given_is_asked_for() -> None:
     assert sent.headers["Authorization"] == "Bearer ghs_1"
 
 
+def test_installation_is_found_by_the_owner_that_is_named() -> None:
+    missing = Response(status=404, headers={}, body=b"{}")
+    answers = [missing, answer({"id": 42}), answer({"token": "ghs_1"}), answer({})]
+    found = requests_of(PROVIDERS["githubdispatch"], EVENT, app(githubAppInstallationOwner="ann"), answers)
+    assert [each.url.reveal().removeprefix("https://api.github.com/") for each in found] == [
+        "orgs/ann/installation", "users/ann/installation", "app/installations/42/access_tokens", "repos/org/fleet/dispatches",
+    ]  # fmt: skip
+    with pytest.raises(Misconfigured, match="not installed there"):
+        list(requests_of(PROVIDERS["github"], EVENT, app(), [missing]))
+
+
+@pytest.mark.parametrize(
+    ("address", "api"),
+    [
+        ("https://github.com/org/fleet.git", "https://api.github.com"),
+        ("git@github.com:org/fleet.git", "https://api.github.com"),
+        ("ssh://git@ssh.github.com:443/org/fleet", "https://api.github.com"),
+        ("https://acme.ghe.com/org/fleet", "https://api.acme.ghe.com"),
+        ("https://git.example.com:8443/org/fleet", "https://git.example.com:8443/api/v3"),
+    ],
+)
+def test_address_of_the_api(address: str, api: str) -> None:
+    [sent] = requests_of(PROVIDERS["githubdispatch"], EVENT, Target(address=Secret(address), token=Secret("t")))
+    assert sent.url.reveal() == f"{api}/repos/org/fleet/dispatches"
+
+
 def test_comment_of_an_app_is_found_by_its_own_name() -> None:
     marker = "<!-- flux-pr-comment-key:p/Kustomization/apps/web -->"
     comments = [{"id": 1, "user": {"login": "ann"}, "body": marker}, {"id": 2, "user": {"login": "sluice[bot]"}, "body": marker}]
@@ -92,6 +118,8 @@ def test_comment_is_looked_for_on_the_next_page() -> None:
     ("keys", "words"),
     [
         ({"githubAppPrivateKey": "hush"}, "not an RSA key"),
+        ({"githubAppPrivateKey": ""}, "the App has no key"),
+        ({"githubAppID": ""}, "the App has no number"),
         ({"githubAppPrivateKey": OTHER}, "not an RSA key"),
         ({"githubAppInstallationID": "hush"}, "not a number"),
     ],
