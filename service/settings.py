@@ -18,7 +18,18 @@ RateCounts = Literal["refusals", "all"]
 RATE_COUNTS: tuple[RateCounts, ...] = ("refusals", "all")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SWITCHED = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
-KINDS = ("GitRepository", "OCIRepository", "Bucket", "ExternalArtifact", "Kustomization", "Receiver", "Alert", "Provider")
+KINDS = (
+    "GitRepository",
+    "OCIRepository",
+    "Bucket",
+    "ExternalArtifact",
+    "HelmRepository",
+    "HelmChart",
+    "Kustomization",
+    "Receiver",
+    "Alert",
+    "Provider",
+)
 T = TypeVar("T", bound=str)
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 

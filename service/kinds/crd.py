@@ -25,7 +25,13 @@ _COLUMNS = (
     {"name": "Status", "type": "string", "jsonPath": f"{_READY}.message"},
 )
 _URL_COLUMN = {"name": "URL", "type": "string", "jsonPath": ".spec.url"}
-WITH_URL = frozenset({"GitRepository", "OCIRepository"})
+_CHART_COLUMNS = (
+    {"name": "Chart", "type": "string", "jsonPath": ".spec.chart"},
+    {"name": "Version", "type": "string", "jsonPath": ".spec.version"},
+    {"name": "Source Kind", "type": "string", "jsonPath": ".spec.sourceRef.kind"},
+    {"name": "Source Name", "type": "string", "jsonPath": ".spec.sourceRef.name"},
+)
+_MORE_COLUMNS = {**dict.fromkeys(("GitRepository", "OCIRepository", "HelmRepository"), (_URL_COLUMN,)), "HelmChart": _CHART_COLUMNS}
 
 
 def definition(kind: Kind) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def _version(kind: Kind, version: str) -> dict[str, Any]:
     if version != kind.versions[0]:
         made["deprecated"] = True
         made["deprecationWarning"] = f"{version} {kind.kind} is deprecated, upgrade to {kind.versions[0]}"
-    columns = (_URL_COLUMN, *_COLUMNS) if kind.kind in WITH_URL else _COLUMNS
+    columns = (*_MORE_COLUMNS.get(kind.kind, ()), *_COLUMNS)
     made["additionalPrinterColumns"] = [dict(each) for each in columns]
     made["subresources"] = {"status": {}}
     made["schema"] = {"openAPIV3Schema": _root(kind)}

@@ -8,6 +8,7 @@ from typing import Any
 
 from service.kinds.bucket import Bucket
 from service.kinds.external import ExternalArtifact
+from service.kinds.helm import HelmChart, HelmRepository
 from service.kinds.kustomize import Kustomization
 from service.kinds.meta import KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP
 from service.kinds.notification import Alert, Provider, Receiver
@@ -54,6 +55,14 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         group=SOURCE_GROUP, kind="ExternalArtifact", plural="externalartifacts", versions=("v1",), storage="v1", short_names=("ea",),
         categories=("all", "fluxcd", "fluxcd-sources"), type=ExternalArtifact, fresh_status=False,
+    ),
+    Kind(
+        group=SOURCE_GROUP, kind="HelmRepository", plural="helmrepositories", versions=_GROWN, storage="v1", short_names=("helmrepo",),
+        categories=("all", "fluxcd", "fluxcd-sources"), type=HelmRepository, fresh_status=True,
+    ),
+    Kind(
+        group=SOURCE_GROUP, kind="HelmChart", plural="helmcharts", versions=_GROWN, storage="v1", short_names=("hc",),
+        categories=("all", "fluxcd", "fluxcd-sources"), type=HelmChart, fresh_status=True,
     ),
     Kind(
         group=KUSTOMIZE_GROUP, kind="Kustomization", plural="kustomizations", versions=_GROWN, storage="v1", short_names=("ks",),

@@ -14,13 +14,16 @@ import os
 import secrets
 import shutil
 import tarfile
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
-from service.kinds.meta import Digest, ObjectKey
+from service.kinds.meta import Digest, ObjectKey, Revision
 from service.kinds.source import Artifact
 from service.sources.snapshot import Snapshot
 from service.sources.tree import GitTree, walk
@@ -32,6 +35,7 @@ FILE_MODE, PROGRAM_MODE, FOLDER_MODE = 0o600, 0o700, 0o750
 LEVEL = 6
 KEPT_FOR = timedelta(seconds=60)
 MOST_KEPT = 2
+DRAFTS, PRIVATE = ".drafts", ".private"
 LONGEST_ARCHIVING = timedelta(minutes=5)
 
 
@@ -108,6 +112,8 @@ class ArtifactStore:
         self._folder = folder
         self._base_url = base_url.rstrip("/")
         self._workers = workers
+        self._checked: dict[Path, tuple[object, ...]] = {}
+        shutil.rmtree(folder / DRAFTS, ignore_errors=True)  # of a process that was killed
 
     async def store(self, snapshot: Snapshot) -> Artifact:
         """Write the tarball of a snapshot in a worker and return what status.artifact says of it.
@@ -147,6 +153,34 @@ class ArtifactStore:
             size=file.stat().st_size,
         )
 
+    async def place(self, key: ObjectKey, name: str, file: Path, *, revision: Revision, link: str) -> Artifact:
+        """Move a finished file among the object's artifacts, as the newest, which `link` leads to. Raises OSError."""
+        path = f"{folder_of(key)}/{name}"
+        digest = Digest(await asyncio.to_thread(_digest, file))
+        await asyncio.to_thread(_moved, file, self._folder / path)
+        await asyncio.to_thread(_linked, self._folder / path, link)
+        return Artifact(
+            path=path,
+            url=self.url(path),
+            revision=revision,
+            digest=digest,
+            last_update_time=datetime.now(UTC).replace(microsecond=0),
+            size=(self._folder / path).stat().st_size,
+        )
+
+    @contextmanager
+    def drafts(self) -> Iterator[Path]:
+        """A folder for files that are not finished, gone afterwards. Raises OSError."""
+        (self._folder / DRAFTS).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._folder / DRAFTS, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+    def private(self, key: ObjectKey, name: str) -> Path:
+        """Where a file lies that belongs to an object's artifacts and is served to nobody. Raises OSError."""
+        folder = self._folder / PRIVATE / folder_of(key)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
     def url(self, path: str) -> str:
         """The address of a stored file."""
         return f"{self._base_url}/{path}"
@@ -157,12 +191,22 @@ class ArtifactStore:
         return found if found.is_relative_to(self._folder.resolve()) and found.is_file() else None
 
     async def intact(self, artifact: Artifact) -> bool:
-        """Whether the stored file is there with its digest; one that is not what it should be is removed. Hashes outside the loop."""
+        """Whether the stored file is there with its digest; one that is not what it should be is removed.
+
+        Hashes outside the loop, and not again while nothing has touched the file.
+        """
         found = self.file(artifact.path)
         if found is None:
             return False
+        stat = found.stat()
+        seen = (artifact.digest, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        if self._checked.get(found) == seen:
+            return True
         actual = await asyncio.to_thread(_digest, found)
         if actual == artifact.digest:
+            for older in [path for path in self._checked if path.parent == found.parent]:
+                del self._checked[older]
+            self._checked[found] = seen
             return True
         log.warning("artifact damaged, removed", extra={"path": artifact.path, "expected": artifact.digest, "found": actual})
         found.unlink(missing_ok=True)
@@ -174,7 +218,11 @@ class ArtifactStore:
 
     async def remove(self, key: ObjectKey) -> None:
         """Remove all files of an object."""
-        await asyncio.to_thread(shutil.rmtree, self._folder / folder_of(key), ignore_errors=True)
+        folder = self._folder / folder_of(key)
+        for each in (folder, self._folder / PRIVATE / folder_of(key)):
+            await asyncio.to_thread(shutil.rmtree, each, ignore_errors=True)
+        for path in [path for path in self._checked if path.is_relative_to(folder.resolve())]:
+            del self._checked[path]
 
 
 def folder_of(key: ObjectKey) -> str:
@@ -187,6 +235,12 @@ def _moved(file: Path, target: Path) -> None:
     shutil.move(file, target)
 
 
+def _linked(file: Path, link: str) -> None:
+    draft = file.with_name(f".{link}.{secrets.token_hex(4)}")
+    draft.symlink_to(file.name)
+    draft.replace(file.with_name(link))
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
@@ -196,7 +250,9 @@ def _collect(folder: Path, current: Path) -> int:
     if not folder.is_dir():
         return 0
     now, removed, kept = time.time(), 0, 1
-    others = [(entry.stat().st_mtime, Path(entry.path)) for entry in os.scandir(folder) if Path(entry.path) != current]
+    others = [
+        (entry.stat().st_mtime, Path(entry.path)) for entry in os.scandir(folder) if Path(entry.path) != current and not entry.is_symlink()
+    ]
     for modified, path in sorted(others, reverse=True):
         if now - modified > KEPT_FOR.total_seconds() or kept >= MOST_KEPT:
             path.unlink(missing_ok=True)

@@ -14,7 +14,8 @@ class Failure:
     """Why a run ended early: `condition` is FetchFailed, StorageOperationFailed, SourceVerified (False then), another of the
     kind's, or "" (the object is wrong).
 
-    `stalls`: only a change of the object helps. `revision`: what was found and could not be stored.
+    `stalls`: only a change of the object helps. `revision`: what was found and could not be stored. `quiet`: the status tells, no event
+    does: what is missing is under way.
     """
 
     condition: str
@@ -22,6 +23,11 @@ class Failure:
     message: str
     stalls: bool = False
     revision: str = ""
+    quiet: bool = False
+
+
+class NotYet(Exception):
+    """The run must wait for something that is about to come, which runs the object again; the status stays as it is."""
 
 
 class EndedEarly(Exception):

@@ -21,7 +21,7 @@ from service.outbound import Outbound
 from service.reconcile.outcome import Outcome
 from service.reconcile.queue import Trigger
 from service.sources.artifact import ArtifactStore
-from service.sources.failure import EndedEarly, Stored
+from service.sources.failure import EndedEarly, NotYet, Stored
 from service.sources.gitstore import GitStore
 from service.sources.objects import Objects
 from service.sources.published import Published
@@ -32,6 +32,7 @@ from service.workers import Workers
 log = logging.getLogger(__name__)
 
 AWAY_RETRY = timedelta(seconds=2)
+NOT_YET_RETRY = timedelta(seconds=30)
 JITTER = 0.05
 
 Raw = Mapping[str, Any]
@@ -150,6 +151,8 @@ class SourceReconciler(Generic[S]):
             raw = await self._objects.add_finalizer(key, raw)
         try:
             return await self._fetched(found, raw, triggers)
+        except NotYet as early:
+            return Outcome(result="waiting", requeue_after=NOT_YET_RETRY, message=str(early))
         except EndedEarly as early:
             await self._origin.restore(found, triggers)
             return await self._reports.failed(found, raw, early.failure)

@@ -45,7 +45,7 @@ class Reports:
         """Tell of a failure, once while it stays the same. Raises ApiError, ApiAway."""
         log.warning("reconcile failed", extra={"object": str(found.key), "reason": failure.reason, "error": failure.message})
         before = meta.find_condition(found.status.conditions, meta.READY)
-        if before is None or (before.reason, before.message) != (failure.reason, failure.message):
+        if not failure.quiet and (before is None or (before.reason, before.message) != (failure.reason, failure.message)):
             self._tell(found, "error", failure.reason, failure.message)
         await self._patch(found, raw, failed_patch(found, raw, failure))
         if failure.stalls:
