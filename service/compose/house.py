@@ -19,6 +19,7 @@ from service.cluster.events import Recorder
 from service.cluster.prune import Pruner
 from service.cluster.watch import Change
 from service.compose.access import Secrets, labels_of, outbound_policy
+from service.compose.charts import Charts
 from service.compose.leadership import LEASES
 from service.compose.measures import ControllerMetrics, ObjectGauges
 from service.compose.telling import Telling
@@ -172,13 +173,21 @@ class House:
             consumers_done=self._consumers_done,
         )
         shadow = ground.settings.shadow
-        reconcilers = (
+        queue = Queue()
+        self.charts = Charts(
+            consumers=lambda source: self.graph.consumers(source),
+            add=queue.add,
+            repositories=by_kind["HelmRepository"].objects,
+            runs="HelmChart" in ground.settings.kinds,
+        )
+        reconcilers: tuple[Reconciler, ...] = (
             SourceReconciler(needs, GitOrigin(needs), shadow=shadow),
             SourceReconciler(needs, OCIOrigin(needs), shadow=shadow),
             SourceReconciler(needs, BucketOrigin(needs), shadow=shadow),
             ExternalArtifactReconciler(needs, shadow=shadow),
+            *self.charts.reconcilers(needs, shadow=shadow),
         )
-        self.sources = self._worker(SOURCE, Queue(), *reconcilers, times=WAITING_FOR_REMOTES)
+        self.sources = self._worker(SOURCE, queue, *reconcilers, times=WAITING_FOR_REMOTES)
 
     async def _consumers_done(self, source: ObjectKey) -> None:
         """Until what a revision concerns is applied, for a moment at most: others wait for the artifact, a next push for its fetch."""
@@ -267,6 +276,7 @@ class House:
         self.missed.arrived(key, snapshot.revision, triggers, self.watches.by_kind[key.kind].objects.get((key.namespace, key.name)))
         if "Kustomization" in self.ground.settings.kinds:
             self.pushes.arrived(snapshot, triggers)
+        self.charts.moved(snapshot.key, triggers)
 
     def held(self, lease: str) -> None:
         """A Lease is ours, perhaps again: others may have written meanwhile, so only what stands in the cluster counts."""

@@ -32,6 +32,8 @@ def read_yaml(text: bytes | str) -> Any:
         if star in text and ampersand in text and _has_aliases(text):  # type: ignore[operator]  # of the same type
             raise BadYaml("aliases (*name) are not accepted")
         found = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader with less
+    except BadYaml:
+        raise
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark is not None else ""
         raise BadYaml(f"{where}{error.problem or 'it is no YAML'}") from error

@@ -4,6 +4,8 @@ In: runs of any HelmRepository; those of the type default go on to their reconci
 https://github.com/fluxcd/source-controller/blob/main/docs/spec/v1/helmrepositories.md#helm-oci-repository
 """
 
+from collections.abc import Callable
+
 from service.cluster.client import ApiAway, ApiError
 from service.cluster.discovery import NoSuchKind
 from service.kinds.meta import FINALIZER, ObjectKey
@@ -15,13 +17,21 @@ from service.sources.reconciler import AWAY_RETRY, Needs
 
 
 class StaticOr:
-    """See service.reconcile.worker.Reconciler."""
+    """See service.reconcile.worker.Reconciler. `on_run` is told of each run of a static object: its charts may have something new."""
 
-    def __init__(self, needs: Needs, others: Reconciler, *, shadow: bool = False) -> None:
+    def __init__(
+        self,
+        needs: Needs,
+        others: Reconciler,
+        *,
+        on_run: Callable[[ObjectKey, tuple[Trigger, ...]], None] = lambda _key, _triggers: None,
+        shadow: bool = False,
+    ) -> None:
         self._objects = Objects(needs.cluster, needs.discovery, needs.read)
         self._needs = needs
         self._others = others
         self._shadow = shadow
+        self._on_run = on_run
         self.kind = others.kind
 
     async def reconcile(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> Outcome:
@@ -31,11 +41,13 @@ class StaticOr:
             if raw is None or (raw.get("spec") or {}).get("type") != "oci":
                 self._objects.forget(key)
                 return await self._others.reconcile(key, triggers)
-            return await self._static(key, raw)
+            outcome = await self._static(key, raw)
         except ApiAway as error:
             return Outcome(result="failed", requeue_after=AWAY_RETRY, message=str(error))
         except (ApiError, NoSuchKind) as error:
             return Outcome(result="failed", backoff=True, message=str(error))
+        self._on_run(key, triggers)
+        return outcome
 
     async def _static(self, key: ObjectKey, raw: Raw) -> Outcome:
         metadata, status = raw["metadata"], raw.get("status") or {}

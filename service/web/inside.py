@@ -1,7 +1,8 @@
 """For others in the cluster: Flux's event intake, and artifacts for Flux's own consumers.
 
-In: POST of an event on any path, as Flux's controllers do; GET of `/gitrepository/<namespace>/<name>/<digest>.tar.gz`. Out: 202, 400, 413,
-429 as notification-controller; the file with ETag, ranges and conditions. https://fluxcd.io/flux/components/notification/events/
+In: POST of an event on any path, as Flux's controllers do; GET of `/<kind>/<namespace>/<name>/<file>`, as Flux lays its files out. Out:
+202, 400, 413, 429 as notification-controller; the file with ETag, ranges and conditions.
+https://fluxcd.io/flux/components/notification/events/
 """
 
 import asyncio
@@ -27,7 +28,8 @@ STORE_TIMEOUT = timedelta(seconds=10)
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = rf"{_LABEL}([.]{_LABEL})*"
-_FILE = "[0-9a-f]{40,64}[.]tar[.]gz"
+_KIND = "gitrepository|ocirepository|bucket|helmrepository|helmchart|externalartifact"
+_FILE = "[0-9A-Za-z][0-9A-Za-z._+:-]*[.](tar[.]gz|tgz|yaml)"
 
 Intake = Callable[[Event], Awaitable[bool]]
 
@@ -75,7 +77,7 @@ def application(sink: EventSink, artifacts: Path) -> web.Application:
     """Return the application of the port for others in the cluster; `artifacts` is the folder that holds `gitrepository/`."""
     app = web.Application()
     app[_SINK], app[_ARTIFACTS] = sink, artifacts
-    app.router.add_get(f"/{{kind:gitrepository}}/{{namespace:{_LABEL}}}/{{name:{_NAME}}}/{{file:{_FILE}}}", _artifact)
+    app.router.add_get(f"/{{kind:{_KIND}}}/{{namespace:{_LABEL}}}/{{name:{_NAME}}}/{{file:{_FILE}}}", _artifact)
     app.router.add_post("/{rest:.*}", _event)
     return app
 

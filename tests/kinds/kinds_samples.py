@@ -11,6 +11,7 @@ Path = tuple[str, ...]
 TEXTS = {
     r"^oci://.*$": ("oci://example.com/a", "oci://example.com/b"),
     r"^(http|https|ssh)://.*$": ("https://example.com/a", "http://example.com/b"),
+    r"^(http|https|oci)://.*$": ("https://example.com/a", "http://example.com/b"),
     r"^(http|https)://.*$": ("https://example.com/a", "http://example.com/b"),
     "^https?://": ("https://example.com/a", "http://example.com/b"),
     r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$": ("7m", "1.5s"),

@@ -17,6 +17,9 @@ HONOURED = {
     "Bucket": """bucketName endpoint interval timeout provider region prefix insecure secretRef.name certSecretRef.name proxySecretRef.name
         ignore suspend""",
     "ExternalArtifact": "sourceRef",
+    "HelmRepository": "url interval timeout type provider secretRef.name certSecretRef.name passCredentials insecure suspend",
+    "HelmChart": """chart version sourceRef.kind sourceRef.name interval reconcileStrategy valuesFiles valuesFile ignoreMissingValuesFiles
+        suspend""",
     "Kustomization": """path prune serviceAccountName buildMetadata postBuild.substitute postBuild.substituteFrom[].kind
         postBuild.substituteFrom[].name postBuild.substituteFrom[].optional postBuild.substituteStrategy
         targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
@@ -37,6 +40,8 @@ HONOURED = {
 }
 REFUSED = {
     "OCIRepository": "verify.matchOIDCIdentity verify.trustedRootSecretRef",
+    "HelmRepository": "",
+    "HelmChart": "verify",
     "Bucket": "serviceAccountName sts",
     "ExternalArtifact": "",
     "GitRepository": "serviceAccountName verify recurseSubmodules include sparseCheckout",
@@ -46,6 +51,8 @@ REFUSED = {
     "Provider": "serviceAccountName",
 }
 IGNORED = {
+    "HelmRepository": "accessFrom",
+    "HelmChart": "sourceRef.apiVersion accessFrom",
     "OCIRepository": "",
     "Bucket": "accessFrom",
     "ExternalArtifact": "",
@@ -60,6 +67,7 @@ BY_VALUE = [
     ("GitRepository", {"provider": "aws"}, "spec.provider"),
     ("GitRepository", {"provider": "github"}, "spec.provider"),
     ("OCIRepository", {"provider": "aws"}, "spec.provider"),
+    ("HelmRepository", {"provider": "aws"}, "spec.provider"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"deletionPolicy": "FromTheFuture"}, "spec.deletionPolicy"),
     ("Receiver", {"type": "github-enterprise"}, "spec.type"),
