@@ -13,7 +13,7 @@ from service.alerts.message import payload_of
 from service.alerts.searching import Search
 from service.cluster.client import ApiError
 from service.kinds.event import Event
-from service.kinds.meta import INVALID_CONFIG, METADATA_APPEND_FAILED, ObjectKey
+from service.kinds.meta import INVALID_CONFIG, METADATA_APPEND_FAILED, NOTIFICATION_FAILED, ObjectKey
 from service.kinds.notification import Alert, ResourceRef
 from service.state.outbox import OutMessage
 from service.workers import Workers
@@ -72,6 +72,9 @@ class Matcher:
                 named = [source for source in named if source.match_labels.items() <= labels.items()]
             if not named or not metadata.wanted(event, by_type.wants):
                 continue
+            if self._no_cross_namespace and event.involved.namespace != alert.metadata.namespace:
+                complaints.append(_blocked(alert, event.involved))
+                continue
             if low or await self._lists_pass(alert, event.message, complaints):  # the lists select failures, not what ends them
                 messages.append(_message(alert, event, complaints, recovery_only=low))
         return Matched(messages=tuple(messages), complaints=tuple(complaints))
@@ -79,8 +82,6 @@ class Matcher:
     def _names(self, alert: Alert, source: ResourceRef, involved: ObjectKey) -> bool:
         """As Flux does, the group is not looked at, and a namespace is taken literally."""
         namespace = source.namespace or alert.metadata.namespace
-        if self._no_cross_namespace and namespace != alert.metadata.namespace:
-            return False
         return namespace == involved.namespace and source.kind == involved.kind and source.name in (involved.name, ANY)
 
     async def _labels(self, event: Event) -> Mapping[str, str]:
@@ -102,6 +103,13 @@ class Matcher:
         if True in verdicts[: len(excluding)]:
             return False
         return not including or True in verdicts[len(excluding) :]
+
+
+def _blocked(alert: Alert, involved: ObjectKey) -> Complaint:
+    named = f"{alert.metadata.namespace}/{alert.metadata.name}"
+    denied = f"alert '{named}' can't process event from '{involved}', cross-namespace references have been blocked"
+    text = f"failed to dispatch notification for {involved}: discarding event, access denied to cross-namespace sources: {denied}"
+    return Complaint(alert=alert.key, reason=NOTIFICATION_FAILED, message=text)
 
 
 def _message(alert: Alert, event: Event, complaints: list[Complaint], *, recovery_only: bool) -> OutMessage:

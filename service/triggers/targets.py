@@ -90,7 +90,7 @@ def _entry(receiver: Receiver, ref: ResourceRef, no_cross_namespace: bool) -> En
     if not group:
         problem = f"{named}: apiVersion is missing, and {ref.kind} is not a kind that it can be filled in for"
     elif no_cross_namespace and namespace != here:
-        problem = f"{named}: references to other namespaces are not allowed (--no-cross-namespace-refs)"
+        problem = f"can't access '{named}', cross-namespace references have been blocked"
     elif ref.name == ALL and not ref.match_labels:
         problem = f"{named}: matchLabels is needed with the name *"
     return Entry(ref=ref, group=group, namespace=namespace, problem=problem)

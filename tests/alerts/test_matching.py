@@ -49,7 +49,13 @@ async def test_match_by_event_sources(world: World, sources: list[dict[str, Any]
 async def test_match_of_another_namespace_needs_leave(world: World) -> None:
     there = decode(Alert, alert(namespace="other", eventSources=[WEB | {"namespace": "apps"}]))
     assert (await Matcher(world.read_labels, world.workers).match(event(), [there])).messages
-    assert not (await Matcher(world.read_labels, world.workers, no_cross_namespace=True).match(event(), [there])).messages
+    blocked = await Matcher(world.read_labels, world.workers, no_cross_namespace=True).match(event(), [there])
+    assert not blocked.messages
+    (complaint,) = blocked.complaints
+    denied = (
+        f"alert 'other/{there.metadata.name}' can't process event from '{event().involved}', cross-namespace references have been blocked"
+    )
+    assert (complaint.reason, complaint.message.endswith(denied)) == ("NotificationDispatchFailed", True)
 
 
 @pytest.mark.parametrize(("wanted", "severity", "matched"), [("info", "info", True), ("info", "error", True), ("error", "info", False)])

@@ -50,6 +50,16 @@ def may_apply(namespace: str, into: tuple[str, ...]) -> list[dict[str, Any]]:
     ]
 
 
+def may_impersonate(namespace: str) -> list[dict[str, Any]]:
+    """What `rbac.apply: impersonate` renders."""
+    group, name = "rbac.authorization.k8s.io", f"{RELEASE}-{namespace}-apply"
+    rules = [{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]}]
+    binding = {"roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name}}
+    binding["subjects"] = [{"kind": "ServiceAccount", "name": RELEASE, "namespace": namespace}]  # type: ignore[assignment]  # JSON
+    made = {"ClusterRole": {"rules": rules}, "ClusterRoleBinding": binding}
+    return [{"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": name}, **body} for kind, body in made.items()]
+
+
 def service_account(admin: Kubernetes, folder: Path, *, namespace: str, into: tuple[str, ...]) -> Path:
     """Install the RBAC (namespaces have to be there) and return the kubeconfig of the service account."""
     admin.apply(*rendered(namespace), *may_apply(namespace, into))

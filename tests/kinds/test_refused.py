@@ -152,3 +152,19 @@ def test_object_of_another_kind_is_not_called_free_of_refused_fields() -> None:
         refused_fields({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "spec": {}})
     with pytest.raises(Invalid):
         refused_fields({"spec": {"verify": {}}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "field"),
+    [
+        ("Alert", {"providerRef": {"name": "a", "namespace": "else"}}, "spec.providerRef.namespace"),
+        ("Provider", {"secretRef": {"name": "a", "namespace": "else"}}, "spec.secretRef.namespace"),
+        ("Receiver", {"secretRef": {"name": "a", "namespace": "else"}}, "spec.secretRef.namespace"),
+        ("OCIRepository", {"secretRef": {"name": "a", "namespace": "else"}}, "spec.secretRef.namespace"),
+        ("Kustomization", {"postBuild": {"substituteFrom": [{"kind": "Secret", "name": "a", "namespace": "else"}]}}, "namespace"),
+    ],
+)
+def test_what_is_of_the_same_namespace_by_its_kind_can_name_no_other(kind: str, spec: dict[str, Any], field: str) -> None:
+    obj = {"apiVersion": kind_named(kind).api_version, "kind": kind, "metadata": {"name": "a", "namespace": "b"}, "spec": spec}
+    (named,) = refused_fields(obj)
+    assert named.endswith(field)

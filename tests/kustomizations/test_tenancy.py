@@ -109,3 +109,27 @@ async def test_a_name_that_no_account_can_have_never_becomes_a_header(hamlet: To
     assert await hamlet.value("shop") is None
     await hamlet.delete("Kustomization", "shop")  # nobody's rights to delete with
     await hamlet.wait_gone("Kustomization", "shop")
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ({"sourceRef": {"kind": "GitRepository", "name": "fleet", "namespace": "else"}}, "GitRepository/else/fleet"),
+        ({"sourceRef": {"kind": "OCIRepository", "name": "fleet", "namespace": "else"}}, "OCIRepository/else/fleet"),
+        ({"dependsOn": [{"name": "infra", "namespace": "else"}]}, "Kustomization/else/infra"),
+        ({"dependsOn": [{"name": "infra", "namespace": "else", "readyExpr": "true"}]}, "Kustomization/else/infra"),
+    ],
+)
+async def test_a_reference_to_another_namespace_is_refused_where_they_are_blocked(hamlet: Town, spec: dict[str, Any], named: str) -> None:
+    hamlet.settings = {"no_cross_namespace_refs": True}
+    hamlet.repository.commit({"shop/a.yaml": config_map("shop", "1")})
+    await hamlet.start()
+    own = {"sourceRef": {"kind": "GitRepository", "name": "fleet", "namespace": hamlet.namespace}}
+    await hamlet.apply(hamlet.source(), hamlet.kustomization("own", path="./shop", **own))
+    await hamlet.at(hamlet.revision, "own")
+    await hamlet.apply(hamlet.kustomization("shop", **spec))
+    seen = await hamlet.not_ready("shop", "AccessDenied")
+    assert ready(seen)["message"] == f"can't access '{named}', cross-namespace references have been blocked"
+    await hamlet.patch("Kustomization", "shop", {"spec": {"sourceRef": {"namespace": None}, "dependsOn": None}})
+    await hamlet.patch("Kustomization", "shop", {"spec": {"sourceRef": {"kind": "GitRepository", "name": "fleet"}}})
+    await hamlet.at(hamlet.revision, "shop")

@@ -83,7 +83,7 @@ def test_says_why_an_entry_gives_nothing() -> None:
     choice = chosen(resources, TWO, push(), strict=True)
     assert choice.targets == ()
     assert "matchLabels" in choice.problems[0]
-    assert "--no-cross-namespace-refs" in choice.problems[1]
+    assert choice.problems[1] == "can't access 'GitRepository/else/x', cross-namespace references have been blocked"
 
 
 def test_other_namespaces_are_allowed_by_default() -> None:
