@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
-from service.kinds.kustomize import Kustomization, fold_old_patches
 from service.kinds.meta import Metadata
 from service.kinds.notification import RECEIVER_TYPES, TYPE_ANNOTATION, Provider, Receiver
 from service.kinds.schema import Facts, Invalid, is_model, named_properties, unwrap
@@ -40,8 +39,6 @@ def decode(cls: type[T], obj: Mapping[str, Any]) -> T:
     parts = _parts(kind)
     version = _api_version(kind, _read("object", read_mapping, obj))
     spec = _read("spec", parts["spec"], obj.get("spec"))
-    if cls is Kustomization:
-        spec = fold_old_patches(spec, obj["spec"])
     metadata = _read("metadata", parts["metadata"], obj.get("metadata"))
     if cls is Receiver:
         spec = _typed_receiver(spec, metadata.annotations)

@@ -1,13 +1,12 @@
 """Kustomization, of the group kustomize.toolkit.fluxcd.io.
 
-In: the JSON of v1, v1beta2 or v1beta1, through `codec.decode`. Out: the typed object in v1's form: the old versions'
-patchesStrategicMerge and patchesJson6902 have become `patches`.
+In: the JSON of v1, v1beta2 or v1beta1, through `codec.decode`. Out: the typed object, with the old versions'
+patchesStrategicMerge and patchesJson6902 as they are: kustomize has a place of their own in its order for each.
 The format: https://github.com/fluxcd/kustomize-controller/blob/main/docs/spec/v1/kustomizations.md
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -248,21 +247,6 @@ class KustomizationSpec:
         if self.deletion_policy == "MirrorPrune":
             return "delete" if self.prune else "orphan"
         return "delete" if self.deletion_policy in ("Delete", "WaitForTermination") else "orphan"
-
-
-def fold_old_patches(spec: KustomizationSpec, raw: Mapping[str, Json]) -> KustomizationSpec:
-    """Return the spec with the old versions' patches among `patches`, in kustomize's order: strategic merge, patches, JSON6902.
-
-    `raw` is the JSON that `spec` was decoded from: an operation's `value: null` is not its absence, which only the JSON tells apart.
-    """
-    if not (spec.patches_strategic_merge or spec.patches_json6902):
-        return spec
-    merges = (Patch(patch=json.dumps(each)) for each in spec.patches_strategic_merge)
-    olds = raw["patchesJson6902"] if spec.patches_json6902 else ()
-    operations = (
-        Patch(patch=json.dumps(each["patch"]), target=typed.target) for each, typed in zip(olds, spec.patches_json6902, strict=True)
-    )
-    return replace(spec, patches=(*merges, *spec.patches, *operations), patches_strategic_merge=(), patches_json6902=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,12 @@
 """The fields of a Kustomization's spec that shape its build, as the engine's options: fluxcd/pkg/kustomize `generator`. And those that say
 which fields of the objects are left to others, as the applier's rules."""
 
+import json
+
 from service.cluster.ignoring import BadRule, IgnoreRule, parse_pointer
-from service.kinds.kustomize import Image, KustomizationSpec, Patch, Selector
+from service.kinds.kustomize import Image, JsonOperation, KustomizationSpec, Selector
 from service.kinds.meta import RECONCILIATION_FAILED
+from service.kinds.schema import Json
 from service.kustomize.build import BuildOptions
 from service.reconcile.outcome import Failed
 
@@ -15,7 +18,9 @@ def build_options(spec: KustomizationSpec) -> BuildOptions:
         target_namespace=spec.target_namespace or None,
         name_prefix=spec.name_prefix or None,
         name_suffix=spec.name_suffix or None,
-        patches=tuple(_patch(each) for each in spec.patches),
+        patches=tuple(_patch(each.patch, each.target) for each in spec.patches),
+        strategic_patches=tuple(map(json.dumps, spec.patches_strategic_merge)),
+        json_patches=tuple(_patch(json.dumps([_operation(one) for one in each.patch]), each.target) for each in spec.patches_json6902),
         images=tuple(_image(each) for each in spec.images),
         components=spec.components,
         ignore_missing_components=spec.ignore_missing_components,
@@ -50,10 +55,15 @@ def ignore_rules(spec: KustomizationSpec) -> tuple[IgnoreRule, ...]:
     return tuple(rules)
 
 
-def _patch(patch: Patch) -> dict[str, object]:
-    target = patch.target
+def _operation(one: JsonOperation) -> dict[str, Json]:
+    """As Flux hands it on: a value of null is left out, which comes to the same."""
+    fields: dict[str, Json] = {"op": one.op, "path": one.path, "from": one.source, "value": one.value}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _patch(text: str, target: Selector | None) -> dict[str, object]:
     if target is None:
-        return {"patch": patch.patch, "target": None}
+        return {"patch": text, "target": None}
     selector = {
         "group": target.group,
         "version": target.version,
@@ -63,7 +73,7 @@ def _patch(patch: Patch) -> dict[str, object]:
         "labelSelector": target.label_selector,
         "annotationSelector": target.annotation_selector,
     }
-    return {"patch": patch.patch, "target": {key: value for key, value in selector.items() if value}}
+    return {"patch": text, "target": {key: value for key, value in selector.items() if value}}
 
 
 def _image(image: Image) -> dict[str, str]:

@@ -19,7 +19,7 @@ from service.state.cache import Cache
 from service.state.errors import StateError
 
 log = logging.getLogger(__name__)
-ENGINE = "2"  # raised when the same input would build, read or be digested otherwise
+ENGINE = "3"  # raised when the same input would build, read or be digested otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,10 @@ class BuildOptions:
     name_suffix: str | None = None
     patches: tuple[Mapping[str, Any], ...] = ()
     """{patch: text, target: {group, version, kind, name, namespace, labelSelector, annotationSelector} or None}"""
+    strategic_patches: tuple[str, ...] = ()
+    """Old versions' patchesStrategicMerge, each an object's text."""
+    json_patches: tuple[Mapping[str, Any], ...] = ()
+    """Old versions' patchesJson6902, each as in `patches`."""
     images: tuple[Mapping[str, str], ...] = ()
     """{name, newName, newTag, digest}"""
     components: tuple[str, ...] = ()

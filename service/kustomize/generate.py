@@ -28,6 +28,10 @@ class Additions(Protocol):
     @property
     def patches(self) -> tuple[Mapping[str, Any], ...]: ...
     @property
+    def strategic_patches(self) -> tuple[str, ...]: ...
+    @property
+    def json_patches(self) -> tuple[Mapping[str, Any], ...]: ...
+    @property
     def images(self) -> tuple[Mapping[str, str], ...]: ...
     @property
     def components(self) -> tuple[str, ...]: ...
@@ -66,6 +70,11 @@ def with_additions(fields: dict[str, Any], folder: Folder, additions: Additions)
     if additions.patches:
         added = [decode(PATCH, dict(patch), "spec.patches") for patch in additions.patches]
         result["patches"] = [*(result.get("patches") or ()), *added]
+    if additions.strategic_patches:
+        result["patchesStrategicMerge"] = [*(result.get("patchesStrategicMerge") or ()), *additions.strategic_patches]
+    if additions.json_patches:
+        added = [decode(PATCH, dict(patch), "spec.patchesJson6902") for patch in additions.json_patches]
+        result["patchesJson6902"] = [*(result.get("patchesJson6902") or ()), *added]
     if additions.images:
         result["images"] = _images(result.get("images") or [], additions.images)
     if additions.components:

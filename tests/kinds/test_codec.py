@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kinds_samples import everything, sample
 
 from service.kinds.codec import Invalid, decode, refused_fields
-from service.kinds.kustomize import Kustomization, Patch, Selector
+from service.kinds.kustomize import Kustomization
 from service.kinds.meta import ObjectKey
 from service.kinds.notification import Alert, Provider, Receiver
 from service.kinds.source import GitRepository
@@ -127,25 +127,6 @@ def test_dependencies_and_health_checks_fill_their_gaps() -> None:
     ks = decode(Kustomization, changed(KS, **spec))
     assert [str(each) for each in ks.dependency_keys] == ["Kustomization/flux-system/a", "Kustomization/other/b"]
     assert ks.spec.health_checks[0].api_version == "apps/v1"
-
-
-def test_old_patches_become_patches_in_the_order_of_kustomize() -> None:
-    merge = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "$patch": "delete"}
-    operations = [{"op": "add", "path": "/a", "value": None}, {"op": "move", "path": "/b", "from": "/c"}]
-    ks = decode(
-        Kustomization,
-        changed(
-            KS,
-            patches=[{"patch": "kind: B"}],
-            patchesStrategicMerge=[merge],
-            patchesJson6902=[{"patch": operations, "target": {"kind": "ConfigMap", "name": "a"}}],
-        ),
-    )
-    first, second, third = ks.spec.patches
-    assert yaml.safe_load(first.patch) == merge
-    assert second == Patch(patch="kind: B")
-    assert (yaml.safe_load(third.patch), third.target) == (operations, Selector(kind="ConfigMap", name="a"))
-    assert (ks.spec.patches_strategic_merge, ks.spec.patches_json6902) == ((), ())
 
 
 def test_status_of_old_versions_becomes_the_newest_form() -> None:
