@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ RateCounts = Literal["refusals", "all"]
 RATE_COUNTS: tuple[RateCounts, ...] = ("refusals", "all")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SWITCHED = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
+UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 KINDS = (
     "GitRepository",
     "OCIRepository",
@@ -88,6 +89,18 @@ class HookSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSettings:
+    """Alerts on their way, and events that others post. Providers are named by namespace and name; rates are a second's."""
+
+    ttl: timedelta = timedelta(hours=24)
+    fallback: tuple[str, str] | None = None
+    heartbeat: tuple[str, str] | None = None
+    heartbeat_interval: timedelta = timedelta(minutes=1)
+    event_rate: int = 100
+    event_token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `sluice serve` runs with."""
 
@@ -119,6 +132,7 @@ class Settings:
     processes: int
     grace: timedelta
     hooks: HookSettings = HookSettings()
+    messages: MessageSettings = MessageSettings()
 
 
 def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str] = os.environ) -> None:
@@ -169,11 +183,21 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("keep-deliveries", "10000", "deliveries that the log keeps; what is not done is kept in any case")
     option("keep-days", "14", "days for which it keeps them")
     option("keep-bodies", "0", "KiB up to which the body of a delivery is kept, 256 MiB of all; 0: none")
+    _message_arguments(option)
     option("log-format", "json", "how logs look", choices=LOG_FORMATS)
     option("log-level", "info", "how much is logged", choices=LOG_LEVELS)
     option("concurrency", "8", "reconciles at once, for each controller")
     option("processes", str(max(1, min(4, os.cpu_count() or 1))), "worker processes for building and parsing")
     option("grace", "20", "seconds for what is under way to finish at SIGTERM")
+
+
+def _message_arguments(option: Callable[[str, str | None, str], None]) -> None:
+    option("alert-ttl", "24h", "how long a message is tried before it becomes a dead letter, such as 24h")
+    option("alert-fallback", "", "NAMESPACE/NAME of the Provider that is told when another keeps failing, or a message was given up")
+    option("heartbeat-provider", "", "NAMESPACE/NAME of a Provider that gets a heartbeat, for a dead-man switch")
+    option("heartbeat-interval", "1m", "how often it gets one")
+    option("event-rate", "100", "events a second that one address may post to --cluster, ten seconds' worth at once")
+    option("event-token-file", None, "file with the Bearer token that is asked of those who post events; without it none is")
 
 
 def read(arguments: argparse.Namespace) -> Settings:
@@ -217,6 +241,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         processes=_number("processes", arguments.processes, 1, 64),
         grace=timedelta(seconds=_number("grace", arguments.grace, 0, 3600)),
         hooks=_hooks(arguments),
+        messages=_messages(arguments),
     )
 
 
@@ -294,6 +319,36 @@ def _number(flag: str, text: str, least: int, most: int) -> int:
     if not str(text).isdigit() or not least <= int(text) <= most:
         raise BadSettings(f"--{flag} {text}: a number from {least} to {most} is needed")
     return int(text)
+
+
+def _messages(arguments: argparse.Namespace) -> MessageSettings:
+    return MessageSettings(
+        ttl=_duration("alert-ttl", arguments.alert_ttl, timedelta(minutes=1)),
+        fallback=_named("alert-fallback", arguments.alert_fallback),
+        heartbeat=_named("heartbeat-provider", arguments.heartbeat_provider),
+        heartbeat_interval=_duration("heartbeat-interval", arguments.heartbeat_interval, timedelta(seconds=1)),
+        event_rate=_number("event-rate", arguments.event_rate, 1, 100_000),
+        event_token_file=Path(arguments.event_token_file) if arguments.event_token_file else None,
+    )
+
+
+def _duration(flag: str, text: str, least: timedelta) -> timedelta:
+    number, unit = str(text)[:-1], UNITS.get(str(text)[-1:])
+    if unit is None or not number.isascii() or not number.isdigit() or len(number) > 6:
+        raise BadSettings(f"--{flag} {text}: write a whole number of s, m, h or d, like 90s or 24h")
+    found = int(number) * unit
+    if found < least:
+        raise BadSettings(f"--{flag} {text}: {least.total_seconds():g} seconds is the least")
+    return found
+
+
+def _named(flag: str, text: str | None) -> tuple[str, str] | None:
+    if not text:
+        return None
+    namespace, slash, name = text.partition("/")
+    if not (slash and namespace and name) or "/" in name:
+        raise BadSettings(f"--{flag} {text}: name an object as NAMESPACE/NAME")
+    return namespace, name
 
 
 def parse_share(text: str) -> float:

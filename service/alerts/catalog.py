@@ -95,5 +95,5 @@ class Catalog:
 
     def raw(self, key: ObjectKey) -> Raw:
         """An Alert or Provider as the API server gave it, {} where it is gone."""
-        objects = self._raw_providers if key.kind == "Provider" else self._raw_alerts
+        objects = {"Provider": self._raw_providers, "Alert": self._raw_alerts}.get(key.kind, {})
         return objects.get((key.namespace, key.name), {})

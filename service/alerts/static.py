@@ -1,11 +1,11 @@
 """Alerts and Providers as objects: what of them is not carried out stands in their status, and Flux's finalizer goes with them.
 
 In: a key from the queue. Out: a Ready condition where the cluster's definition has a status (ours has one, Flux's v1beta3 has none: there
-the Warning that `dispatch` posts has to do). Sending waits for none of this.
+the Warnings that `dispatch` posts, the admin port and the metrics have to do). Sending waits for none of this.
 https://github.com/fluxcd/notification-controller/blob/main/docs/spec/v1beta3/providers.md
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from service.alerts.catalog import ADVICE
@@ -14,13 +14,28 @@ from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.discovery import Discovery, NoSuchKind, Resource
 from service.cluster.status import patch_status, remove_finalizer
 from service.kinds.codec import Invalid, decode, refused_fields
-from service.kinds.meta import FAILED, FINALIZER, READY, STALLED, SUCCEEDED, VALIDATION_FAILED, Condition, Metadata, ObjectKey
+from service.kinds.meta import (
+    DELIVERING,
+    FAILED,
+    FINALIZER,
+    NOTIFICATION_FAILED,
+    READY,
+    STALLED,
+    SUCCEEDED,
+    VALIDATION_FAILED,
+    Condition,
+    Metadata,
+    ObjectKey,
+    format_time,
+)
 from service.kinds.notification import Alert, Provider, StaticStatus
 from service.reconcile.conditions import condition, merged
 from service.reconcile.outcome import Failed, Outcome
 from service.reconcile.queue import Trigger
+from service.state.letters import Sender
 
 Raw = Mapping[str, Any]
+SenderOf = Callable[[ObjectKey], Sender | None]
 _BARE: Mapping[str, Raw] = {
     "Alert": {"providerRef": {"name": "none"}, "eventSources": [{"kind": "Kustomization", "name": "none"}]},
     "Provider": {"type": "slack"},
@@ -28,7 +43,8 @@ _BARE: Mapping[str, Raw] = {
 
 
 class StaticReconciler:
-    """For one of the two kinds; `objects` is its watch's cache. With `shadow` nothing is written."""
+    """For one of the two kinds; `objects` is its watch's cache; `sender_of` says what became of its messages. With `shadow` nothing is
+    written."""
 
     def __init__(
         self,
@@ -45,6 +61,7 @@ class StaticReconciler:
         self._discovery = discovery
         self._objects = objects
         self._table = table
+        self.sender_of: SenderOf = _nothing_known
         self._shadow = shadow
         self._without_status: set[str] = set()
 
@@ -68,12 +85,16 @@ class StaticReconciler:
 
     async def _report(self, key: ObjectKey, object_: Raw) -> Outcome:
         metadata, status, problem = self._read(object_)
-        after = merged(status.conditions, _conditions(problem, metadata.generation))
+        sender = self.sender_of(key)
+        after = merged(status.conditions, [*_conditions(problem, metadata.generation), *_delivering(sender, metadata.generation)])
         handled = metadata.requested_at or status.last_handled_reconcile_at
         result: Literal["stalled", "succeeded", "unchanged"] = "stalled" if problem else "succeeded"
-        if (status.conditions, status.observed_generation, status.last_handled_reconcile_at) == (after, metadata.generation, handled):
+        told = _told(sender)
+        before = object_.get("status") or {}
+        same = (status.conditions, status.observed_generation, status.last_handled_reconcile_at) == (after, metadata.generation, handled)
+        if same and all(before.get(name) == value for name, value in told.items()):
             return Outcome(result="stalled" if problem else "unchanged", message=problem)
-        patch: dict[str, Any] = {"observedGeneration": metadata.generation, "conditions": [each.to_json() for each in after]}
+        patch: dict[str, Any] = {"observedGeneration": metadata.generation, "conditions": [each.to_json() for each in after], **told}
         await self._patch(key, object_, patch | ({"lastHandledReconcileAt": handled} if handled else {}))
         return Outcome(result=result, message=problem)
 
@@ -116,3 +137,23 @@ def _conditions(problem: str, generation: int) -> list[Condition]:
             condition(STALLED, "True", VALIDATION_FAILED, problem, generation),
         ]
     return [condition(READY, "True", SUCCEEDED, "Initialized", generation), condition(STALLED, "False", "", "", generation)]
+
+
+def _nothing_known(_key: ObjectKey) -> Sender | None:
+    return None
+
+
+def _delivering(sender: Sender | None, generation: int) -> list[Condition]:
+    """Whether messages reach the target; nothing before the first."""
+    if sender is None or (sender.last_sent_at is None and sender.last_error_at is None):
+        return []
+    if sender.failing_since is None:
+        return [condition(DELIVERING, "True", SUCCEEDED, "messages are taken", generation)]
+    return [condition(DELIVERING, "False", NOTIFICATION_FAILED, sender.last_error, generation)]
+
+
+def _told(sender: Sender | None) -> dict[str, Any]:
+    if sender is None:
+        return {}
+    told: dict[str, Any] = {"lastError": sender.last_error, "queueLength": sender.queued, "deadLetters": sender.dead}
+    return told | ({"lastSentAt": format_time(sender.last_sent_at)} if sender.last_sent_at else {})

@@ -11,7 +11,7 @@ COMMANDS = {
     "build": "print the objects of a kustomization, as kustomize build does",
     "crds": "print the CustomResourceDefinitions, or write them to a folder",
     "hook": "webhooks: check a recorded one, look into the delivery log, how senders are set up",
-    "alert": "alerts: try a Provider",
+    "alert": "alerts: try a Provider, see what became of messages, send them again",
     "why": "why an object is as it is: one answer, from the delivery to the Pod that blocks",
     "check": "whether Flux could take over again as it is",
     "prune": "deletions that wait for a person: show them, allow them",

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from service.cli import letters
+
 GROUP = "notification.toolkit.fluxcd.io"
 
 
@@ -25,7 +27,7 @@ class _Unusable(Exception):
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to the program's parser."""
-    parser = subparsers.add_parser("alert", help="alerts: try a Provider")
+    parser = subparsers.add_parser("alert", help="alerts: try a Provider, see what became of messages, send them again")
     below = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     test = below.add_parser("test", help="send an event to a Provider, or show what would be sent", description=__doc__)
     test.add_argument("provider", metavar="PROVIDER", help="its name, or NAMESPACE/NAME")
@@ -38,6 +40,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     test.set_defaults(run=run)
     listed = below.add_parser("types", help="list the types of Providers: ours, and those of installed packages")
     listed.set_defaults(run=types)
+    letters.add_parsers(below)
 
 
 def types(_args: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from service.cluster.events import Recorder
 from service.cluster.prune import Pruner
 from service.cluster.watch import Change
 from service.compose.access import Secrets, labels_of, outbound_policy
+from service.compose.alarms import oversight_of
 from service.compose.charts import Charts
 from service.compose.leadership import LEASES
 from service.compose.measures import ControllerMetrics, ObjectGauges
@@ -64,6 +65,7 @@ from service.state.bodies import Bodies
 from service.state.cache import Cache
 from service.state.inbox import Inbox, Retention
 from service.state.journal import Journal
+from service.state.letters import Letters
 from service.state.notes import Notes
 from service.state.outbox import Outbox
 from service.state.store import Store
@@ -339,9 +341,11 @@ class House:
 
     def _static(self, kind: Literal["Alert", "Provider"]) -> StaticReconciler:
         objects = self.watches.by_kind[kind].objects
-        return StaticReconciler(
+        made = StaticReconciler(
             kind, self.ground.cluster, self.discovery, objects=objects, table=self.table, shadow=self.ground.settings.shadow
         )
+        made.sender_of = lambda key: self.oversight.senders.get(key)
+        return made
 
     def _enqueue(self, key: ObjectKey, trigger: Trigger) -> None:
         if key.kind in SOURCES:
@@ -366,7 +370,12 @@ class House:
             evaluator=self.evaluator,
             table=self.table,
         )
-        self.dispatcher = alerts.Dispatcher(needs, shadow=settings.shadow, no_cross_namespace=settings.no_cross_namespace_refs)
+        self.dispatcher = alerts.Dispatcher(
+            needs, shadow=settings.shadow, no_cross_namespace=settings.no_cross_namespace_refs, ttl=settings.messages.ttl
+        )
+        self.oversight = oversight_of(
+            settings, needs, Letters(ground.store), lambda key: self.receivers.queue.add(key, trigger=Trigger(reason="messages"))
+        )
 
     def _may_send(self) -> bool:
         """Messages are another's business while another holds the Lease."""

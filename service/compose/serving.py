@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -24,13 +25,15 @@ from service.metrics import Metrics
 from service.settings import HookSettings, Settings
 from service.sources.smart import Smart
 from service.state.errors import StateError
+from service.state.letters import Letters
 from service.state.store import Store
-from service.web import admin, hooks, inside, probes
+from service.web import admin, hooks, inside, letters, probes
 from service.web.port import Port
 from service.web.tls import BadCertificate, Certificate
 from service.workers import Workers
 
 log = logging.getLogger(__name__)
+NAMES_AT_ONCE = 32  # threads that wait for name servers and the like: names that nobody answers must not hold back others
 TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -38,6 +41,7 @@ async def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises CannotStart."""
     stop = asyncio.Event()
     stop_on_signals(stop)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(NAMES_AT_ONCE, thread_name_prefix="blocking"))
     try:
         store = await asyncio.to_thread(Store.open, settings.state)
     except StateError as error:
@@ -88,6 +92,7 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         ("drift", house.lookouts),
         ("variables", house.source_watches),
         ("telling", house.telling),
+        ("oversight of alerts", house.oversight),
         ("alerts", house.dispatcher),
         ("kubernetes events", Until(house.recorder.run)),
         *((f"lease {name}", each) for name, each in _leaderships(house).items()),
@@ -155,7 +160,8 @@ def connect(house: House) -> None:
 def _ports(house: House) -> list[Port]:
     """The four ports, the outward one first."""
     settings, metrics = house.ground.settings, house.ground.metrics
-    sink = inside.EventSink(house.dispatcher.intake, metrics)
+    posted = settings.messages
+    sink = inside.EventSink(house.dispatcher.intake, metrics, per_second=posted.event_rate, token=_event_token(posted.event_token_file))
     checks = {
         "caches": lambda: "" if house.watches.synced else "the objects of the cluster are being listed",
         "receivers": lambda: "" if house.index.is_complete else "the tokens of the Receivers are being read",
@@ -165,6 +171,7 @@ def _ports(house: House) -> list[Port]:
     outward = hooks.Hooks(house.intake, house.inbox.log, metrics, settings.hooks)
     desk = desk_of(house, outward, house.bodies)
     looked = admin.application(desk, token, why_of(house), lambda: house.reports.shadow_reports)
+    letters.add_routes(looked, Letters(house.ground.store), house.outbox)
     return [
         Port("hooks", hooks.application(outward), settings.listen, certificate=_certificate(settings.hooks)),
         Port("cluster", inside.application(sink, settings.state / "artifacts"), settings.cluster),
@@ -181,6 +188,19 @@ def _certificate(settings: HookSettings) -> Certificate | None:
         return Certificate(settings.tls_cert, settings.tls_key)
     except BadCertificate as error:
         raise CannotStart(str(error)) from error
+
+
+def _event_token(file: Path | None) -> str:
+    """What those who post events have to show, "" where nothing is asked. Raises CannotStart."""
+    if file is None:
+        return ""
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"--event-token-file {file} cannot be read: {error}") from error
+    if not token:
+        raise CannotStart(f"--event-token-file {file} is empty: put a token into it, or leave the flag out")
+    return token
 
 
 @asynccontextmanager

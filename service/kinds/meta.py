@@ -52,6 +52,7 @@ READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 HEALTHY = "Healthy"
+DELIVERING = "Delivering"  # ours: whether messages reach their target, apart from Ready so that no health check waits for a chat
 DRIFTED = "Drifted"  # ours: only while it is so
 ARTIFACT_IN_STORAGE = "ArtifactInStorage"
 FETCH_FAILED = "FetchFailed"

@@ -7,7 +7,7 @@ objects in the newest form. The formats: https://github.com/fluxcd/notification-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from service.kinds.meta import NOTIFICATION_GROUP, Condition, Metadata, ObjectKey
@@ -130,11 +130,15 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticStatus:
-    """Status of Alerts and Providers: versions before v1beta3 had one, and it says which fields are refused."""
+    """Status of Alerts and Providers: versions before v1beta3 had one. It says which fields are refused, and what became of messages."""
 
     observed_generation: Annotated[int, Facts("Generation that was seen last.")] = 0
     conditions: Annotated[tuple[Condition, ...], Facts("What is known about the object.")] = ()
     last_handled_reconcile_at: Annotated[str, Facts("The last requestedAt annotation that was handled.")] = ""
+    last_sent_at: Annotated[datetime | None, Facts("When a message was sent last, to the minute or so.")] = None
+    last_error: Annotated[str, Facts("Why the last attempt failed that failed.")] = ""
+    queue_length: Annotated[int, Facts("Messages that wait, as of the last look.", minimum=0)] = 0
+    dead_letters: Annotated[int, Facts("Messages that were given up so far.", minimum=0)] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,14 @@
 In: POST of an event on any path, as Flux's controllers do; GET of `/<kind>/<namespace>/<name>/<file>`, as Flux lays its files out. Out:
 202, 400, 413, 429 as notification-controller; the file with ETag, ranges and conditions.
 https://fluxcd.io/flux/components/notification/events/
+Events can be added here, not read, changed or taken back. An address that posts too fast is told 503 and when to come back, which Flux's
+emitters do: 429 says to them that the event is known. They cannot send a token; others can, where one is asked for.
 """
 
 import asyncio
+import hmac
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -21,6 +25,7 @@ from service.settings import BodyLimits
 from service.triggers.refusals import BadRequest
 from service.web.answers import KNOWN, answer, said
 from service.web.bodies import InFlight, check_headers, pieces
+from service.web.posting import PostingRates
 
 EVENT_BYTES = 256 * 1024  # 39,000 characters of message and some metadata; small enough to parse on the loop
 EVENT_TIMEOUT = timedelta(seconds=30)
@@ -37,20 +42,38 @@ Intake = Callable[[Event], Awaitable[bool]]
 class EventSink:
     """Hands events to `intake`, which stores them and returns False for one that it had within the last minutes."""
 
-    def __init__(self, intake: Intake, metrics: Metrics, limits: BodyLimits | None = None) -> None:
+    def __init__(
+        self, intake: Intake, metrics: Metrics, limits: BodyLimits | None = None, *, per_second: float = 100, token: str = ""
+    ) -> None:
         self._in_flight = InFlight(limits or BodyLimits(body_bytes=EVENT_BYTES, body_timeout=EVENT_TIMEOUT))
         self._intake = intake
         self._metrics = metrics
+        self._rates = PostingRates(per_second)
+        self._authorization = f"Bearer {token}".encode() if token else b""
 
     async def answered(self, request: web.Request) -> web.Response:
         """Take one event."""
         began, trace = time.perf_counter(), new_trace()
         try:
             check_headers(request)
-            response = await self._taken(request, trace)
+            response = self._stopped(request, trace) or await self._taken(request, trace)
         except KNOWN as error:
             response = answer(error, trace)
         self._metrics.event_seconds.labels(str(response.status)).observe(time.perf_counter() - began)
+        return response
+
+    def _stopped(self, request: web.Request, trace: str) -> web.Response | None:
+        """An answer for a caller that may not post, or not now."""
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if self._authorization and not hmac.compare_digest(given, self._authorization):
+            response = said(401, "a token is needed", trace)
+            response.headers["WWW-Authenticate"] = 'Bearer realm="sluice"'
+        elif wait := self._rates.wait_of(request.remote or "", time.monotonic()):
+            response = said(503, "too many events from this address, try again", trace)
+            response.headers["Retry-After"] = str(math.ceil(wait.total_seconds()))
+        else:
+            return None
+        response.force_close()  # part of the body may be unread
         return response
 
     async def _taken(self, request: web.Request, trace: str) -> web.Response:

@@ -94,6 +94,8 @@ def test_the_deployment_is_locked_down_and_its_flags_are_understood(helm: str) -
         'defaultServiceAccount="tenant"',
         "strictSubstitutions=true",
         'pruneLimit="50%"',
+        'alerts.fallback="ops/mail"',
+        'alerts.heartbeat.provider="ops/dead-man"',
     )
     spec = next(each for each in objects if each["kind"] == "Deployment")["spec"]
     pod, container = spec["template"]["spec"], spec["template"]["spec"]["containers"][0]

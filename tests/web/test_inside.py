@@ -21,10 +21,11 @@ CONTENT = b"\x1f\x8b not really gzip" * 1000
 
 
 class Scene:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, token: str = "") -> None:
         self.events: list[Event] = []
         self.full = False
-        self.port = Port("cluster", application(EventSink(self.intake, Metrics()), folder / "artifacts"), Address(host="127.0.0.1", port=0))
+        self.sink = EventSink(self.intake, Metrics(), per_second=1, token=token)
+        self.port = Port("cluster", application(self.sink, folder / "artifacts"), Address(host="127.0.0.1", port=0))
         self.session = aiohttp.ClientSession(auto_decompress=False)
         place = folder / "artifacts/gitrepository/apps/fleet.prod"
         place.mkdir(parents=True)
@@ -47,8 +48,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    made = Scene(tmp_path)
+async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    made = Scene(tmp_path, getattr(request, "param", ""))
     await made.port.start()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(made.port.run())
@@ -136,3 +137,36 @@ async def test_nothing_else_can_be_read(scene: Scene, path: str) -> None:
     assert status in (404, 405)
     assert b"secret" not in body
     assert b"fleet.prod/" not in body
+
+
+FROM_FLUX = b"""{"involvedObject":{"kind":"Kustomization","namespace":"flux-system","name":"apps",
+"uid":"7d0cdc51-ddcf-4743-b223-83ca5c699632","apiVersion":"kustomize.toolkit.fluxcd.io/v1","resourceVersion":"4921"},"severity":"error","timestamp":"2026-08-07T13:12:44Z",
+"message":"Health check failed after 2m0s: timeout waiting for: [Deployment/apps/web status: 'InProgress']","reason":"HealthCheckFailed",
+"metadata":{"kustomize.toolkit.fluxcd.io/revision":"main@sha1:5394cb7f48332b2de7c17dd8b8384bbc84b7e738",
+"kustomize.toolkit.fluxcd.io/token":"a2c7","event.toolkit.fluxcd.io/summary":"production"},
+"reportingController":"kustomize-controller","reportingInstance":"kustomize-controller-7bc4b4bb8d-cr7cl"}"""
+
+
+async def test_an_event_of_flux_is_read_whole(scene: Scene) -> None:
+    headers = {"Content-Type": "application/json", "Gotk-Component": "kustomize-controller"}
+    assert (await scene.ask("POST", "/", data=FROM_FLUX, headers=headers))[0] == 202
+    [got] = scene.events
+    assert got.to_json() == json.loads(FROM_FLUX)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+async def test_events_can_only_be_added(scene: Scene, method: str) -> None:
+    assert (await scene.ask(method, "/", data=event() if method != "GET" else None))[0] == 405
+    assert scene.events == []
+
+
+async def test_an_address_that_posts_too_fast_is_told_when_to_come_back(scene: Scene) -> None:
+    answers = [await scene.ask("POST", "/", data=event(str(number))) for number in range(12)]
+    assert [status for status, _, _ in answers] == [202] * 10 + [503] * 2
+    assert answers[-1][2]["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("scene", ["very-secret"], indirect=True)
+@pytest.mark.parametrize(("given", "status"), [("Bearer very-secret", 202), ("Bearer other", 401), ("", 401), ("Bearer very-secretx", 401)])
+async def test_a_token_is_asked_for_where_one_is_set(scene: Scene, given: str, status: int) -> None:
+    assert (await scene.ask("POST", "/", data=event(), headers={"Authorization": given} if given else {}))[0] == status
