@@ -13,7 +13,7 @@ from service.cel import BadExpression, Evaluator, Expression
 from service.kinds.codec import Invalid, decode
 from service.kinds.meta import ObjectKey
 from service.kinds.notification import Receiver
-from service.triggers.filters import filters_of, judged
+from service.triggers.filters import Filters, filters_of, judged
 from service.triggers.graph import Node
 from service.triggers.listing import Listing
 from service.triggers.targets import Choice, Entry, choose, entries
@@ -31,6 +31,7 @@ class Choosing:
         self._listing = listing
         self._evaluator = evaluator
         self._no_cross_namespace = no_cross_namespace
+        self._known: dict[ObjectKey, tuple[Mapping[str, Any], tuple[Entry, ...], Filters]] = {}
 
     def node(self, key: ObjectKey) -> Node | None:
         """What is known of an object without a request."""
@@ -40,16 +41,16 @@ class Choosing:
         """Return what runs. Raises ApiAway, ClusterError."""
         object_ = self._receivers.get((receiver_key.namespace, receiver_key.name))
         if object_ is None:
+            self._known.pop(receiver_key, None)
             return None
         try:
-            receiver = decode(Receiver, object_)
-            filters = filters_of(receiver)
+            named, filters = self._read(receiver_key, object_)
         except (Invalid, BadExpression) as error:
             return Choice(targets=(), problems=(str(error),))
         told = tuple(event for event in events if not isinstance(event, Request))
         listed: list[tuple[Entry, Sequence[Node]]] = []
         left_out: dict[ObjectKey, str] = {}
-        for number, entry in enumerate(entries(receiver, no_cross_namespace=self._no_cross_namespace)):
+        for number, entry in enumerate(named):
             expressions = filters.of(number)
             if not expressions or entry.problem:
                 listed.append((entry, await self._listing.behind(entry)))
@@ -60,6 +61,15 @@ class Choosing:
         choice = choose(listed, told, self._listing.graph.node)
         out = {key: problem for key, problem in left_out.items() if key not in choice.targets}
         return replace(choice, filtered=len(out), unjudged={key: problem for key, problem in out.items() if problem})
+
+    def _read(self, key: ObjectKey, object_: Mapping[str, Any]) -> tuple[tuple[Entry, ...], Filters]:
+        """What a Receiver names and how it filters, read once for each state of it. Raises Invalid, BadExpression."""
+        known = self._known.get(key)
+        if known is None or known[0] is not object_:
+            receiver = decode(Receiver, object_)
+            known = (object_, entries(receiver, no_cross_namespace=self._no_cross_namespace), filters_of(receiver))
+            self._known[key] = known
+        return known[1], known[2]
 
     async def _passing(
         self, entry: Entry, expressions: Sequence[Expression], events: Sequence[Event], left_out: dict[ObjectKey, str]
