@@ -1,9 +1,10 @@
 """How fast hooks are answered while much is built and applied for the first time.
 
-usage: python -m tests.benchmarks.busy [--objects 1000] [--real]
+usage: python -m tests.benchmarks.busy [--objects 1000 | --apps 300] [--real]
 Signed deliveries go to the webhook port over one kept connection, one after the other with a short pause, first with nothing else going on,
-then from the moment a Kustomization with that many objects appears until it is Ready. They are pushes to a repository that no source has,
-as an organisation's hook sends them: verified and stored on disk like any other, and no fetch comes of them.
+then from the moment a Kustomization with that many objects appears until it is Ready; with --apps from the moment the source of that many
+Kustomizations, of three objects each, is fetched for the first time until all of them are Ready. They are pushes to a repository that no
+source has, as an organisation's hook sends them: verified and stored on disk like any other, and no fetch comes of them.
 Prints p50, p99 and the worst of both, and one JSON line.
 """
 
@@ -16,7 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from tests.benchmarks.ground import TOKEN, Ground, ground, kustomization
+from tests.benchmarks.ground import TOKEN, Ground, ground, kustomization, names
 from tests.benchmarks.push import NAMESPACE
 from tests.end_to_end.kubernetes import is_ready
 
@@ -92,15 +93,36 @@ def measure(ground: Ground) -> dict[str, dict[str, float]]:
     return {"idle": summary(idle), "busy": summary(busy) | whole}
 
 
+def measure_apps(ground: Ground, apps: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Idle, then while all apps are synchronised for the first time."""
+    source = ground.source("fleet")
+    source["spec"]["suspend"] = True
+    ground.kube.apply(source, *ground.receiver("*"), *(kustomization(app, source="fleet", path=f"./apps/{app}") for app in apps))
+    hook = ground.kube.wait("Receiver", NAMESPACE, "hook", lambda seen: is_ready(seen) and seen["status"].get("webhookPath"))
+    time.sleep(IDLE_SECONDS)  # until all of them have said that they wait for their source
+    sender = Sender(ground, hook["status"]["webhookPath"])
+    sender.send()
+    end = time.monotonic() + IDLE_SECONDS
+    idle = sender.until(lambda: time.monotonic() > end, IDLE_SECONDS + 10)
+    began = time.monotonic()
+    source["spec"]["suspend"] = False
+    ground.kube.apply(source)
+    busy = sender.until(lambda: ground.ready("Kustomization") == len(apps), LIMIT_SECONDS)
+    seconds = time.monotonic() - began
+    built = sum(line["seconds"] for line in ground.sluice.log(msg="built"))
+    return {"idle": summary(idle), "busy": summary(busy) | {"seconds": seconds, "build_seconds": built, "objects": 3 * len(apps)}}
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=1000)
+    parser.add_argument("--apps", type=int, default=0, help="so many Kustomizations of three objects, instead of one of --objects")
     parser.add_argument("--real", action="store_true", help="on a kube-apiserver of its own (see make peers)")
     chosen = parser.parse_args()
-    apps = -(-chosen.objects // OBJECTS_OF_AN_APP)
+    apps = chosen.apps or -(-chosen.objects // OBJECTS_OF_AN_APP)
     with ground(apps=apps, real=chosen.real) as made:
-        result = measure(made)
+        result = measure_apps(made, names(apps)) if chosen.apps else measure(made)
     print(f"{result['busy']['objects']} objects".ljust(16) + "hooks    p50    p99    max ms")
     for name, row in result.items():
         print(f"{name:<14}{row['hooks']:7.0f}{row['p50']:7.1f}{row['p99']:7.1f}{row['max']:7.1f}")

@@ -3,6 +3,11 @@
 Needs the real registry; the cluster is the embedded one, and a real kube-apiserver with the chart's rights where there is one.
 """
 
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +61,59 @@ def test_a_push_to_a_registry_is_live(town: World, peers: Any, tmp_path: Path, a
         pinned = town.wait("OCIRepository", "pinned", is_ready)
         assert pinned["status"]["artifact"]["revision"] == f"0.9@{old}"
     assert town.failures() == []
+
+
+def test_an_image_pushed_by_skopeo_is_live(village: World, peers: Any, tmp_path: Path) -> None:
+    """A whole image, its layer and its configuration, by the client that others push with."""
+    peers.need("registry")
+    if shutil.which("skopeo") is None:
+        peers.lack("needs skopeo: apt install skopeo")
+    village.sluice.arguments += ("--allow-loopback",)
+    village.sluice.start()
+    named = {"kind": "OCIRepository", "name": "follows"}
+    village.kube.apply(
+        *village.namespaces(), village.secret("hook", token=TOKEN), village.receiver("registry", named, type="distribution", events=[])
+    )
+    hook = f"http://127.0.0.1:{village.sluice.ports['listen']}{village.hook_path('registry')}"
+    with Registry(tmp_path / "registry", hook=hook, token=TOKEN) as registry:
+        for number, greeting in enumerate(("hello", "hello again")):
+            layout = image(tmp_path / f"image-{number}", layer(greeting))
+            command = [
+                "skopeo",
+                "--insecure-policy",
+                "copy",
+                "-q",
+                "--dest-tls-verify=false",
+                f"oci:{layout}",
+                f"docker://{registry.host}/team/shop:1.0",
+            ]
+            subprocess.run(command, check=True, timeout=60)
+            if number == 0:
+                village.kube.apply(oci(village, "follows", f"oci://{registry.host}/team/shop", "1.0"), kustomization(village, "follows"))
+            digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+            wait_for(village, f"1.0@{digest}", greeting)
+    taken = [line for line in village.sluice.log(msg="hook accepted") if line["verdict"] == "stored"]
+    assert len(taken) >= 2
+
+
+def image(folder: Path, content: bytes) -> Path:
+    """An image of one layer as a folder. https://github.com/opencontainers/image-spec/blob/main/image-layout.md"""
+
+    def blob(data: bytes, media_type: str) -> dict[str, Any]:
+        digest = hashlib.sha256(data).hexdigest()
+        (folder / "blobs/sha256" / digest).write_bytes(data)
+        return {"mediaType": f"application/vnd.oci.image.{media_type}", "digest": f"sha256:{digest}", "size": len(data)}
+
+    (folder / "blobs/sha256").mkdir(parents=True)
+    unpacked = f"sha256:{hashlib.sha256(gzip.decompress(content)).hexdigest()}"
+    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [unpacked]}}
+    packed = blob(content, "layer.v1.tar+gzip")
+    described = blob(json.dumps(config).encode(), "config.v1+json")
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": described, "layers": [packed]}
+    listed = [blob(json.dumps(manifest).encode(), "manifest.v1+json")]
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": listed}))
+    return folder
 
 
 def wait_for(town: World, revision: str, greeting: str) -> None:
