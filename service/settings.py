@@ -35,6 +35,18 @@ T = TypeVar("T", bound=str)
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
+_TEXTS = {
+    "watch-label-selector": "only objects with these labels (Flux's sharding key)",
+    "cluster-name": "the cluster's name, for every message of alerts",
+}
+_HOOK_TEXTS = {
+    "tls-cert": "certificate of the webhook port, PEM; read again when it changes. Without it the port speaks plain HTTP",
+    "tls-key": "its key, PEM",
+    "trusted-proxies": "networks (comma) of proxies before the webhook port, whose X-Forwarded-For counts",
+    "allow-from": "networks (comma) that webhooks may come from; a Receiver's annotation may narrow that",
+}
+
+
 class BadSettings(Exception):
     """A flag or variable that cannot be used; the message names it and says what to do."""
 
@@ -119,6 +131,8 @@ class Settings:
     shadow: bool
     no_cross_namespace_refs: bool
     remote_bases: bool
+    alerts_any_namespace: bool
+    cluster_name: str
     default_service_account: str
     strict_substitutions: bool
     drift: DriftMode
@@ -160,11 +174,13 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("admin", "127.0.0.1:9440", "for you: loopback only, with the token in STATE/admin.token")
     option("artifact-host", "", "host[:port] that others in the cluster reach --cluster by; goes into status.artifact.url")
     option("kinds", ",".join(KINDS), "the kinds this process reconciles")
-    option("watch-label-selector", "", "only objects with these labels (Flux's sharding key)")
+    for flag, words in _TEXTS.items():
+        option(flag, "", words)
     option("runtime-namespace", _namespace(environment), "namespace of the Leases")
     switch("shadow", "compute and report everything, write nothing to the cluster, send nothing")
     switch("no-cross-namespace-refs", "refuse references to other namespaces")
     switch("remote-bases", "let kustomizations fetch what they name by URL: repositories and files (Flux: unless --no-remote-bases)")
+    switch("alerts-any-namespace", "let Alerts name the namespace * in eventSources: events of every namespace")
     option("default-service-account", "", "the ServiceAccount that Kustomizations without one apply as; empty: sluice's own")
     switch("strict-substitutions", "fail a build where a variable is not set and has no default")
     option("override-manager", None, "field managers (comma; beginnings of names) whose fields are taken over beside kubectl's")
@@ -172,10 +188,8 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
     switch("no-private-addresses", "refuse private addresses where an object names an issuer, an alert's target or the like")
     switch("allow-loopback", "allow loopback addresses there, for trials on one machine")
-    option("tls-cert", None, "certificate of the webhook port, PEM; read again when it changes. Without it the port speaks plain HTTP")
-    option("tls-key", None, "its key, PEM")
-    option("trusted-proxies", None, "networks (comma) of proxies before the webhook port, whose X-Forwarded-For counts")
-    option("allow-from", None, "networks (comma) that webhooks may come from; a Receiver's annotation may narrow that")
+    for flag, words in _HOOK_TEXTS.items():
+        option(flag, None, words)
     option("rate-per-source", "120", "refused webhooks a minute of one address to one Receiver before it gets 429; 0: no limit")
     option("rate-per-receiver", "600", "refused webhooks a minute to one Receiver before it answers 429; 0: no limit")
     option("rate-counts", "refusals", "what these two count", choices=RATE_COUNTS)
@@ -228,6 +242,8 @@ def read(arguments: argparse.Namespace) -> Settings:
         shadow=_switch("shadow", arguments.shadow),
         no_cross_namespace_refs=_switch("no-cross-namespace-refs", arguments.no_cross_namespace_refs),
         remote_bases=_switch("remote-bases", arguments.remote_bases),
+        alerts_any_namespace=_switch("alerts-any-namespace", arguments.alerts_any_namespace),
+        cluster_name=arguments.cluster_name or "",
         default_service_account=arguments.default_service_account or "",
         strict_substitutions=_switch("strict-substitutions", arguments.strict_substitutions),
         override_managers=tuple(filter(None, (name.strip() for name in (arguments.override_manager or "").split(",")))),

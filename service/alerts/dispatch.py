@@ -14,12 +14,15 @@ from datetime import timedelta
 from typing import Any
 
 from service import crash
+from service.alerts.bundles import composed, release_due
 from service.alerts.catalog import Catalog, Objects, Raw
 from service.alerts.lane import GIVE_UP, Lane, Way
-from service.alerts.matching import Complaint, Matcher, ReadLabels
+from service.alerts.matching import PLAIN, Complaint, Matcher, ReadLabels, Rules
 from service.alerts.route import ReadSecret
 from service.alerts.sending import open_wire
+from service.alerts.shaping import Means, ReadConfig, Shaper
 from service.alerts.table import Table
+from service.alerts.templates import Renderer
 from service.cel import Evaluator
 from service.cluster.client import ApiAway
 from service.cluster.events import News
@@ -30,6 +33,7 @@ from service.log import trace
 from service.metrics import Metrics
 from service.outbound import Outbound
 from service.state.errors import StateError
+from service.state.held import Held
 from service.state.notes import Notes
 from service.state.outbox import EventRow, Outbox, OutMessage, StoredEvent
 from service.workers import Workers
@@ -48,7 +52,8 @@ _KEYS = ("originRevision", "revision", "token")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What the room is given. `alerts` and `providers` are kept up to date by somebody who calls `wake` after each change and when
-    `is_ready` has become true; `read_labels(object, api_version)`; `post_event` shows a Warning on an Alert or Provider."""
+    `is_ready` has become true; `read_labels(object, api_version)`; `read_config` gives
+    a ConfigMap's data; `post_event` shows a Warning on an Alert or Provider."""
 
     outbox: Outbox
     notes: Notes
@@ -57,6 +62,8 @@ class Needs:
     is_ready: Callable[[], bool]
     read_secret: ReadSecret
     read_labels: ReadLabels
+    read_config: ReadConfig
+    held: Held
     post_event: Callable[[News], None]
     workers: Workers
     metrics: Metrics
@@ -68,11 +75,24 @@ class Needs:
 class Dispatcher:
     """One for the service. `run` returns after `stop`, when what is due was tried or DRAIN is over; what is left is stored."""
 
-    def __init__(self, needs: Needs, *, shadow: bool = False, no_cross_namespace: bool = False, ttl: timedelta = GIVE_UP) -> None:
+    def __init__(
+        self, needs: Needs, *, shadow: bool = False, no_cross_namespace: bool = False, ttl: timedelta = GIVE_UP, rules: Rules = PLAIN
+    ) -> None:
         self._needs, self._shadow, self._ttl = needs, shadow, ttl
         self._catalog = Catalog(needs.alerts, needs.providers, self._unusable, needs.table)
         self._labels_away: ApiAway | None = None
-        self._matcher = Matcher(self._read_labels, needs.workers, no_cross_namespace=no_cross_namespace, by_type=self._catalog.by_type)
+        self._matcher = Matcher(
+            self._read_labels, needs.workers, no_cross_namespace=no_cross_namespace, by_type=self._catalog.by_type, rules=rules
+        )
+        self._held = needs.held
+        means = Means(
+            catalog=self._catalog,
+            read_labels=self._read_labels,
+            read_config=needs.read_config,
+            evaluator=needs.evaluator,
+            renderer=Renderer(),
+        )
+        self._renderer, self._shaper = means.renderer, Shaper(means, no_cross_namespace=no_cross_namespace)
         self._lanes: dict[ObjectKey, Lane] = {}
         self._woken, self._stopping = asyncio.Event(), False
         needs.outbox.listen(self.wake)
@@ -113,6 +133,8 @@ class Dispatcher:
                         lane.stop()
             except TimeoutError:
                 log.info("messages are left for the next start", extra={"count": (await needs.outbox.counts())["queued"]})
+            finally:
+                await self._renderer.close()
 
     async def _match_until_stopped(self, way: Way, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -133,6 +155,7 @@ class Dispatcher:
         """Match what is stored, see to it that each Provider with messages has a lane; return when to come back without being woken."""
         try:
             all_matched = await self._match_all()
+            until = None if self._shadow else await release_due(self._held, self._shaper.is_mute)
             if not self._shadow:
                 for provider in await self._needs.outbox.lanes():
                     self._start_lane(provider, way, tasks)
@@ -140,7 +163,7 @@ class Dispatcher:
         except StateError as error:
             log.error("the outbox cannot be used", extra={"error": str(error)})
             return RETRY
-        return None if all_matched else RETRY
+        return min([*([] if all_matched else [RETRY]), *([until] if until is not None else [])], default=None)
 
     def _start_lane(self, provider: ObjectKey, way: Way, tasks: asyncio.TaskGroup) -> None:
         running = self._lanes.get(provider)
@@ -157,7 +180,7 @@ class Dispatcher:
         self._labels_away = None
         while events := await self._needs.outbox.unmatched(BATCH, after=after):
             found = [each for stored in events if (each := await self._match(stored, waiting)) is not None]
-            await self._needs.outbox.match_all([(stored.id, () if self._shadow else messages) for stored, messages in found])
+            await self._needs.outbox.match_all([(stored.id, () if self._shadow else messages) for stored, messages in found], composed)
             crash.point("outbox.matched")
             after = events[-1].id
         return not waiting
@@ -174,16 +197,17 @@ class Dispatcher:
         trace.set(event.trace)
         try:
             matched = await self._matcher.match(event, self._catalog.alerts())
+            messages, complaints = await self._shaper.shape(event, matched.messages)
         except (ApiAway, ChildProcessError) as error:
             log.warning("event not matched yet", extra={"object": str(event.involved), "error": str(error)})
             waiting.add(event.involved)
             return None
         if stored.id % YIELD_EVERY == 0:
             await asyncio.sleep(0)
-        for complaint in matched.complaints:
+        for complaint in (*matched.complaints, *complaints):
             self._complain(complaint)
-        self._log_match(event, matched.messages)
-        return stored, matched.messages
+        self._log_match(event, messages)
+        return stored, messages
 
     async def _read_labels(self, key: ObjectKey, api_version: str) -> Mapping[str, str]:
         """One that is away is asked once a round, not once an event."""

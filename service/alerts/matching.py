@@ -41,6 +41,17 @@ class Matched:
     complaints: tuple[Complaint, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the operator allows and wants: the namespace `*` in eventSources, the cluster's name in every message ("" for none)."""
+
+    any_namespace: bool = False
+    cluster: str = ""
+
+
+PLAIN = Rules()
+
+
 class Matcher:
     """`read_labels(object, api_version)` gives the labels of any object; it is asked only where an Alert selects by labels.
 
@@ -48,10 +59,16 @@ class Matcher:
     """
 
     def __init__(
-        self, read_labels: ReadLabels, workers: Workers, *, no_cross_namespace: bool = False, by_type: ByType = lambda _: None
+        self,
+        read_labels: ReadLabels,
+        workers: Workers,
+        *,
+        no_cross_namespace: bool = False,
+        by_type: ByType = lambda _: None,
+        rules: Rules = PLAIN,
     ) -> None:
         self._read_labels, self._search, self._no_cross_namespace = read_labels, Search(workers), no_cross_namespace
-        self._by_type = by_type
+        self._by_type, self._rules = by_type, rules
 
     async def match(self, event: Event, alerts: Iterable[Alert]) -> Matched:
         """Return the messages of an event.
@@ -76,12 +93,14 @@ class Matcher:
                 complaints.append(_blocked(alert, event.involved))
                 continue
             if low or await self._lists_pass(alert, event.message, complaints):  # the lists select failures, not what ends them
-                messages.append(_message(alert, event, complaints, recovery_only=low))
+                messages.append(_message(alert, event, complaints, recovery_only=low, cluster=self._rules.cluster))
         return Matched(messages=tuple(messages), complaints=tuple(complaints))
 
     def _names(self, alert: Alert, source: ResourceRef, involved: ObjectKey) -> bool:
         """As Flux does, the group is not looked at, and a namespace is taken literally."""
         namespace = source.namespace or alert.metadata.namespace
+        if namespace == ANY and self._rules.any_namespace and not self._no_cross_namespace:
+            namespace = involved.namespace
         return namespace == involved.namespace and source.kind == involved.kind and source.name in (involved.name, ANY)
 
     async def _labels(self, event: Event) -> Mapping[str, str]:
@@ -112,8 +131,9 @@ def _blocked(alert: Alert, involved: ObjectKey) -> Complaint:
     return Complaint(alert=alert.key, reason=NOTIFICATION_FAILED, message=text)
 
 
-def _message(alert: Alert, event: Event, complaints: list[Complaint], *, recovery_only: bool) -> OutMessage:
+def _message(alert: Alert, event: Event, complaints: list[Complaint], *, recovery_only: bool, cluster: str) -> OutMessage:
     merged, doubles = metadata.merged(event, alert.spec)
+    merged = {"cluster": cluster, **merged} if cluster else merged
     if doubles:
         text = f"{alert.key}: more than one source gives the metadata {', '.join(doubles)}; the controller's counts before the Alert's"
         complaints.append(Complaint(alert=alert.key, reason=METADATA_APPEND_FAILED, message=text))

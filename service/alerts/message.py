@@ -6,7 +6,9 @@ In and out: our own JSON, written and read by this module only.
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from providers import contract
 from service.kinds.event import MESSAGE_LIMIT, Event
@@ -38,9 +40,14 @@ def payload_of(event: Event, metadata: Mapping[str, str], alert: Alert, *, recov
     )
 
 
+def _told(body: Mapping[str, Any]) -> contract.Event:
+    members = tuple(_told(each) for each in body.get("members", ()))
+    return contract.Event(**{**body, "timestamp": datetime.fromisoformat(body["timestamp"]), "members": members})
+
+
 def event_of(payload: str) -> tuple[contract.Event, str]:
     """The event for the provider, and the trace id of the delivery that led to it. Raises ValueError, KeyError, TypeError on other JSON."""
     body = json.loads(payload)
     trace = body.pop("trace")
     told_once = hashlib.sha256(payload.encode()).hexdigest()[:32]
-    return contract.Event(**body | {"timestamp": datetime.fromisoformat(body["timestamp"]), "id": told_once}), trace
+    return replace(_told(body), id=told_once), trace

@@ -13,6 +13,7 @@ from service.settings import Settings
 
 READ_TIMEOUT = timedelta(seconds=10)
 _SECRETS = "/api/v1/namespaces/{}/secrets/{}"
+_CONFIGS = "/api/v1/namespaces/{}/configmaps/{}"
 _ACCOUNTS = "/api/v1/namespaces/{}/serviceaccounts/{}"
 
 
@@ -31,6 +32,16 @@ class Secrets:
                 return None
             raise
         return {key: _decoded(value) for key, value in (answer.body.get("data") or {}).items()}
+
+    async def config(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        """The data of a ConfigMap, None where there is none. Raises ApiError, ApiAway."""
+        try:
+            answer = await self._cluster.request("GET", _CONFIGS.format(namespace, name), timeout=READ_TIMEOUT)
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+        return {str(key): str(value) for key, value in (answer.body.get("data") or {}).items()}
 
     async def pull_secrets(self, namespace: str, account: str) -> tuple[str, ...]:
         """The names of a ServiceAccount's image pull secrets, () where there is no such account. Raises ApiError, ApiAway."""

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Literal
 
 from service.alerts import dispatch as alerts
+from service.alerts.bundles import composed
+from service.alerts.matching import Rules
 from service.alerts.static import StaticReconciler
 from service.alerts.table import load
 from service.cel import Evaluator
@@ -63,6 +65,7 @@ from service.sources.smart import Smart
 from service.sources.snapshot import Snapshot
 from service.state.bodies import Bodies
 from service.state.cache import Cache
+from service.state.held import Held
 from service.state.inbox import Inbox, Retention
 from service.state.journal import Journal
 from service.state.letters import Letters
@@ -113,6 +116,7 @@ class House:
         self.secrets = Secrets(ground.cluster)
         self.recorder = Recorder(ground.cluster, instance=socket.gethostname())
         kept = Retention(rows=ground.settings.hooks.keep_deliveries, age=ground.settings.hooks.keep_age)
+        self.held_back = Held(ground.store, composed)
         self.journal, self.inbox, self.outbox = Journal(ground.store), Inbox(ground.store, kept), Outbox(ground.store)
         self.bodies = Bodies(ground.store)
         by_kind = self.watches.by_kind
@@ -363,6 +367,8 @@ class House:
             is_ready=self._may_send,
             read_secret=self.secrets.read,
             read_labels=partial(labels_of, ground.cluster, self.discovery),
+            read_config=self.secrets.config,
+            held=self.held_back,
             post_event=self.recorder.post,
             workers=ground.workers,
             metrics=ground.metrics,
@@ -370,8 +376,10 @@ class House:
             evaluator=self.evaluator,
             table=self.table,
         )
+        rules = Rules(any_namespace=settings.alerts_any_namespace, cluster=settings.cluster_name)
+        lockdown = settings.no_cross_namespace_refs
         self.dispatcher = alerts.Dispatcher(
-            needs, shadow=settings.shadow, no_cross_namespace=settings.no_cross_namespace_refs, ttl=settings.messages.ttl
+            needs, shadow=settings.shadow, no_cross_namespace=lockdown, ttl=settings.messages.ttl, rules=rules
         )
         self.oversight = oversight_of(
             settings, needs, Letters(ground.store), lambda key: self.receivers.queue.add(key, trigger=Trigger(reason="messages"))

@@ -14,6 +14,7 @@ from service.kinds.meta import NOTIFICATION_GROUP, Condition, Metadata, ObjectKe
 from service.kinds.schema import GO_DURATION, SHORT_DURATION, Facts
 
 TYPE_ANNOTATION = "notification.sluice.dev/type"  # names the type where Flux's own CRD, with its shorter enum, refuses it in the spec
+PROVIDER_NAMESPACE = "notification.sluice.dev/provider-namespace"  # of a Provider that its owner shares
 FLUX_RECEIVER_TYPES = (
     "generic", "generic-hmac", "generic-oidc", "github", "gitlab", "bitbucket", "harbor", "dockerhub", "quay", "gcr", "nexus", "acr",
     "cdevents",
@@ -173,8 +174,9 @@ class Alert:
 
     @property
     def provider_key(self) -> ObjectKey:
-        """The name of the Provider in the cluster."""
-        return ObjectKey(group=NOTIFICATION_GROUP, kind="Provider", namespace=self.metadata.namespace, name=self.spec.provider_ref)
+        """The name of the Provider in the cluster: of the same namespace, or of the one that an annotation names."""
+        namespace = self.metadata.annotations.get(PROVIDER_NAMESPACE) or self.metadata.namespace
+        return ObjectKey(group=NOTIFICATION_GROUP, kind="Provider", namespace=namespace, name=self.spec.provider_ref)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

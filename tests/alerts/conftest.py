@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from service.alerts import dispatch, lane
+from service.alerts.bundles import composed
 from service.alerts.dispatch import Dispatcher, Needs
 from service.alerts.table import Table
 from service.cel import Evaluator
@@ -23,6 +24,7 @@ from service.kinds.event import Event
 from service.kinds.meta import ObjectKey
 from service.metrics import Metrics
 from service.outbound import Outbound, Policy
+from service.state.held import Held
 from service.state.notes import Notes
 from service.state.outbox import EventRow, Outbox
 from service.state.store import Store
@@ -138,6 +140,7 @@ class World:
     providers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     secrets: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
     labels: dict[ObjectKey, dict[str, str]] = field(default_factory=dict)
+    configs: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     labels_error: Exception | None = None
     ready: bool = True
     warnings: list[News] = field(default_factory=list)
@@ -147,7 +150,7 @@ class World:
     outbound: Outbound = field(default_factory=lambda: Outbound(Policy(loopback=True)))
 
     def __post_init__(self) -> None:
-        self.outbox = Outbox(self.store)
+        self.outbox, self.held = Outbox(self.store), Held(self.store, composed)
 
     def put(self, *objects: dict[str, Any]) -> None:
         for each in objects:
@@ -161,6 +164,9 @@ class World:
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         return self.secrets.get((namespace, name))
 
+    async def read_config(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        return self.configs.get((namespace, name))
+
     async def read_labels(self, key: ObjectKey, _api_version: str) -> Mapping[str, str]:
         if self.labels_error is not None:
             raise self.labels_error
@@ -170,7 +176,8 @@ class World:
         needs = Needs(
             outbox=self.outbox, notes=Notes(self.store),
             alerts=self.alerts, providers=self.providers, is_ready=lambda: self.ready, read_secret=self.read_secret,
-            read_labels=self.read_labels, post_event=self.warnings.append, workers=self.workers, metrics=self.metrics,
+            read_labels=self.read_labels, read_config=self.read_config, held=self.held,
+            post_event=self.warnings.append, workers=self.workers, metrics=self.metrics,
             outbound=self.outbound, evaluator=self.evaluator, table=self.table,
         )  # fmt: skip
         return Dispatcher(needs, **options)
