@@ -43,7 +43,7 @@ def test_every_flag_is_also_a_variable() -> None:
         "no_private_addresses": "on", "allow_loopback": "off", "tls_cert": "/c.pem", "tls_key": "/k.pem",
         "trusted_proxies": "10.0.0.0/8, ::1", "allow_from": "192.0.2.7", "rate_per_source": "5", "rate_per_receiver": "0",
         "rate_counts": "all", "max_body": "100", "keep_deliveries": "7", "keep_days": "2", "keep_bodies": "64",
-        "alert_ttl": "2h", "alert_fallback": "ops/mail",
+        "alerts_any_namespace": "true", "cluster_name": "prod-eu", "alert_ttl": "2h", "alert_fallback": "ops/mail",
         "heartbeat_provider": "ops/dead-man", "heartbeat_interval": "90s", "event_rate": "7", "event_token_file": "/t",
     }  # fmt: skip
     assert set(values) == flags
@@ -53,6 +53,7 @@ def test_every_flag_is_also_a_variable() -> None:
     assert str(found.listen) == "0.0.0.0:1"
     assert found.admin == Address(host="::1", port=4)
     assert found.prune_limit == 12.5
+    assert (found.alerts_any_namespace, found.cluster_name) == (True, "prod-eu")
     assert (found.messages.ttl, found.messages.heartbeat_interval) == (timedelta(hours=2), timedelta(seconds=90))
     assert (found.messages.fallback, found.messages.heartbeat) == (("ops", "mail"), ("ops", "dead-man"))
     assert (found.messages.event_rate, found.messages.event_token_file) == (7, Path("/t"))
