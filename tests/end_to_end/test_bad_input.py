@@ -222,9 +222,9 @@ def test_a_suspended_object_waits(place: World, repository: tuple[Fleet, str]) -
 
 
 def test_a_field_that_is_not_carried_out_is_refused_by_name(place: World, repository: tuple[Fleet, str]) -> None:
-    name = apply_one(place, repository, ignore=[{"paths": ["/spec/replicas"]}])
+    name = apply_one(place, repository, decryption={"provider": "sops"})
     seen = place.wait("Kustomization", name, lambda seen: condition(seen, "Stalled").get("status") == "True")
-    assert "spec.ignore" in condition(seen)["message"]
+    assert "spec.decryption" in condition(seen)["message"]
     assert condition(seen)["status"] == "False"
     assert "inventory" not in seen["status"]
 

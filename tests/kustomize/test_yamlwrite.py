@@ -47,7 +47,7 @@ def test_documents_are_separated() -> None:
 
 @given(
     st.dictionaries(
-        plain_text,
+        plain_text.filter(lambda text: text != "<<"),  # written without quotes, as upstream does, it reads as a merge
         st.recursive(
             plain_text | st.integers(-(2**63), 2**64 - 1) | st.booleans(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
         ),
