@@ -4,13 +4,13 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from service.kinds.codec import Invalid, decode
 from service.kinds.kustomize import Kustomization
-from service.kinds.meta import KUSTOMIZE_GROUP, SOURCE_GROUP, ObjectKey
+from service.kinds.meta import KUSTOMIZE_GROUP, ObjectKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Catalog:
             found = decode(Kustomization, object_)
         except Invalid:
             return
-        source, needs = source_key(found), tuple(dependencies(found))
+        source, needs = found.source_key, found.dependency_keys
         self._edges[key] = (source, needs)
         self._by_source[source].add(key)
         for need in needs:
@@ -134,17 +134,3 @@ def key_of(object_: Mapping[str, Any]) -> ObjectKey:
     """The key of a Kustomization as it came from the API."""
     metadata = object_["metadata"]
     return ObjectKey(group=KUSTOMIZE_GROUP, kind="Kustomization", namespace=metadata.get("namespace", ""), name=metadata["name"])
-
-
-def source_key(found: Kustomization) -> ObjectKey:
-    """What `spec.sourceRef` names."""
-    reference = found.spec.source_ref
-    return ObjectKey(
-        group=SOURCE_GROUP, kind=reference.kind, namespace=reference.namespace or found.metadata.namespace, name=reference.name
-    )
-
-
-def dependencies(found: Kustomization) -> Iterable[ObjectKey]:
-    """What `spec.dependsOn` names."""
-    for need in found.spec.depends_on:
-        yield ObjectKey(group=KUSTOMIZE_GROUP, kind="Kustomization", namespace=need.namespace or found.metadata.namespace, name=need.name)

@@ -11,7 +11,7 @@ from typing import Any
 from service.cel import Ask, BadExpression, Evaluator, compile_expression
 from service.kinds.kustomize import DependsOn
 from service.kinds.meta import ACCESS_DENIED, DEPENDENCY_NOT_READY, INVALID_CEL, KUSTOMIZE_GROUP, ObjectKey
-from service.kustomizations.catalog import Catalog, dependencies
+from service.kustomizations.catalog import Catalog
 from service.kustomizations.run import Run
 from service.reconcile.outcome import Stalled, Waiting
 from service.reconcile.queue import CHANGE, Queue, Trigger
@@ -25,7 +25,7 @@ _KNOWN = frozenset({"self", "dep"})
 async def check_dependencies(run: Run, snapshot: Snapshot) -> None:
     """Raises Waiting, Stalled."""
     rooms = run.rooms
-    for reference, need in zip(run.found.spec.depends_on, dependencies(run.found), strict=True):
+    for reference, need in zip(run.found.spec.depends_on, run.found.dependency_keys, strict=True):
         if rooms.no_cross_namespace and need.namespace != run.key.namespace:
             raise Stalled(ACCESS_DENIED, f"can't access '{need}', cross-namespace references have been blocked")
         settled, dependency = rooms.catalog.settled(need), rooms.catalog.raw(need)

@@ -21,7 +21,7 @@ from service.kinds.meta import (
     ObjectKey,
 )
 from service.kustomizations.building import read_tokens
-from service.kustomizations.catalog import Settled, dependencies, source_key
+from service.kustomizations.catalog import Settled
 from service.kustomizations.deletion import bare, finalize
 from service.kustomizations.dependencies import check_dependencies
 from service.kustomizations.pushes import COMPARE_LIMIT
@@ -136,11 +136,11 @@ class KustomizationReconciler:
             )
         namespace = run.found.spec.source_ref.namespace
         if self._rooms.no_cross_namespace and namespace not in (None, run.key.namespace):
-            raise Stalled(ACCESS_DENIED, f"can't access '{source_key(run.found)}', cross-namespace references have been blocked")
+            raise Stalled(ACCESS_DENIED, f"can't access '{run.found.source_key}', cross-namespace references have been blocked")
 
     def _snapshot(self, run: Run) -> Snapshot:
         """The source as this process last fetched it. Raises Waiting while there is none."""
-        key = source_key(run.found)
+        key = run.found.source_key
         snapshot, state = self._rooms.snapshots.get(key), self._rooms.source_state(key)
         if snapshot is not None and state != "absent":
             return snapshot
@@ -265,7 +265,7 @@ class KustomizationReconciler:
     def _soon(self, run: Run) -> bool:
         """Whether a dependency is about to end a run, so that its event will end this wait. One that has just failed is not."""
         rooms = self._rooms
-        named = zip(run.found.spec.depends_on, dependencies(run.found), strict=True)
+        named = zip(run.found.spec.depends_on, run.found.dependency_keys, strict=True)
         plain = (need for reference, need in named if not reference.ready_expr)  # what an expression waits for may be anything
         needs = [need for need in plain if need != run.key and not rooms.catalog.has_failed(need)]
         return any(rooms.queue.waits(need) or rooms.waits.waiting(need) for need in needs)

@@ -1,7 +1,8 @@
-"""Receiver -> source -> consumers -> dependents, kept from the watches with an index for each way back.
+"""Receiver -> source -> consumers, kept from the watches.
 
 In: objects as the API server holds them, one call for each change. Out: which objects stand behind which, without a request. The fields
-that are followed: `spec.url` and `spec.ref` of sources, `spec.sourceRef` and `spec.dependsOn` of Kustomizations.
+that are followed: `spec.url` and `spec.ref` of sources, `spec.sourceRef` of what builds on them. What Kustomizations depend on is the
+catalog's of service.kustomizations.
 """
 
 from collections import defaultdict
@@ -31,7 +32,7 @@ _REFERENCES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What the graph knows of one object. `url` is in its normal form, "" for what has none; `source` and `needs` are what it builds on.
+    """What the graph knows of one object. `url` is in its normal form, "" for what has none; `source` is what it builds on.
 
     `mirrors` are addresses that its source is a copy of, as an annotation says. `place` is where sources that are no Git repositories get
     their content from. `metadata` is the object's own, for filters.
@@ -44,7 +45,6 @@ class Node:
     url: str = ""
     ref: GitRef | None = None
     source: ObjectKey | None = None
-    needs: tuple[ObjectKey, ...] = ()
     mirrors: tuple[str, ...] = ()
     place: Place = NOWHERE
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
@@ -57,9 +57,7 @@ class Graph:
         self.covers = frozenset(covers)
         self._nodes: dict[ObjectKey, Node] = {}
         self._members: dict[tuple[str, str], set[ObjectKey]] = defaultdict(set)
-        self._by_url: dict[str, set[ObjectKey]] = defaultdict(set)
         self._consumers: dict[ObjectKey, set[ObjectKey]] = defaultdict(set)
-        self._dependents: dict[ObjectKey, set[ObjectKey]] = defaultdict(set)
 
     def seen(self, key: ObjectKey, object_: Mapping[str, Any] | None) -> None:
         """An object appeared, changed, or (None) is gone."""
@@ -75,49 +73,24 @@ class Graph:
         """All objects of a kind in a namespace, by name."""
         return (self._nodes[key] for key in sorted(self._members.get((kind, namespace), ())))
 
-    def repositories(self, url: str) -> frozenset[ObjectKey]:
-        """The sources at an address, in any of its spellings."""
-        return frozenset(self._by_url.get(normal_url(url), ()))
-
     def consumers(self, source: ObjectKey) -> frozenset[ObjectKey]:
         """Who builds from a source."""
         return frozenset(self._consumers.get(source, ()))
-
-    def dependents(self, key: ObjectKey) -> frozenset[ObjectKey]:
-        """Who waits for an object, directly."""
-        return frozenset(self._dependents.get(key, ()))
-
-    def reach(self, start: ObjectKey) -> tuple[ObjectKey, ...]:
-        """All that a change of `start` can move: consumers, their dependents, and so on, each once, nearest first; without `start`."""
-        found: dict[ObjectKey, None] = {start: None}
-        frontier = [start]
-        while frontier:
-            around = {other for key in frontier for other in self.consumers(key) | self.dependents(key)}
-            frontier = sorted(around - found.keys())
-            found.update(dict.fromkeys(frontier))
-        return tuple(found)[1:]
 
     def _link(self, node: Node) -> None:
         key = node.key
         self._nodes[key] = node
         self._members[key.kind, key.namespace].add(key)
-        if node.url:
-            self._by_url[node.url].add(key)
         if node.source is not None:
             self._consumers[node.source].add(key)
-        for need in node.needs:
-            self._dependents[need].add(key)
 
     def _unlink(self, key: ObjectKey) -> None:
         node = self._nodes.pop(key, None)
         if node is None:
             return
         _drop(self._members, (key.kind, key.namespace), key)
-        _drop(self._by_url, node.url, key)
         if node.source is not None:
             _drop(self._consumers, node.source, key)
-        for need in node.needs:
-            _drop(self._dependents, need, key)
 
 
 def node_of(key: ObjectKey, object_: Mapping[str, Any]) -> Node:
@@ -162,25 +135,11 @@ def _mirrors(metadata: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _of_repository(common: Node, found: GitRepository) -> Node:
-    return replace(
-        common,
-        suspended=found.spec.suspend,
-        url=normal_url(found.spec.url),
-        ref=found.spec.ref,
-    )
+    return replace(common, suspended=found.spec.suspend, url=normal_url(found.spec.url), ref=found.spec.ref)
 
 
 def _of_kustomization(common: Node, found: Kustomization) -> Node:
-    here, reference = common.key.namespace, found.spec.source_ref
-    return replace(
-        common,
-        suspended=found.spec.suspend,
-        source=ObjectKey(group=SOURCE_GROUP, kind=reference.kind, namespace=reference.namespace or here, name=reference.name),
-        needs=tuple(
-            ObjectKey(group=common.key.group, kind=common.key.kind, namespace=need.namespace or here, name=need.name)
-            for need in found.spec.depends_on
-        ),
-    )
+    return replace(common, suspended=found.spec.suspend, source=found.source_key)
 
 
 def _drop(index: dict[K, set[ObjectKey]], at: K, key: ObjectKey) -> None:

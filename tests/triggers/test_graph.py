@@ -48,17 +48,14 @@ def test_indexes_hold_what_the_objects_say(plays: list[tuple[str, str, str, list
         who = key("GitRepository" if name in SOURCES else "Kustomization", name)
         assert graph.node(who) == fresh.node(who)
         assert graph.consumers(who) == fresh.consumers(who)
-        assert graph.dependents(who) == fresh.dependents(who)
-        assert graph.reach(who) == fresh.reach(who)
-    assert graph.repositories("https://h/x.git") == fresh.repositories("ssh://git@h/x")
     assert list(graph.members("Kustomization", "apps")) == list(fresh.members("Kustomization", "apps"))
 
 
-def test_reach_goes_through_consumers_and_dependents_once() -> None:
-    graph = Graph()
-    graph.seen(key("GitRepository", "fleet"), repository())
+def test_consumers_are_those_whose_source_it_is_now() -> None:
+    graph, fleet = Graph(), key("GitRepository", "fleet")
     graph.seen(key("Kustomization", "infra"), kustomization("infra"))
-    graph.seen(key("Kustomization", "apps"), kustomization("apps", dependsOn=[{"name": "infra"}]))
-    graph.seen(key("Kustomization", "loop"), kustomization("loop", "other", dependsOn=[{"name": "apps"}, {"name": "loop"}]))
-    reached = [found.name for found in graph.reach(key("GitRepository", "fleet"))]
-    assert reached == ["apps", "infra", "loop"]
+    graph.seen(key("Kustomization", "apps"), kustomization("apps", "other"))
+    assert graph.consumers(fleet) == {key("Kustomization", "infra")}
+    graph.seen(key("Kustomization", "apps"), kustomization("apps"))
+    graph.seen(key("Kustomization", "infra"), None)
+    assert graph.consumers(fleet) == {key("Kustomization", "apps")}
