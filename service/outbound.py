@@ -219,6 +219,19 @@ class _Resolver(AbstractResolver):
         """Nothing is held."""
 
 
+def check_reach(url: str, policy: Policy) -> None:
+    """Look at the addresses that a URL's host has now, blocking, for clients that connect by themselves. Raises OutboundRefused."""
+    parts = urlsplit(url)
+    host, port = (parts.hostname or "").rstrip("."), parts.port or {"https": 443, "ssh": 22}.get(parts.scheme, 80)
+    if host.lower() in _METADATA_NAMES:
+        raise OutboundRefused(f"{host}: the metadata service of a cloud")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return  # no such host: the client will say so
+    _check(host, [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found], port, policy)
+
+
 async def _resolved(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[Address]:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
     return [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found]

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from service.cluster.client import ApiError, Cluster
@@ -65,6 +66,11 @@ def outbound_policy(settings: Settings) -> Policy:
     """Where requests to addresses that objects name may go."""
     ports = (settings.listen, settings.probes, settings.cluster, settings.admin)
     return Policy(private=not settings.no_private_addresses, loopback=settings.allow_loopback, ports=frozenset(each.port for each in ports))
+
+
+def git_policy(settings: Settings) -> Policy:
+    """The same for Git remotes, which may stand on this machine."""
+    return replace(outbound_policy(settings), loopback=True)
 
 
 async def labels_of(cluster: Cluster, discovery: Discovery, key: ObjectKey, api_version: str) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ from service.cluster.discovery import Discovery
 from service.cluster.events import Recorder
 from service.cluster.prune import Pruner
 from service.cluster.watch import Change
-from service.compose.access import Secrets, labels_of, outbound_policy
+from service.compose.access import Secrets, git_policy, labels_of, outbound_policy
 from service.compose.alarms import oversight_of
 from service.compose.charts import Charts
 from service.compose.leadership import LEASES
@@ -162,7 +162,13 @@ class House:
     def _build_sources(self) -> None:
         ground, by_kind = self.ground, self.watches.by_kind
         at_once = ground.settings.concurrency
-        self.gitstore = GitStore(ground.settings.state / "git", fetches=4 * at_once, of_a_host=at_once, smart=ground.smart)
+        self.gitstore = GitStore(
+            ground.settings.state / "git",
+            fetches=4 * at_once,
+            of_a_host=at_once,
+            smart=ground.smart,
+            policy=git_policy(ground.settings),
+        )
         self.published = Published(self._arrived)
         needs = Needs(
             cluster=ground.cluster,

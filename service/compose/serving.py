@@ -14,6 +14,7 @@ from service.apiserver.server import ApiServer
 from service.cluster.access import BadKubeconfig
 from service.cluster.client import Cluster
 from service.cluster.lease import Lease
+from service.compose.access import git_policy
 from service.compose.deliverydesk import Tidying, desk_of
 from service.compose.house import Ground, House
 from service.compose.install import install_kinds
@@ -22,6 +23,7 @@ from service.compose.running import CannotStart, Room, Until, measure_lag, run_r
 from service.compose.why.memory import why_of
 from service.kinds.table import KINDS, SOURCES
 from service.metrics import Metrics
+from service.outbound import Outbound
 from service.settings import HookSettings, Settings
 from service.sources.smart import Smart
 from service.state.errors import StateError
@@ -46,7 +48,7 @@ async def serve(settings: Settings) -> int:
         store = await asyncio.to_thread(Store.open, settings.state)
     except StateError as error:
         raise CannotStart(str(error)) from error
-    workers, smart = Workers(settings.processes), Smart()
+    workers, smart = Workers(settings.processes), Smart(outbound=Outbound(git_policy(settings)))
     try:
         await workers.start()
         async with _cluster(settings) as cluster:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pygit2
 
+from service.outbound import Policy
 from service.sources.credentials import Credentials
 from service.sources.depth import PRIVATE
 from service.sources.direct import Direct
@@ -28,6 +29,7 @@ from service.sources.fetcherror import BadStore, FetchError, RemoteFailed, Stopp
 from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
 from service.sources.openrepo import repository
+from service.sources.reach import GIT_POLICY
 from service.sources.smart import Smart, Unfit
 from service.sources.transfer import Fetched, Request, prepare, transfer
 
@@ -51,10 +53,11 @@ class GitStore:
         of_a_host: int = 8,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         smart: Smart | None = None,
+        policy: Policy = GIT_POLICY,
     ) -> None:
         self._folder = folder
         self._direct = Direct(smart) if smart is not None else None
-        self._limits = limits
+        self._limits, self._policy = limits, policy
         self._slots = asyncio.Semaphore(fetches)
         self._hosts: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(of_a_host))  # one that hangs leaves room
         self._locks: dict[Path, asyncio.Lock] = {}
@@ -91,6 +94,7 @@ class GitStore:
             credentials=credentials,
             seconds=timeout.total_seconds(),
             most_objects=self._limits.objects,
+            policy=self._policy,
         )
         try:
             async with asyncio.timeout(request.seconds):

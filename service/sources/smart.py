@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
+from service.outbound import Outbound, OutboundRefused
 from service.sources.credentials import Credentials
 from service.sources.fetcherror import Stopped
 from service.sources.packread import TooBig
+from service.sources.reach import GIT_POLICY
 
 ANSWER_BYTES = 768 * 1024
 LISTING_BYTES = 16 * 2**20
@@ -36,9 +38,19 @@ class Unfit(Exception):
 
 
 class Smart:
-    """Belongs to one event loop; connections are opened on use. `connect` until one stands, `silence` without any data."""
+    """Belongs to one event loop; connections are opened on use, where `outbound` lets them.
 
-    def __init__(self, *, connect: timedelta = timedelta(seconds=10), silence: timedelta = timedelta(seconds=30)) -> None:
+    `connect`: until one stands, `silence`: without any data.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: timedelta = timedelta(seconds=10),
+        silence: timedelta = timedelta(seconds=30),
+        outbound: Outbound | None = None,
+    ) -> None:
+        self._outbound = outbound or Outbound(GIT_POLICY)
         self._limits = aiohttp.ClientTimeout(total=None, sock_connect=connect.total_seconds(), sock_read=silence.total_seconds())
         self._session: aiohttp.ClientSession | None = None
         self._trusts: dict[str, ssl.SSLContext] = {}
@@ -71,6 +83,8 @@ class Smart:
                 raise Unfit(f"no connection: {type(error).__name__}") from error
             except TooBig:
                 raise
+            except OutboundRefused as error:
+                raise Unfit(str(error)) from error  # the ordinary way refuses it with words
             except (aiohttp.ClientError, ValueError) as error:
                 raise Unfit(f"no answer: {type(error).__name__}") from error
         raise AssertionError("the second attempt returns or raises")
@@ -80,9 +94,16 @@ class Smart:
     ) -> bytes:
         kind, most, trust = wanted
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=KEPT.total_seconds(), ttl_dns_cache=30)
+            resolver = self._outbound.resolver()
+            connector = aiohttp.TCPConnector(
+                limit=0, limit_per_host=0, keepalive_timeout=KEPT.total_seconds(), ttl_dns_cache=30, resolver=resolver
+            )
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=self._limits, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+                connector=connector,
+                timeout=self._limits,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                middlewares=(self._outbound.checked,),
             )
         headers = {**_HEADERS, **authorization(credentials), "Accept": kind}
         if body is not None:

@@ -4,7 +4,6 @@ Runs in a thread (libgit2 works without the interpreter lock), or in a process o
 trusted certificates per process, so that is the only way in which one remote's CA never vouches for another remote. Protocol: https://git-scm.com/docs/http-protocol
 """
 
-import http.client
 import re
 import secrets
 import tempfile
@@ -14,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import pygit2
 from pygit2.enums import ConfigLevel, CredentialType
 
+from service.outbound import Policy
 from service.sources import depth
 from service.sources.credentials import Credentials, masked
 from service.sources.depth import PRIVATE
@@ -26,6 +26,7 @@ from service.sources.fetcherror import AuthRefused, BadStore, FetchError, NoComm
 from service.sources.gitref import Wanted
 from service.sources.newesttag import newest_tags
 from service.sources.openrepo import repository
+from service.sources.reach import GIT_POLICY, landed, origin_of, reachable
 from service.sources.semver import Range
 
 INCOMING = "refs/incoming/"
@@ -46,6 +47,7 @@ class Request:
     credentials: Credentials = field(repr=False)
     seconds: float
     most_objects: int = 2_000
+    policy: Policy = GIT_POLICY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +66,6 @@ class Fetched:
     author: str
     is_behind: bool = False
     label: str = ""
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
 
 
 class _TooMuch(Exception):
@@ -112,13 +109,16 @@ class _Callbacks(pygit2.RemoteCallbacks):
 
     def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:
         """Called for each TLS connection before anything is sent on it: a token goes to no other host."""
-        if self._request.credentials.bearer and host.decode().strip("[]").lower() != urlsplit(self._request.url).hostname:
-            raise RemoteFailed(f"the remote redirects to '{host.decode()}', which is not sent any credentials; write it into spec.url")
+        if host.decode().strip("[]").lower() != urlsplit(self._request.url).hostname:
+            if self._request.credentials.bearer:
+                raise RemoteFailed(f"the remote redirects to '{host.decode()}', which is not sent any credentials; write it into spec.url")
+            if not self._request.credentials.proxy:
+                reachable(f"https://{host.decode()}", self._request.policy)
         raise pygit2.Passthrough  # valid or not is as libgit2 has found it
 
     def credentials(self, url: str, username_from_url: str | None, allowed_types: CredentialType) -> Any:
         known = self._request.credentials
-        if _origin(url) != _origin(self._request.url):
+        if origin_of(url) != origin_of(self._request.url):
             raise RemoteFailed(f"the remote redirects to '{masked(url)}', which is not sent any credentials; write it into spec.url")
         if known.bearer or (self._asked and known.username):
             raise AuthRefused("authentication failed: the remote refuses the credentials of spec.secretRef")
@@ -140,9 +140,13 @@ def transfer(request: Request, stopped: Callable[[], bool]) -> Fetched:
 
 
 def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
-    if request.credentials.bearer and request.url.startswith("http:"):
-        _check_no_redirect(request)
+    reachable(request.credentials.proxy or request.url, request.policy)
     repo = _opened(request.store)
+    if request.url.startswith("http:"):
+        if "http.followRedirects" not in repo.config:
+            repo.config["http.followRedirects"] = False
+        silence = min(request.seconds, pygit2.settings.server_timeout / 1000 or request.seconds)
+        request = replace(request, url=landed(request.url, request.credentials, request.policy, seconds=silence))
     private = PRIVATE + request.uid
     before = _target(repo, private)
     if request.wanted.semver:
@@ -269,24 +273,6 @@ def _remote(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) ->
     """A fresh remote each time: one that listed refs once goes on with that list. Anonymous, so it follows no tags and is not stored."""
     callbacks.connects()
     return repo.remotes.create_anonymous(request.url)
-
-
-def _check_no_redirect(request: Request) -> None:
-    """Without TLS nothing of ours is asked before libgit2 sends the token on to wherever it is redirected, so this asks first."""
-    parts = urlsplit(request.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=request.seconds)
-    try:
-        headers = {"Authorization": f"Bearer {request.credentials.bearer}"}
-        connection.request("GET", f"{parts.path}/info/refs?service=git-upload-pack", headers=headers)
-        where = connection.getresponse().getheader("Location")
-    except TimeoutError as error:
-        raise Stopped(f"unable to clone '{request.url}': the remote did not answer in time") from error
-    except (http.client.HTTPException, OSError) as error:  # of the network: it says nothing about the store
-        raise RemoteFailed(f"unable to clone '{request.url}': no HTTP answer: {error}") from error
-    finally:
-        connection.close()
-    if where and _origin(urljoin(request.url, where)) != _origin(request.url):
-        raise RemoteFailed(f"the remote redirects to '{masked(where)}', which is not sent any credentials; write it into spec.url")
 
 
 def _opened(store: Path) -> pygit2.Repository:
