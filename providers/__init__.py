@@ -75,7 +75,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "gitea": Provider(converse=gitea.converse, wants="commit_status", address="git"),
         "bitbucket": Provider(converse=bitbucket.converse, wants="commit_status", address="git"),
         "bitbucketserver": Provider(converse=bitbucketserver.converse, wants="commit_status", address="git"),
-        "azuredevops": Provider(converse=azuredevops.converse, wants="commit_status", address="git"),
+        "azuredevops": Provider(converse=azuredevops.converse, identity="azure", wants="commit_status", address="git"),
         "githubpullrequestcomment": Provider(
             converse=githubpullrequestcomment.converse, wants="change_request", address="git", secret_keys=APP_KEYS
         ),
@@ -84,10 +84,12 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "nats": Provider(
             publish=nats.publish, preview=nats.preview, address="nats", secret_keys=("creds", "nkey"), proxies=False, at_once=8
         ),
-        "googlepubsub": Provider(converse=googlepubsub.converse, address="free", headers=True, secret_keys=("token",), at_once=8),
-        "azureeventhub": Provider(render=azureeventhub.render, settle=azureeventhub.settle, address="free", at_once=8),
+        "googlepubsub": Provider(
+            converse=googlepubsub.converse, identity="gcp", address="free", headers=True, secret_keys=("token",), at_once=8
+        ),
+        "azureeventhub": Provider(converse=azureeventhub.converse, identity="azure", address="free", at_once=8),
         "awssns": Provider(
-            render=awssns.render, settle=awssns.settle, secret_keys=("accessKeyID", "secretAccessKey", "sessionToken"), at_once=8
+            converse=awssns.converse, identity="aws", secret_keys=("accessKeyID", "secretAccessKey", "sessionToken"), at_once=8
         ),
         "apprise": Provider(publish=apprise.publish, preview=apprise.preview, address="free", proxies=False, tls=False, folds=True),
     }

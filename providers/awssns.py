@@ -1,9 +1,9 @@
 """awssns: a text message on a topic of Amazon SNS. Not one of Flux's types.
 
 Credentials: make an IAM user that may `sns:Publish` to the topic, make an access key for it, and put it into the Secret's keys
-`accessKeyID` and `secretAccessKey` (and `sessionToken`, if it has one). `spec.channel` is the topic's ARN; the address stays empty, or is
-another endpoint. Sent is a subject, the message with its metadata as text, and attributes to filter by. The format:
-https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+`accessKeyID` and `secretAccessKey` (and `sessionToken`, if it has one); or set `spec.serviceAccountName` to an account with a role's ARN.
+`spec.channel` is the topic's ARN; the address stays empty, or is another endpoint. Sent is a subject, the message with its metadata as
+text, and attributes to filter by. The format: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 """
 
 import hashlib
@@ -11,36 +11,40 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 
-from providers.answers import needs, settle_as
+from providers.answers import check, needs
 from providers.aws_signature import Keys, authorization
 from providers.card import facts, is_error, line, object_name, plain
-from providers.contract import Event, Misconfigured, Request, Secret, Target
+from providers.contract import Dialogue, Event, Misconfigured, Request, Secret, Target
 from providers.flux_event import flux_bytes
+from providers.identity import aws_keys
 from providers.reason import words
 
 ARN = re.compile(r"arn:(aws[a-z-]*):sns:([a-z0-9-]{1,30}):[0-9]{12}:([\w-]{1,256}(?:\.fifo)?)", re.ASCII)
 TEXT = 20_000
-settle = settle_as("SNS", {400: "check spec.channel (the topic's ARN)", 403: "put valid keys into the Secret, with sns:Publish"})
+TO_DO = {400: "check spec.channel (the topic's ARN)", 403: "put valid keys into the Secret, with sns:Publish"}
 
 
-def render(event: Event, target: Target) -> Request:
-    """Return the signed request that publishes the message. Raises Misconfigured."""
+def converse(event: Event, target: Target) -> Dialogue:
+    """Publish the message. Raises Misconfigured, Rejected, Busy."""
     found = ARN.fullmatch(needs(target.channel, "no topic: set spec.channel to the topic's ARN"))
     if found is None:
         raise Misconfigured("spec.channel is not the ARN of a topic: set it to arn:aws:sns:<region>:<account>:<topic>")
     partition, region, topic = found.groups()
+    held = target.keys
+    if target.identity is not None:
+        held = yield from aws_keys(target.identity, region, china=partition == "aws-cn")
     identity, secret = (
-        needs(target.keys.get(name, ""), f"no access key: put {name} into the Secret") for name in ("accessKeyID", "secretAccessKey")
+        needs(held.get(name, ""), f"no access key: put {name} into the Secret") for name in ("accessKeyID", "secretAccessKey")
     )
     url = target.address.reveal() or f"https://sns.{region}.amazonaws.com{'.cn' if partition == 'aws-cn' else ''}/"
     body = urlencode(_form(event, found[0], fifo=topic.endswith(".fifo")), errors="replace").encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "X-Amz-Date": f"{target.now:%Y%m%dT%H%M%SZ}"}
-    if "sessionToken" in target.keys:
-        headers["X-Amz-Security-Token"] = target.keys["sessionToken"].reveal()
+    if "sessionToken" in held:
+        headers["X-Amz-Security-Token"] = held["sessionToken"].reveal()
     keys = Keys(identity=identity, secret=secret, region=region, service="sns")
     signed = {**headers, "Host": urlsplit(url).netloc}
     headers["Authorization"] = authorization(keys, "POST", url, headers=signed, body=body)
-    return Request(method="POST", url=Secret(url), headers=headers, body=body)
+    check("SNS", (yield Request(method="POST", url=Secret(url), headers=headers, body=body)), to_do=TO_DO)
 
 
 def _form(event: Event, topic: str, *, fifo: bool) -> Mapping[str, str]:

@@ -1,8 +1,9 @@
 """azuredevops: a commit status on Azure DevOps.
 
 Credentials: in User settings choose Personal access tokens, make one with the scope "Code: status", and put it into the Secret's key
-`token`. The address is the repository's URL, `https://dev.azure.com/<organisation>/<project>/_git/<repository>`. Sent is `succeeded` or
-`error` with the genre `fluxcd`, and the summary after a colon, unless the last status of the context says so already. The format:
+`token`; or set `spec.serviceAccountName` to an account with Azure's annotations. The address is the repository's URL,
+`https://dev.azure.com/<organisation>/<project>/_git/<repository>`. Sent is `succeeded` or `error` with the genre `fluxcd`, and the summary
+after a colon, unless the last status of the context says so already. The format:
 https://learn.microsoft.com/en-us/rest/api/azure/devops/git/statuses/create
 """
 
@@ -12,17 +13,22 @@ from providers.answers import basic, json_request
 from providers.card import is_error, line
 from providers.contract import Dialogue, Event, Misconfigured, Request, Secret, Target
 from providers.forge import commit_of, description, is_progress, repository_of, set_status, status_id, token_of
+from providers.identity import azure_token
 
 TO_DO = {401: "put a valid token into the Secret's key token", 403: "give the token the scope Code: status"}
 TO_DO |= {404: "check spec.address, and that the token may see the repository"}
 GENRE = "fluxcd"
+SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default"  # Azure DevOps, wherever it is
 
 
 def converse(event: Event, target: Target) -> Dialogue:
     """Set the status of the event's commit. Raises Misconfigured, Rejected, Busy."""
     if is_progress(event):
         return
-    headers = {"Authorization": basic("", Secret(token_of(target)))}
+    if target.identity is not None:
+        headers = {"Authorization": f"Bearer {(yield from azure_token(target.identity, SCOPE))}"}
+    else:
+        headers = {"Authorization": basic("", Secret(token_of(target)))}
     summary = line(event.metadata.get("summary", ""), 200)
     context = {"genre": f"{GENRE}:{summary}" if summary else GENRE, "name": status_id(event, target)}
     status = {"state": "error" if is_error(event) else "succeeded", "description": description(event)}

@@ -2,8 +2,9 @@
 
 Credentials: in the Event Hub choose Shared access policies, add one with Send, and put its connection string
 (`Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=...;EntityPath=...`) into the Secret's key `address`. Or put a token of
-Microsoft Entra ID into `token`, the hub's name into `spec.address` and the namespace into `spec.channel`; such a token ends soon. Sent is
-Flux's event JSON as one event. The format: https://learn.microsoft.com/en-us/rest/api/eventhub/send-event
+Microsoft Entra ID into `token`, the hub's name into `spec.address` and the namespace into `spec.channel`; such a token ends soon. Or set
+`spec.serviceAccountName` to an account with Azure's annotations. Sent is Flux's event JSON as one event. The format:
+https://learn.microsoft.com/en-us/rest/api/eventhub/send-event
 """
 
 import hashlib
@@ -13,28 +14,31 @@ from base64 import b64encode
 from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
-from providers.answers import address_of, needs, settle_as
-from providers.contract import Event, Misconfigured, Request, Secret, Target
+from providers.answers import address_of, check, needs
+from providers.contract import Dialogue, Event, Misconfigured, Request, Secret, Target
 from providers.flux_event import flux_bytes
+from providers.identity import azure_token, identity_of
 
 VALID = timedelta(minutes=10)
-settle = settle_as("Event Hubs", {401: "put a valid connection string into the Secret", 404: "check the hub's name and the namespace"})
+SCOPE = "https://eventhubs.azure.net/.default"
+TO_DO = {401: "put a valid connection string into the Secret", 404: "check the hub's name and the namespace"}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,255}", re.ASCII)
 
 
-def render(event: Event, target: Target) -> Request:
-    """Return the request that sends the event. Raises Misconfigured."""
+def converse(event: Event, target: Target) -> Dialogue:
+    """Send the event. Raises Misconfigured, Rejected, Busy."""
     address = address_of(target)
     if address.startswith("Endpoint="):
         host, hub, authorization = _by_key(address, target)
     else:
-        token = needs(target.token, "no credentials: put a connection string into the Secret's key address")
+        token = target.token.reveal() or (yield from azure_token(identity_of(target), SCOPE))
         namespace = needs(target.channel, "no namespace: set spec.channel to the namespace of the Event Hub")
         host, hub, authorization = f"{namespace}.servicebus.windows.net", address, f"Bearer {token}"
     if not _NAME.fullmatch(hub) or not _NAME.fullmatch(host):
         raise Misconfigured("the hub or its namespace is not a name: copy the connection string again, with EntityPath in it")
     headers = {"Content-Type": "application/json", "Authorization": authorization}
-    return Request(method="POST", url=Secret(f"https://{host}/{hub}/messages"), headers=headers, body=flux_bytes(event))
+    request = Request(method="POST", url=Secret(f"https://{host}/{hub}/messages"), headers=headers, body=flux_bytes(event))
+    check("Event Hubs", (yield request), to_do=TO_DO)
 
 
 def _by_key(text: str, target: Target) -> tuple[str, str, str]:

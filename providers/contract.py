@@ -90,12 +90,21 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who sends: a token that the cluster has signed for a ServiceAccount, and the account's annotations."""
+
+    token: Secret
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where to send, out of the Provider and its Secret; what is not given is empty.
 
     `uid` is the Provider's; `keys` holds what else of the Secret the type uses; `now` is the time of the attempt; `options` is what its
     annotations say of the look and the place (an event's own come first).
-    `status_id` is what a commit's status is called where the Provider says so.
+    `status_id` is what a commit's status is called where the Provider says so;
+    `identity` stands for credentials.
     """
 
     address: Secret = field(default_factory=Secret)
@@ -109,6 +118,7 @@ class Target:
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     options: Mapping[str, str] = field(default_factory=dict)
     status_id: str = ""
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +177,7 @@ Step = Request | Recall | Remember
 Reply = Response | str | None
 Placing = Generator[Step, Reply, None]
 Wants = Literal["news", "all", "commit_status", "change_request"]
+Cloud = Literal["", "aws", "azure", "gcp"]
 Address = Literal["url", "git", "dsn", "nats", "free", "unused"]
 
 
@@ -182,9 +193,9 @@ class Provider:
     `wants`: which events: news; all, with those that only refresh a commit's status; those of a commit; those of a change request.
     `alarms`: a failure raises an alarm there that the recovery ends. `address`: what form the address has. `secret_keys`: keys of the
     Secret beside address, token, username and password that the type uses. `headers`: whether it sends the Secret's headers. `proxies`,
-    `tls`: whether a proxy and TLS of the Provider's own are used. `folds`: people read it, so that after an outage the
-    newest state of an object may stand for those before it, and a late message says so. `at_once`: how many messages, each about another
-    object, may be under way together.
+    `tls`: whether a proxy and TLS of the Provider's own are used. `identity`: the cloud whose identity of a ServiceAccount can stand for
+    credentials. `folds`: people read it, so that after an outage the newest state of an object may stand for those before it, and a late
+    message says so. `at_once`: how many messages, each about another object, may be under way together.
     """
 
     render: Callable[[Event, Target], Request] | None = None
@@ -200,6 +211,7 @@ class Provider:
     headers: bool = False
     proxies: bool = True
     tls: bool = True
+    identity: Cloud = ""
     folds: bool = False
     at_once: int = 1
 

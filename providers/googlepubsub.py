@@ -1,8 +1,8 @@
 """googlepubsub: the event itself, as JSON, on a topic of Google Cloud Pub/Sub.
 
 Credentials: make a service account with the role Pub/Sub Publisher, make a JSON key for it (`gcloud iam service-accounts keys create`),
-and put the file into the Secret's key `token`. The address is the project's id, `spec.channel` the topic; the Secret's `headers` become
-the message's attributes. Sent is Flux's event JSON. The format:
+and put the file into the Secret's key `token`; or set `spec.serviceAccountName` to an account with Google's annotations. The address is
+the project's id, `spec.channel` the topic; the Secret's `headers` become the message's attributes. Sent is Flux's event JSON. The format:
 https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.topics/publish
 """
 
@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from providers.answers import check, json_of, json_request, needs
 from providers.contract import Dialogue, Event, Misconfigured, Rejected, Request, Response, Secret, Target
 from providers.flux_event import flux_bytes
+from providers.identity import google_token
 from providers.jwt import signed
 
 API, TOKENS, SCOPE = "https://pubsub.googleapis.com/v1", "https://oauth2.googleapis.com/token", "https://www.googleapis.com/auth/pubsub"
@@ -29,7 +30,7 @@ def converse(event: Event, target: Target) -> Dialogue:
     topic = needs(target.channel, "no topic: set spec.channel")
     if not _NAME.fullmatch(project) or not _NAME.fullmatch(topic):
         raise Misconfigured("spec.address is not a project's id, or spec.channel is not a topic: set them to their names alone")
-    token = yield from _token(target)
+    token = yield from (_token(target) if target.identity is None else google_token(target.identity))
     message = {"data": b64encode(flux_bytes(event)).decode(), **({"attributes": dict(target.headers)} if target.headers else {})}
     request = json_request(
         f"{API}/projects/{project}/topics/{topic}:publish", {"messages": [message]}, headers={"Authorization": f"Bearer {token}"}

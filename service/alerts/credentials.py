@@ -42,7 +42,9 @@ def target_of(provider: Provider, by_type: contract.Provider, secret: Mapping[st
         raise BadCredentials(f"{where} has a username but no password: add the key password, or move the name to spec.username")
     address, token = given.get("address") or spec.address, given.get("token", "")
     keys = {name: Secret(text(name, held[name], where)) for name in by_type.secret_keys if name in held}
-    if not address and not token and not keys:
+    if spec.service_account_name and (token or keys or "password" in given):
+        raise BadCredentials(f"{where} has credentials, and spec.serviceAccountName is set: choose one of them")
+    if not address and not token and not keys and not spec.service_account_name:
         missing = f"{where} has neither the key address nor the key token" if spec.secret_ref else "no spec.address and no spec.secretRef"
         raise BadCredentials(f"{missing}: add one")
     if address:

@@ -16,6 +16,7 @@ from typing import Any
 from service import crash
 from service.alerts.bundles import composed, release_due
 from service.alerts.catalog import Catalog, Objects, Raw
+from service.alerts.identities import ReadIdentity
 from service.alerts.lane import GIVE_UP, Lane, Way
 from service.alerts.matching import PLAIN, Complaint, Matcher, ReadLabels, Rules
 from service.alerts.route import ReadSecret
@@ -70,6 +71,7 @@ class Needs:
     outbound: Outbound
     evaluator: Evaluator
     table: Table
+    read_identity: ReadIdentity
 
 
 class Dispatcher:
@@ -123,6 +125,7 @@ class Dispatcher:
                 metrics=needs.metrics,
                 notes=needs.notes,
                 evaluator=needs.evaluator,
+                read_identity=needs.read_identity,
                 ttl=self._ttl,
             )
             try:

@@ -18,6 +18,7 @@ from providers.contract import Busy, Misconfigured, Rejected
 from service import crash
 from service.alerts.catalog import Catalog, Unusable
 from service.alerts.credentials import BadCredentials
+from service.alerts.identities import ReadIdentity
 from service.alerts.lateness import noted
 from service.alerts.message import event_of
 from service.alerts.placing import Memory
@@ -62,6 +63,7 @@ class Way:
     metrics: Metrics
     notes: Notes
     evaluator: Evaluator
+    read_identity: ReadIdentity
     ttl: timedelta = GIVE_UP
 
     async def status_id(self, event: contract.Event, provider: Provider, alert: ObjectKey) -> str:
@@ -244,11 +246,15 @@ class Lane:
 
     async def _route(self, provider: Provider, by_type: contract.Provider) -> Route:
         try:
-            return await route_of(provider, by_type, self._way.read_secret, now=moments.now())
+            route = await route_of(provider, by_type, self._way.read_secret, now=moments.now())
+            if provider.spec.service_account_name and by_type.identity:
+                account = (provider.metadata.namespace, provider.spec.service_account_name)
+                route = route.by(await self._way.read_identity(*account, by_type.identity))
+            return route
         except BadCredentials as error:
             raise Uncorrected(str(error)) from error
         except ClusterError as error:
-            raise Busy(f"the Provider's Secret cannot be read: {error}") from error
+            raise Busy(f"the Provider's Secret or ServiceAccount cannot be read: {error}") from error
 
     async def _put_off(self, message: StoredMessage, error: Busy) -> None:
         """The message is tried again later, and so is the Provider as a whole."""

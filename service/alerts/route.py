@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from providers import contract
-from providers.contract import Secret, Target
+from providers.contract import Identity, Secret, Target
 from service.alerts.credentials import BadCredentials, one_line, target_of
 from service.kinds.notification import Provider
 from service.transport import BadTransport, checked_proxy, proxy_of, tls_of
@@ -30,10 +30,22 @@ class Route:
         """The same, with the name of the commit's status."""
         return replace(self, target=replace(self.target, status_id=status_id))
 
+    def by(self, identity: Identity) -> "Route":
+        """The same, with an identity in the place of credentials."""
+        return replace(self, target=replace(self.target, identity=identity))
+
     def masked(self, text: str) -> str:
         """The text without what is secret of the Provider, in case an answer repeats it."""
         target = self.target
-        hidden = [target.address, target.token, target.password, self.proxy, *target.keys.values(), *map(Secret, target.headers.values())]
+        hidden = [
+            *([target.identity.token] if target.identity else []),
+            target.address,
+            target.token,
+            target.password,
+            self.proxy,
+            *target.keys.values(),
+            *map(Secret, target.headers.values()),
+        ]
         for secret in sorted((each.reveal() for each in hidden if each), key=len, reverse=True):
             text = text.replace(secret, "***") if len(secret) > 3 else text
         return text

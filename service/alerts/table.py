@@ -37,10 +37,11 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The types by name, and which of them are not ours."""
+    """The types by name, and which of them are not ours. `identities`: whether Providers may act as their ServiceAccounts."""
 
     types: Mapping[str, contract.Provider] = field(default_factory=lambda: PROVIDERS)
     foreign: tuple[Foreign, ...] = ()
+    identities: bool = False
 
     def problem(self, provider: Provider) -> str:
         """Why a Provider that Flux's CRD lets through cannot be sent to, "" where it can."""
@@ -57,10 +58,14 @@ class Table:
                 expression_of(spec.commit_status_expr)
             except BadExpression as error:
                 return f"spec.commitStatusExpr: {error}"
+        if spec.service_account_name and not by_type.identity:
+            return f"spec.serviceAccountName: the type {spec.type} knows no workload identity; remove it"
+        if spec.service_account_name and not self.identities:
+            return "spec.serviceAccountName: carried out with --workload-identity only, which is not set"
         return ""
 
 
-def load(points: Iterable[EntryPoint] | None = None) -> Table:
+def load(points: Iterable[EntryPoint] | None = None, *, identities: bool = False) -> Table:
     """Return our types with those of installed packages; imports their modules."""
     types, foreign = dict(PROVIDERS), []
     for point in entry_points(group=GROUP) if points is None else points:
@@ -72,7 +77,7 @@ def load(points: Iterable[EntryPoint] | None = None) -> Table:
             log.info("type of Providers added", extra={"type": point.name, "package": package})
         else:
             log.error("type of Providers left out", extra={"type": point.name, "package": package, "error": problem})
-    return Table(types=MappingProxyType(types), foreign=tuple(foreign))
+    return Table(types=MappingProxyType(types), foreign=tuple(foreign), identities=identities)
 
 
 def _line(point: EntryPoint, known: Mapping[str, contract.Provider]) -> tuple[contract.Provider | None, str]:

@@ -12,6 +12,7 @@ from providers import contract
 from providers.contract import Busy, Rejected, Request, Response
 from service.alerts import metadata
 from service.alerts.credentials import BadCredentials
+from service.alerts.identities import ReadIdentity
 from service.alerts.message import event_of, payload_of
 from service.alerts.route import ReadSecret, Route, route_of
 from service.alerts.sending import open_wire, send
@@ -43,15 +44,20 @@ async def trial(
     *,
     dry_run: bool,
     outbound: Outbound | None = None,
-    table: Table | None = None,
+    read_identity: ReadIdentity | None = None,
 ) -> list[str]:
     """Send an event to a Provider, or with `dry_run` say what would be sent. Raises TrialFailed."""
     try:
         if refused := refused_fields(raw):
             raise TrialFailed(f"{', '.join(refused)}: this version of sluice does not carry this out")
         provider = decode(Provider, raw)
-        by_type = _by_type(provider, table or load())
+        by_type = _by_type(provider, load(identities=True))
         route = await route_of(provider, by_type, read_secret, now=moments.now())
+        if provider.spec.service_account_name and by_type.identity:
+            if read_identity is None:
+                raise TrialFailed("spec.serviceAccountName: only a cluster can sign its token; try it without --manifest")
+            account = (provider.metadata.namespace, provider.spec.service_account_name)
+            route = route.by(await read_identity(*account, by_type.identity))
     except (Invalid, BadCredentials, ClusterError) as error:
         raise TrialFailed(str(error)) from error
     told = _told(event, provider)

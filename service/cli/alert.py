@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _try(args: argparse.Namespace, namespace: str, name: str) -> list[str]:
+    from service.alerts.identities import Identities
     from service.alerts.trial import trial
     from service.cluster.client import Cluster
     from service.compose.access import Secrets
@@ -98,7 +99,7 @@ async def _try(args: argparse.Namespace, namespace: str, name: str) -> list[str]
     try:
         path = f"/apis/{GROUP}/v1beta3/namespaces/{namespace}/providers/{name}"
         raw = (await cluster.request("GET", path)).body
-        return await trial(raw, Secrets(cluster).read, event, dry_run=args.dry_run)
+        return await trial(raw, Secrets(cluster).read, event, dry_run=args.dry_run, read_identity=Identities(cluster).read)
     finally:
         await cluster.close()
 

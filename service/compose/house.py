@@ -9,6 +9,7 @@ from typing import Literal
 
 from service.alerts import dispatch as alerts
 from service.alerts.bundles import composed
+from service.alerts.identities import Identities
 from service.alerts.matching import Rules
 from service.alerts.static import StaticReconciler
 from service.alerts.table import load
@@ -126,7 +127,7 @@ class House:
         self._reconciled: set[ObjectKey] = set()
         self.telling = Telling(self.outbox, self.recorder, shadow=ground.settings.shadow)
         self.outbound = Outbound(outbound_policy(ground.settings))
-        self.table = load()
+        self.table = load(identities=ground.settings.workload_identity)
         self._build_sources()
         self._build_kustomizations()
         self._build_triggers()
@@ -381,6 +382,7 @@ class House:
             outbound=self.outbound,
             evaluator=self.evaluator,
             table=self.table,
+            read_identity=Identities(ground.cluster).read,
         )
         rules = Rules(any_namespace=settings.alerts_any_namespace, cluster=settings.cluster_name)
         lockdown = settings.no_cross_namespace_refs

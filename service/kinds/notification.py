@@ -196,7 +196,7 @@ class ProviderSpec:
     proxy: Annotated[str, Facts("Address of a proxy.", pattern=r"^(http|https)://.*$", max_length=2048)] = ""
     proxy_secret_ref: Annotated[str | None, Facts("Secret with the address and credentials of a proxy.", inside="name")] = None
     cert_secret_ref: Annotated[str | None, Facts("Secret with ca.crt, tls.crt and tls.key for the connection.", inside="name")] = None
-    service_account_name: Annotated[str, Facts("ServiceAccount whose workload identity authenticates.", verdict="refused")] = ""
+    service_account_name: Annotated[str, Facts("ServiceAccount whose workload identity authenticates.")] = ""
     commit_status_expr: Annotated[str, Facts("CEL expression for the id of a commit status.")] = ""
 
 

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from providers.contract import Identity, Secret
 from service.alerts import dispatch, lane
 from service.alerts.bundles import composed
 from service.alerts.dispatch import Dispatcher, Needs
@@ -147,6 +148,7 @@ class World:
     metrics: Metrics = field(default_factory=Metrics)
     evaluator: Evaluator = field(default_factory=Evaluator)
     table: Table = field(default_factory=Table)
+    annotations: dict[str, str] = field(default_factory=dict)
     outbound: Outbound = field(default_factory=lambda: Outbound(Policy(loopback=True)))
 
     def __post_init__(self) -> None:
@@ -172,6 +174,10 @@ class World:
             raise self.labels_error
         return self.labels.get(key, {})
 
+    async def read_identity(self, namespace: str, name: str, cloud: str) -> Identity:
+        token = Secret(f"signed for {namespace}/{name} at {cloud}")
+        return Identity(token=token, annotations=self.annotations)
+
     def dispatcher(self, **options: Any) -> Dispatcher:
         needs = Needs(
             outbox=self.outbox, notes=Notes(self.store),
@@ -179,6 +185,7 @@ class World:
             read_labels=self.read_labels, read_config=self.read_config, held=self.held,
             post_event=self.warnings.append, workers=self.workers, metrics=self.metrics,
             outbound=self.outbound, evaluator=self.evaluator, table=self.table,
+            read_identity=self.read_identity,
         )  # fmt: skip
         return Dispatcher(needs, **options)
 

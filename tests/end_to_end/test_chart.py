@@ -132,3 +132,15 @@ def test_impersonate_gives_the_right_to_act_as_accounts_and_nothing_else(helm: s
     assert [each["kind"] for each in made] == ["ClusterRole", "ClusterRoleBinding"]
     assert made[0]["rules"] == [{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]}]
     assert made[1]["roleRef"]["name"] == made[0]["metadata"]["name"]
+
+
+@pytest.mark.real
+def test_workload_identity_gives_the_right_to_create_tokens(helm: str) -> None:
+    assert not [each for each in template(helm) if each["metadata"]["name"].endswith("-identities")]
+    objects = template(helm, "workloadIdentity=true")
+    role, binding = (each for each in objects if each["metadata"]["name"].endswith("-identities"))
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    [deployment] = [each for each in objects if each["kind"] == "Deployment"]
+    assert "--workload-identity" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert binding["subjects"][0]["name"] == deployment["spec"]["template"]["spec"]["serviceAccountName"]

@@ -36,7 +36,8 @@ HONOURED = {
         resources[].namespace resources[].matchLabels resources[].filter resourceFilter oidcProviders""",
     "Alert": """providerRef.name eventSeverity eventSources[].apiVersion eventSources[].kind eventSources[].name eventSources[].namespace
         eventSources[].matchLabels inclusionList exclusionList eventMetadata summary suspend""",
-    "Provider": "type address channel username timeout secretRef.name suspend proxy proxySecretRef certSecretRef commitStatusExpr",
+    "Provider": """type address channel username timeout secretRef.name suspend proxy proxySecretRef certSecretRef commitStatusExpr
+        serviceAccountName""",
 }
 REFUSED = {
     "OCIRepository": "verify.matchOIDCIdentity verify.trustedRootSecretRef",
@@ -48,7 +49,7 @@ REFUSED = {
     "Kustomization": """kubeConfig decryption healthCheckExprs""",
     "Receiver": "",
     "Alert": "",
-    "Provider": "serviceAccountName",
+    "Provider": "",
 }
 IGNORED = {
     "HelmRepository": "accessFrom",

@@ -67,6 +67,7 @@ SETTINGS = Settings(
     override_managers=(),
     no_private_addresses=False,
     allow_loopback=False,
+    workload_identity=False,
     log_format="text",
     log_level="info",
     concurrency=8,

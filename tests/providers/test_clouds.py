@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote
 
 import pytest
 
-from providers import PROVIDERS, azureeventhub
+from providers import PROVIDERS
 from providers.aws_signature import Keys, authorization
 from providers.contract import Misconfigured, Rejected, Response, Secret
 from tests.providers.conftest import requests_of
@@ -38,7 +38,7 @@ def test_first_in_first_out_topic_keeps_the_order_of_an_object_and_drops_doubles
 
 
 def test_event_hub_s_signature_is_of_its_address_and_end() -> None:
-    request = azureeventhub.render(EVENT, TARGETS["azureeventhub"])
+    [request] = requests_of(PROVIDERS["azureeventhub"], EVENT, TARGETS["azureeventhub"])
     assert request.url.reveal() == "https://a.servicebus.windows.net/hub/messages"
     fields = dict(part.partition("=")[::2] for part in request.headers["Authorization"].removeprefix("SharedAccessSignature ").split("&"))
     wanted = hmac.new(b"hush", f"{fields['sr']}\n{fields['se']}".encode(), hashlib.sha256).digest()

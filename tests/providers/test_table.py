@@ -13,7 +13,19 @@ from providers import PROVIDERS
 from service.kinds.codec import refused_fields
 from service.kinds.notification import PROVIDER_TYPES
 
-SHARED = {"answers", "aws_signature", "card", "change_request", "contract", "flux_event", "forge", "github_app", "jwt", "mrkdwn"}
+SHARED = {
+    "answers",
+    "aws_signature",
+    "card",
+    "change_request",
+    "contract",
+    "flux_event",
+    "forge",
+    "github_app",
+    "identity",
+    "jwt",
+    "mrkdwn",
+}
 SHARED |= {"slack_api", "slack_blocks", "slack_lasting", "slack_notes", "slack_words", "nats_wire", "reason"}
 FORMS = ("render", "settle", "converse", "place", "publish")
 FOLDER = Path(providers.__path__[0])
