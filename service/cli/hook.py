@@ -169,6 +169,10 @@ def _receivers(args: argparse.Namespace) -> int:
         last = " ".join(filter(None, ("last", each["at"]))) if each["at"] else ""
         refusal = f"last refusal {each['refusedAt']}: {each['refusal']}" if each["refusedAt"] else ""
         print("  ".join(filter(None, (each["receiver"], counts, last, refusal))))
+        for repository, problem in each["host"].get("problems", {}).items():
+            print(f"  {repository}  {problem}")
+        if each["host"].get("askedAgain"):
+            print(f"  {each['host']['askedAgain']} deliveries asked for again at the host")
         for missed in each["missed"]:
             print(f"  {missed['source']}  {missed['count']} found by interval, not by hook  last {missed['at']}: {missed['revision']}")
     return 0

@@ -77,17 +77,23 @@ def desk_of(house: House, hooks: Hooks, bodies: Bodies) -> Desk:
     )  # fmt: skip
 
     def missed(key: ObjectKey) -> list[Shown]:
-        found = ((str(each.source), each) for each in house.missed.of(key))
+        found = ((str(each.source), each) for each in house.unheard.missed.of(key))
         return [
             {"source": name, "count": each.count, "revision": each.revision, "at": each.at.isoformat(timespec="milliseconds")}
             for name, each in found
         ]
 
+    def host(key: ObjectKey) -> Shown:
+        state = house.unheard.github.states.get(key)
+        return {"problems": dict(state.problems), "askedAgain": state.again} if state is not None else {}
+
     def receivers() -> list[Shown]:
         known = sorted(house.watches.by_kind["Receiver"].objects)
         keys = [ObjectKey(group=NOTIFICATION_GROUP, kind="Receiver", namespace=namespace, name=name) for namespace, name in known]
         hooks.seen.keep(keys)
-        return [{"receiver": f"{key.namespace}/{key.name}", **hooks.seen.shown(key), "missed": missed(key)} for key in keys]
+        return [
+            {"receiver": f"{key.namespace}/{key.name}", **hooks.seen.shown(key), "missed": missed(key), "host": host(key)} for key in keys
+        ]
 
     return Desk(log=house.inbox.log, replay=replays.replay, followed=followed.of, receivers=receivers)
 

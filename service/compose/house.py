@@ -27,6 +27,7 @@ from service.compose.charts import Charts
 from service.compose.leadership import LEASES
 from service.compose.measures import ControllerMetrics, ObjectGauges
 from service.compose.telling import Telling
+from service.compose.unheard import Unheard
 from service.compose.watching import Watches
 from service.kinds.meta import ObjectKey
 from service.kinds.table import SOURCES
@@ -79,7 +80,6 @@ from service.triggers.graph import Graph
 from service.triggers.index import ReceiverIndex
 from service.triggers.intake import Intake
 from service.triggers.listing import Listing
-from service.triggers.missed import MissedHooks
 from service.triggers.reading import Reading
 from service.triggers.receiver import ReceiverReconciler
 from service.triggers.requests import Requests
@@ -156,7 +156,7 @@ class House:
         if run.outcome.result == "gone":
             self._reconciled.discard(run.key)
             self.trail.forget(run.key)
-            self.missed.gone(run.key)
+            self.unheard.missed.gone(run.key)
             self.ground.metrics.forget(kind=run.key.kind, name=run.key.name, namespace=run.key.namespace)
         self.deliveries.outcome(run.key, run.began_at, run.outcome.result, run.outcome.message)
 
@@ -285,8 +285,7 @@ class House:
         )
 
     def _arrived(self, snapshot: Snapshot, triggers: tuple[Trigger, ...]) -> None:
-        key = snapshot.key
-        self.missed.arrived(key, snapshot.revision, triggers, self.watches.by_kind[key.kind].objects.get((key.namespace, key.name)))
+        self.unheard.arrived(snapshot, triggers)
         if "Kustomization" in self.ground.settings.kinds:
             self.pushes.arrived(snapshot, triggers)
         self.charts.moved(snapshot.key, triggers)
@@ -318,13 +317,7 @@ class House:
         covers = () if settings.watch_label_selector else (*SOURCES, "Kustomization")  # of a shard the caches do not know all
         self.graph = Graph(covers=covers)
         self.index = ReceiverIndex(ground.cluster, receivers, outbound=self.outbound)
-        self.missed = MissedHooks(
-            receivers=receivers,
-            graph=self.graph,
-            deliveries=self.inbox.log,
-            metrics=ground.metrics,
-            no_cross_namespace=settings.no_cross_namespace_refs,
-        )
+        self.unheard = Unheard(self)
         self.requests = Requests(ground.cluster, self.discovery, gate=self.gates[NOTIFICATION], shadow=settings.shadow)
         self.deliveries = Deliveries(
             inbox=self.inbox,
@@ -360,7 +353,7 @@ class House:
 
     def _enqueue(self, key: ObjectKey, trigger: Trigger) -> None:
         if key.kind in SOURCES:
-            self.missed.hooked(key)
+            self.unheard.missed.hooked(key)
         worker = self.sources if key.kind in SOURCES else self.kustomizations
         worker.queue.add(key, trigger=trigger, priority=HOOK)
 

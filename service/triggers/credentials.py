@@ -8,7 +8,7 @@ https://fluxcd.io/flux/components/notification/receivers/#secret-reference
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from service.kinds.notification import Receiver
 
 READ_TIMEOUT = timedelta(seconds=10)
 PREVIOUS, PREVIOUS_UNTIL = "token-previous", "token-previous-until"
+GITHUB_TOKEN, GITHUB_URL = "github-token", "github-url"
 
 
 class NoToken(Exception):
@@ -30,13 +31,16 @@ class NoToken(Exception):
 class Held:
     """What a Secret holds: the credentials, and those with the former token while they count too.
 
-    `problem` says why a former token does not count, "" where it does or there is none.
+    `problem` says why a former token does not count, "" where it does or there is none. `github_token` is for GitHub's own account of the
+    hook, at `github_url` where that is not github.com; b"" without one.
     """
 
     current: Credentials
     previous: Credentials | None = None
     until: datetime | None = None
     problem: str = ""
+    github_token: bytes = field(default=b"", repr=False)
+    github_url: str = ""
 
 
 async def held_for(cluster: Cluster, receiver: Receiver) -> Held:
@@ -46,16 +50,21 @@ async def held_for(cluster: Cluster, receiver: Receiver) -> Held:
         return Held(current=Credentials(token=b""))  # the path is made of the names alone, as with Flux
     data, named = await _data(cluster, receiver)
     current = _credentials(receiver.spec.type, data, named)
+    host = Held(
+        current=current,
+        github_token=_decoded(data, GITHUB_TOKEN, named) if receiver.spec.type == "github" else b"",
+        github_url=_decoded(data, GITHUB_URL, named).decode("utf-8", "replace").strip(),
+    )
     previous = _decoded(data, PREVIOUS, named)
     if not previous or previous == current.token:
-        return Held(current=current)
+        return host
     try:
         until = datetime.fromisoformat(_decoded(data, PREVIOUS_UNTIL, named).decode().strip())
     except ValueError:
         until = None
     if until is None or until.tzinfo is None:
-        return Held(current=current, problem=f"{PREVIOUS} does not count: {PREVIOUS_UNTIL} must say when it ends, as 2027-01-31T18:00:00Z")
-    return Held(current=current, previous=replace(current, token=previous), until=until.astimezone(UTC))
+        return replace(host, problem=f"{PREVIOUS} does not count: {PREVIOUS_UNTIL} must say when it ends, as 2027-01-31T18:00:00Z")
+    return replace(host, previous=replace(current, token=previous), until=until.astimezone(UTC))
 
 
 async def _data(cluster: Cluster, receiver: Receiver) -> tuple[Mapping[str, Any], str]:

@@ -209,6 +209,10 @@ class ReceiverIndex:
         """The Receiver by its name, None where it has no path."""
         return self._entries.get(key)
 
+    def entries(self) -> tuple[Entry, ...]:
+        """All Receivers that have a path."""
+        return tuple(self._entries.values())
+
     def credentials(self, entry: Entry) -> tuple[Credentials, ...]:
         """Return what a delivery to an entry is checked with, with the keys as they are now; more than one while its token is exchanged."""
         previous = (entry.held.previous,) if entry.held.previous is not None and entry.takes_previous else ()

@@ -65,6 +65,7 @@ class MissedHooks:
         self._hooked: dict[ObjectKey, float] = {}
         self._found: dict[ObjectKey, tuple[float, str]] = {}
         self._missed: dict[ObjectKey, Missed] = {}
+        self.on_missed: Callable[[], None] = _nobody
 
     def hooked(self, source: ObjectKey) -> None:
         """A hook asks for a source: what was found of it just before was found first, not missed."""
@@ -118,6 +119,7 @@ class MissedHooks:
         before = self._missed.get(source)
         count = 1 + (before.count if before is not None else 0)
         self._missed[source] = Missed(source=source, count=count, revision=revision, at=datetime.now(UTC))
+        self.on_missed()
         self._metrics.missed_hooks_total.inc(kind=source.kind, name=source.name, namespace=source.namespace)
         log.warning("found by interval, not by hook", extra={"object": str(source), "revision": revision, "missed": count})
 
@@ -128,6 +130,16 @@ class MissedHooks:
             await self._log.note(note)
         except StateError as error:
             log.warning("the delivery log cannot be written", extra={"reason": str(error)})
+
+    def repositories(self, receiver: ObjectKey) -> Iterator[str]:
+        """The `owner/name` of the repositories of the Git sources in its namespaces that a Receiver names."""
+        object_ = self._receivers.get((receiver.namespace, receiver.name))
+        if object_ is None:
+            return
+        for entry in entries(decode(Receiver, object_), no_cross_namespace=self._no_cross_namespace):
+            for node in self._graph.members("GitRepository", entry.namespace) if entry.ref.kind == "GitRepository" else ():
+                if receiver in self._naming(node.key) and node.url.count("/") == 2:
+                    yield node.url.partition("/")[2]
 
     def _naming(self, source: ObjectKey) -> Iterator[ObjectKey]:
         """The Receivers whose resources name a source, and that take deliveries."""
@@ -146,3 +158,7 @@ class MissedHooks:
                 if not entry.problem and of_kind and (is_wide or entry.key == source):
                     yield receiver.key
                     break
+
+
+def _nobody() -> None:
+    """Nobody looks for the cause."""

@@ -43,6 +43,7 @@ def followed(_trace: str) -> list[dict[str, object]]:
 
 def seen() -> list[dict[str, object]]:
     missed = {"source": "GitRepository/apps/fleet", "count": 2, "revision": "main@sha1:" + "2" * 40, "at": "2026-11-21T12:00:00+00:00"}
+    host = {"problems": {"acme/fleet": "the webhook is switched off"}, "askedAgain": 3}
     times = {"at": "2026-11-21T12:00:00.000+00:00", "refusedAt": "2026-11-21T12:00:00.000+00:00"}
     return [
         {
@@ -50,9 +51,10 @@ def seen() -> list[dict[str, object]]:
             "counts": {"stored": 2, "refused": 1},
             "refusal": "the signature does not fit",
             "missed": [missed],
+            "host": host,
             **times,
         },
-        {"receiver": "apps/quiet", "counts": {}, "refusal": "", "at": None, "refusedAt": None, "missed": []},
+        {"receiver": "apps/quiet", "counts": {}, "refusal": "", "at": None, "refusedAt": None, "missed": [], "host": {}},
     ]
 
 
@@ -176,7 +178,9 @@ async def test_replays_and_says_of_what(scene: Scene, capsys: pytest.CaptureFixt
 
 async def test_says_what_receivers_saw_last(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     assert await scene.run("receivers") == 0
-    first, missed, second = capsys.readouterr().out.splitlines()
+    first, problem, again, missed, second = capsys.readouterr().out.splitlines()
+    assert problem == "  acme/fleet  the webhook is switched off"
+    assert again == "  3 deliveries asked for again at the host"
     assert missed.startswith("  GitRepository/apps/fleet  2 found by interval, not by hook  last 2026")
     assert first.startswith("apps/web  1 refused, 2 stored  last 2026-11-21T12:00:00.000+00:00  last refusal")
     assert second == "apps/quiet  nothing yet"

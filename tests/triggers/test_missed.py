@@ -105,3 +105,11 @@ async def test_only_where_a_receiver_names_the_source(store: Store, spec: dict[s
     scene.room.arrived(FLEET, NEW, (TIMER,), source())
     await scene.later()
     assert scene.counted == counted
+
+
+async def test_the_repositories_of_a_receiver_are_those_that_it_names(store: Store) -> None:
+    scene = Scene(store, resources=[{"kind": "GitRepository", "name": "fleet"}, STAR | {"matchLabels": {"team": "shop"}}])
+    for name, url in (("other", "ssh://git@github.com/Acme/Other.git"), ("deep", "https://git.example.com/a/b/c")):
+        scene.graph.seen(key("GitRepository", name), repository(name, url))
+    assert set(scene.room.repositories(WEB)) == {"acme/fleet", "acme/other"}
+    assert list(scene.room.repositories(key("Receiver", "other"))) == []
