@@ -63,7 +63,7 @@ class AccessFrom:
 class GitRepositorySpec:
     """The wanted state of a GitRepository. An `interval` of 0 means: never by time, as with Flux."""
 
-    url: Annotated[str, Facts("Address of the repository: http, https or ssh.", pattern=r"^(http|https|ssh)://.*$", honours=r"https?://.*")]
+    url: Annotated[str, Facts("Address of the repository: http, https or ssh.", pattern=r"^(http|https|ssh)://.*$")]
     interval: Annotated[
         timedelta, Facts("How often the remote is asked for a new revision, give or take some jitter.", pattern=GO_DURATION)
     ]

@@ -14,7 +14,6 @@ _NOT_YET = {
     "tls.key": "client certificates",
     "certFile": "client certificates",
     "keyFile": "client certificates",
-    "identity": "SSH keys",
     "githubAppID": "GitHub App keys",
 }
 
@@ -27,6 +26,7 @@ class InvalidSecret(ValueError):
 class Credentials:
     """What one GitRepository may send. `ca` is PEM, trusted beside the system's roots and for this remote only.
 
+    Over ssh `ssh_key` is the private key, `password` its passphrase, `known_hosts` the host keys to trust.
     `proxy` is the URL of the proxy to go through, with its own credentials; "" leaves it to the environment.
     """
 
@@ -35,18 +35,21 @@ class Credentials:
     bearer: str = field(default="", repr=False)
     ca: bytes = field(default=b"", repr=False)
     proxy: str = field(default="", repr=False)
+    ssh_key: bytes = field(default=b"", repr=False)
+    known_hosts: bytes = field(default=b"", repr=False)
 
     @property
     def identity(self) -> str:
         """A hash of all of it: objects share a store only where they would see the same."""
         parts = [self.username.encode(), self.password.encode(), self.bearer.encode(), self.ca]
         parts += [self.proxy.encode()] if self.proxy else []
+        parts += [b"ssh", self.ssh_key, self.known_hosts] if self.ssh_key else []
         return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
 
     @property
     def given(self) -> bool:
         """Whether anything is sent to the remote."""
-        return bool(self.username or self.password or self.bearer)
+        return bool(self.username or self.password or self.bearer or self.ssh_key)
 
 
 def read_credentials(data: Mapping[str, bytes]) -> Credentials:

@@ -1,4 +1,4 @@
-"""A fetch in a process of its own: the one place where a private CA is trusted, and gone when the fetch has ended.
+"""A fetch in a process of its own: the one place where a private CA or an ssh host key is trusted, and gone when the fetch has ended.
 
 libgit2 knows one set of trusted certificates per process and its certificate callback does not show the chain through pygit2, so trust that
 is meant for one remote needs a process. Costs about 20 ms a fetch (forkserver) while the program's main module
@@ -13,6 +13,7 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 
 from service.sources.fetcherror import FetchError, RemoteFailed
+from service.sources.ssh import is_ssh, trust_hosts
 from service.sources.transfer import Fetched, Request, prepare, transfer, trust
 from service.workers import PRELOAD
 
@@ -30,7 +31,7 @@ class Limits:
 
 
 async def in_process(request: Request, limits: Limits) -> Fetched:
-    """Run the fetch in a fresh process that trusts the request's CA. Cancelling kills it. Raises a FetchError."""
+    """Run the fetch in a fresh process that trusts the request's CA or host keys. Cancelling kills it. Raises a FetchError."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["__main__", *PRELOAD, __name__]
@@ -62,7 +63,10 @@ async def in_process(request: Request, limits: Limits) -> Fetched:
 def _fetch(answer: Connection, request: Request, limits: Limits) -> None:
     try:
         prepare(limits.connect, limits.silence)
-        trust(request.credentials.ca)
+        if is_ssh(request.url):
+            trust_hosts(request.store, request.credentials.known_hosts)
+        else:
+            trust(request.credentials.ca)
         result: Fetched | FetchError = transfer(request, lambda: False)
     except FetchError as error:
         result = error

@@ -90,17 +90,19 @@ def _checked(field: str, name: str) -> str:
 
 
 def checked_url(url: str) -> str:
-    """Return `url` if it can be fetched from: http or https with a host. Raises InvalidUrl."""
+    """Return `url` if it can be fetched from: http, https or ssh with a host. Raises InvalidUrl."""
     if _SCP.match(url) and "://" not in url:
         host, _, path = url.partition(":")
-        raise InvalidUrl(f"'{host}:{path}' is the scp form, which is not a URL; write https://{host.rpartition('@')[2]}/{path.lstrip('/')}")
+        raise InvalidUrl(f"'{host}:{path}' is the scp form, which is not a URL; write ssh://{host}/{path.lstrip('/')}")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise InvalidUrl(str(error)) from error
-    if parts.scheme not in ("http", "https"):
-        raise InvalidUrl(f"the scheme '{parts.scheme}' is not supported; use https or http")
+    if parts.scheme not in ("http", "https", "ssh"):
+        raise InvalidUrl(f"the scheme '{parts.scheme}' is not supported; use https, http or ssh")
+    if parts.scheme == "ssh" and parts.password is not None:
+        raise InvalidUrl("an ssh address must not hold a password; use a key, by spec.secretRef")
     if not parts.hostname or port == 0:
         raise InvalidUrl("there is no host in it; write https://host/path")
     if any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):

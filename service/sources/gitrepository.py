@@ -25,6 +25,7 @@ from service.sources.openrepo import SnapshotGone, open_store
 from service.sources.reconciler import Needs, Raw
 from service.sources.remote import held
 from service.sources.snapshot import Snapshot, ignore_files, moved_ignore_files
+from service.sources.ssh import is_ssh, read_ssh
 from service.sources.tarball import Tarball, Tarballs, Words
 from service.sources.transfer import Fetched, described
 from service.transport import BadTransport, proxy_of
@@ -80,13 +81,16 @@ class GitOrigin:
 
     async def _credentials(self, found: GitRepository) -> Credentials:
         name, namespace = found.spec.secret_ref, found.metadata.namespace
+        if name is None and is_ssh(found.spec.url):
+            why = "failed to configure authentication options: ssh needs spec.secretRef, with the keys identity and known_hosts"
+            raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, why)
         if name is None:
             return Credentials()
         data = await self._needs.read_secret(namespace, name)
         if data is None:
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, f"failed to get secret '{namespace}/{name}': secrets \"{name}\" not found")
         try:
-            return read_credentials(data)
+            return read_ssh(data) if is_ssh(found.spec.url) else read_credentials(data)
         except InvalidSecret as error:
             why = f"failed to configure authentication options: secret '{namespace}/{name}': {error}"
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, why) from error
@@ -95,7 +99,7 @@ class GitOrigin:
         name, namespace = found.spec.proxy_secret_ref, found.metadata.namespace
         if not name:
             return ""
-        if found.spec.url.startswith("http:"):  # libgit2 would go there without the proxy
+        if not found.spec.url.startswith("https:"):  # libgit2 would go there without the proxy
             why = "spec.proxySecretRef: a proxy is used for https addresses only; write https:// into spec.url, or remove it"
             raise EndedEarly.fetch(meta.GIT_OPERATION_FAILED, why, stalls=True)
         try:

@@ -31,6 +31,7 @@ from service.sources.gitref import Wanted
 from service.sources.openrepo import repository
 from service.sources.reach import GIT_POLICY
 from service.sources.smart import Smart, Unfit
+from service.sources.ssh import is_ssh
 from service.sources.transfer import Fetched, Request, prepare, transfer
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,8 @@ class GitStore:
             return await self._run(request)
 
     async def _run(self, request: Request) -> Fetched:
+        if is_ssh(request.url):
+            return await in_process(request, self._limits)
         if self._direct is not None:
             with suppress(Unfit):
                 return await self._direct.fetch(request, self._blocking)

@@ -28,6 +28,7 @@ from service.sources.newesttag import newest_tags
 from service.sources.openrepo import repository
 from service.sources.reach import GIT_POLICY, landed, origin_of, reachable
 from service.sources.semver import Range
+from service.sources.ssh import is_ssh, key_of, with_user
 
 INCOMING = "refs/incoming/"
 _COUNTED = re.compile(r"objects: +(?:\d+% \(\d+/)?(\d+)")
@@ -108,7 +109,9 @@ class _Callbacks(pygit2.RemoteCallbacks):
         return [f"Authorization: Bearer {bearer}"] if bearer else None
 
     def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:
-        """Called for each TLS connection before anything is sent on it: a token goes to no other host."""
+        """Called for each TLS or ssh connection before anything is sent on it: a token goes to no other host."""
+        if is_ssh(self._request.url):
+            return valid  # passed on, libgit2 would go to hosts that are not known
         if host.decode().strip("[]").lower() != urlsplit(self._request.url).hostname:
             if self._request.credentials.bearer:
                 raise RemoteFailed(f"the remote redirects to '{host.decode()}', which is not sent any credentials; write it into spec.url")
@@ -120,12 +123,20 @@ class _Callbacks(pygit2.RemoteCallbacks):
         known = self._request.credentials
         if origin_of(url) != origin_of(self._request.url):
             raise RemoteFailed(f"the remote redirects to '{masked(url)}', which is not sent any credentials; write it into spec.url")
+        if known.ssh_key:
+            return self._ssh_key(username_from_url, allowed_types)
         if known.bearer or (self._asked and known.username):
             raise AuthRefused("authentication failed: the remote refuses the credentials of spec.secretRef")
         if not known.username:
             raise AuthRefused("authentication required: the remote asks for credentials, set spec.secretRef")
         self._asked = True
         return pygit2.UserPass(known.username, known.password)
+
+    def _ssh_key(self, user: str | None, allowed_types: CredentialType) -> pygit2.KeypairFromMemory:
+        if self._asked or not user or not allowed_types & CredentialType.SSH_MEMORY:
+            raise AuthRefused(f"unable to clone '{masked(self._request.url)}': the remote refuses the key 'identity' of spec.secretRef")
+        self._asked = True
+        return key_of(self._request.credentials, user)
 
 
 def transfer(request: Request, stopped: Callable[[], bool]) -> Fetched:
@@ -142,6 +153,8 @@ def transfer(request: Request, stopped: Callable[[], bool]) -> Fetched:
 def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
     reachable(request.credentials.proxy or request.url, request.policy)
     repo = _opened(request.store)
+    if is_ssh(request.url):
+        request = replace(request, url=with_user(request.url))
     if request.url.startswith("http:"):
         if "http.followRedirects" not in repo.config:
             repo.config["http.followRedirects"] = False
@@ -292,6 +305,11 @@ def _translated(error: Exception, request: Request) -> FetchError:
     lead = f"unable to clone '{masked(request.url)}': "
     if "loose object" in text:  # our own, such as one that a power cut has left empty
         return BadStore(f"the Git store is damaged: {text}")
+    if "hostkey" in text:
+        why = "the remote's host key is not in the key 'known_hosts' of spec.secretRef; check that it is the right host, and add its key"
+        return RemoteFailed(f"{lead}{why}")
+    if "authenticate SSH" in text:
+        return AuthRefused(f"{lead}{text}; check the keys 'identity' and 'password' of spec.secretRef")
     if "401" in text or "403" in text or "authentication" in text:
         return AuthRefused(f"{lead}authentication required: {text}; check spec.secretRef and the rights of its user or token")
     if "404" in text or "410" in text:

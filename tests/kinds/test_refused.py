@@ -64,7 +64,6 @@ IGNORED = {
     "Provider": "interval",
 }
 BY_VALUE = [
-    ("GitRepository", {"url": "ssh://git@example.com/a"}, "spec.url"),
     ("GitRepository", {"provider": "aws"}, "spec.provider"),
     ("GitRepository", {"provider": "github"}, "spec.provider"),
     ("OCIRepository", {"provider": "aws"}, "spec.provider"),

@@ -55,8 +55,8 @@ def test_refs_that_are_none(ref):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("git@github.com:org/repo.git", "write https://github.com/org/repo.git"),
-        ("ssh://git@github.com/org/repo", "'ssh' is not supported"),
+        ("git@github.com:org/repo.git", "write ssh://git@github.com/org/repo.git"),
+        ("ssh://git:secret@github.com/org/repo", "must not hold a password"),
         ("file:///etc", "'file' is not supported"),
         ("https:///repo", "no host"),
         ("https://host:99999/a", "Port"),
@@ -78,5 +78,10 @@ def test_any_url_is_checked(url):
 
 
 def test_good_urls():
-    for url in ("https://github.com/org/repo", "http://user:secret@127.0.0.1:8080/a.git", "https://[::1]:1/x"):
+    for url in (
+        "https://github.com/org/repo",
+        "http://user:secret@127.0.0.1:8080/a.git",
+        "https://[::1]:1/x",
+        "ssh://git@github.com:22/org/repo",
+    ):
         assert checked_url(url) == url
