@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.kinds import meta
-from service.sources.chartfiles import BadChart, Chart, chart_of, read_archive, read_folder, write_archive
+from service.sources.chartfiles import MOST_UNPACKED_BYTES, BadChart, Chart, chart_of, read_archive, read_folder, write_archive
 from service.sources.plainyaml import BadYaml, read_yaml, write_yaml
 from service.sources.semver import InvalidVersion, Range, Version
 from service.sources.snapshot import Snapshot
@@ -254,20 +254,22 @@ def _dependency(found: object) -> Dependency:
 
 
 def _complete(tree: GitTree, path: str, chart: Chart, fetched: Sequence[Path]) -> Chart:
-    """The chart with all its dependencies in charts/."""
+    """The chart with all its dependencies in charts/, unpacked as `helm package` does it."""
     added: dict[str, bytes] = {}
-    for archive in fetched:
-        packed = archive.read_bytes()
-        try:
-            inner = read_archive(packed)
-        except BadChart as error:
-            raise ChartFailed(meta.DEPENDENCY_BUILD_ERROR, f"failed to load downloaded archive: {error}") from error
-        added[f"charts/{inner.name}-{inner.version}.tgz"] = packed
-    for each in _missing(chart):
-        if each.is_local:
-            inner = _local(tree, path, each)
-            added.update({f"charts/{inner.name}/{name}": content for name, content in inner.files.items()})
+    inner = [_archive(archive) for archive in fetched]
+    inner += [_local(tree, path, each) for each in _missing(chart) if each.is_local]
+    for each in inner:
+        added.update({f"charts/{each.name}/{name}": content for name, content in each.files.items()})
+        if sum(map(len, added.values())) > MOST_UNPACKED_BYTES:
+            raise ChartFailed(meta.DEPENDENCY_BUILD_ERROR, f"the chart's dependencies have more than {MOST_UNPACKED_BYTES} bytes")
     return chart.with_files(added)
+
+
+def _archive(file: Path) -> Chart:
+    try:
+        return read_archive(file.read_bytes())
+    except BadChart as error:
+        raise ChartFailed(meta.DEPENDENCY_BUILD_ERROR, f"failed to load downloaded archive: {error}") from error
 
 
 def _local(tree: GitTree, path: str, dependency: Dependency) -> Chart:

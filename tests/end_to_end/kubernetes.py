@@ -32,6 +32,8 @@ PLURALS = {
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "GitRepository": ("/apis/source.toolkit.fluxcd.io/v1", "gitrepositories"),
     "OCIRepository": ("/apis/source.toolkit.fluxcd.io/v1", "ocirepositories"),
+    "HelmRepository": ("/apis/source.toolkit.fluxcd.io/v1", "helmrepositories"),
+    "HelmChart": ("/apis/source.toolkit.fluxcd.io/v1", "helmcharts"),
     "Kustomization": ("/apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
     "Receiver": ("/apis/notification.toolkit.fluxcd.io/v1", "receivers"),
     "Alert": ("/apis/notification.toolkit.fluxcd.io/v1beta3", "alerts"),
