@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from service.sources.indexyaml import Blocks
+from service.sources.indexyaml import Blocks, Unusual
 from service.sources.plainyaml import BadYaml, json_of, read_yaml
 from service.sources.semver import InvalidVersion, Range, Version
 
@@ -23,6 +23,7 @@ MOST_HEAD_BYTES = 2**20
 _ENTRIES = re.compile(rb"^entries:[ \t]*\r?\n", re.MULTILINE)
 _UNINDENTED = re.compile(rb"^[^\s#\-]", re.MULTILINE)
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
+_PLAIN_NAME = re.compile(r"(?!(?:true|false|yes|no|on|off|null|y|n):)[a-z][a-z0-9-]*:")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
@@ -51,8 +52,14 @@ def store_index(fetched: Path, target: Path) -> int:
         raise BadIndex("empty index.yaml file")
     try:
         with fetched.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text, target.open("w") as out:
-            is_json = bytes(text[:256]).lstrip()[:1] == b"{"
-            return _write(out, _of_json(_ascii(text)) if is_json else _of_yaml(text))
+            if bytes(text[:256]).lstrip()[:1] == b"{":
+                return _write(out, _of_json(_ascii(text)))
+            try:
+                return _write(out, _of_yaml(text))
+            except (BadYaml, Unusual):
+                out.seek(0)
+                out.truncate()
+                return _write(out, _small(bytes(text[: MOST_HEAD_BYTES + 1])))
     except (BadYaml, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise BadIndex(str(error) if isinstance(error, BadYaml) else "it is neither YAML nor JSON that can be read") from error
 
@@ -89,7 +96,7 @@ def _of_yaml(text: mmap.mmap) -> Parts:
     line = bytes(text[begin : begin + 1000]).partition(b"\n")[0]
     indent = len(line) - len(line.lstrip(b" "))
     blocks = Blocks()
-    header = re.compile(rb"^ {%d}([^\s\-#][^\n]*?):[ \t]*\r?\n" % indent, re.MULTILINE)
+    header = re.compile(rb"^ {%d}([^\s\-#][^\r\n]*)\r?\n" % indent, re.MULTILINE)
     headers = [(each.start(), each.end(), each[1]) for each in header.finditer(text, begin, stop)] if indent else []
     if not headers or headers[0][0] != begin:
         yield from _small(bytes(text[: MOST_HEAD_BYTES + 1]))
@@ -99,7 +106,7 @@ def _of_yaml(text: mmap.mmap) -> Parts:
         block = bytes(text[start:after]).decode()
         if "\r" in block or "\t" in block:
             block = block.replace("\r\n", "\n")
-        yield _name(name.decode()), blocks.versions(block)
+        yield _chart(name.decode().rstrip(), block, blocks)
     head = bytes(text[: found.start()]) + bytes(text[stop : stop + MOST_HEAD_BYTES])
     others = read_yaml(head)
     if others is not None and not isinstance(others, dict):
@@ -107,9 +114,15 @@ def _of_yaml(text: mmap.mmap) -> Parts:
     yield others or {}
 
 
-def _name(text: str) -> str:
-    found = read_yaml(text)
-    return found if isinstance(found, str) else text
+def _chart(header: str, block: str, blocks: Blocks) -> tuple[str, str]:
+    """The name and the JSON of one chart, of the line that names it and what is indented further. Raises BadYaml, Unusual."""
+    if _PLAIN_NAME.fullmatch(header):
+        return header[:-1], blocks.versions(block)
+    found = read_yaml(f"{header}\n{block}")
+    if not isinstance(found, dict) or len(found) != 1:
+        raise Unusual
+    ((name, value),) = found.items()
+    return str(name), json_of(value)
 
 
 def _small(text: bytes) -> Parts:

@@ -13,7 +13,7 @@ from service.sources.plainyaml import BadYaml, json_of, read_yaml
 
 MOST_KNOWN = 50_000
 _PLAIN = r"[A-Za-z_/.][^\s:#\"'\[\]{},&*!|>%@`]*(?:[ :/#,][^\s:#\"'{}&*!|>%@`]+)*"
-_VERSION = r"v?[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*|[0-9a-f]{64}"
+_VERSION = r"v?[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*|(?=[0-9]*[a-f])[0-9a-f]{64}"
 _SCALAR = re.compile(
     rf"(?P<plain>(?!(?:true|false|yes|no|on|off|null|y|n)$|\.)(?![^\n]*(?:: |:$| #)){_PLAIN}|{_VERSION})"
     r"|\"(?P<double>[^\"\\\n]*)\"|'(?P<single>[^'\n]*)'",
@@ -41,10 +41,10 @@ class Blocks:
         dash = " " * first + "- "
         if not block.startswith(dash):
             return json_of(read_yaml(block))
-        fields = _splitter(first + 2)
         try:
+            fields = _splitter(first + 2)
             return "[" + ",".join([self._version(fields.split(item)) for item in _items(block, dash)]) + "]"
-        except Unusual:
+        except (Unusual, BadYaml):
             return json_of(read_yaml(block))
 
     def _version(self, fields: list[str]) -> str:
