@@ -90,10 +90,10 @@ class ChartSourceRef:
 class ChartVerification:
     """Which signature must be good before a chart counts."""
 
-    provider: Annotated[str, Facts("Kind of signature.", enum=("cosign", "notation"), default="cosign")] = "cosign"
-    secret_ref: Annotated[str | None, Facts("Secret with the trusted public keys.", inside="name")] = None
+    provider: Annotated[str, Facts("Kind of signature.", enum=("cosign", "notation"), default="cosign", honours="cosign")] = "cosign"
+    secret_ref: Annotated[str | None, Facts("Secret with the trusted public keys (*.pub).", inside="name")] = None
     match_oidc_identity: Annotated[
-        tuple[OIDCIdentity, ...], Facts("Who may have signed without a key; any one suffices.", name="matchOIDCIdentity")
+        tuple[OIDCIdentity, ...], Facts("Who may have signed without a key; any one suffices.", name="matchOIDCIdentity", verdict="refused")
     ] = ()
 
 
@@ -118,7 +118,9 @@ class HelmChartSpec:
     ] = ()
     values_file: Annotated[str, Facts("Old versions' one file of values, taken before valuesFiles.")] = ""
     ignore_missing_values_files: Annotated[bool, Facts("Passes over files of values that are not there.")] = False
-    verify: Annotated[ChartVerification | None, Facts("Signatures that must be good before a chart counts.", verdict="refused")] = None
+    verify: Annotated[
+        ChartVerification | None, Facts("Signatures that must be good before a chart of a HelmRepository of the type oci counts.")
+    ] = None
     suspend: Annotated[bool, Facts("Stops the reconciliation of this object.")] = False
     access_from: Annotated[
         AccessFrom | None, Facts("List of namespaces that may refer to this object, without effect.", verdict="ignored")

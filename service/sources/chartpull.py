@@ -6,11 +6,12 @@ https://helm.sh/docs/topics/registries/
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from service.kinds import meta
+from service.sources import cosign
 from service.sources.chartbuild import ChartFailed
 from service.sources.chartfiles import MOST_CHART_BYTES
 from service.sources.helmindex import Listed, NoVersion, find_version, range_of
@@ -19,6 +20,7 @@ from service.sources.manifests import RegistryError, Repository
 from service.sources.museum import MuseumError, below
 from service.sources.reconciler import Needs
 from service.sources.registry import Registry
+from service.sources.remote import held
 from service.sources.semver import InvalidVersion, Version
 
 CHART_LAYERS = ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip")
@@ -27,11 +29,12 @@ LOOK_LIMIT = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A version that can be pulled: at the URLs of `listed`, or where `tag` is set from `repository`."""
+    """A version that can be pulled: at the URLs of `listed`, or where `tag` is set from `repository`; `digest` where that is known."""
 
     listed: Listed
     repository: Repository | None = None
     tag: str = ""
+    digest: str = ""
 
 
 async def in_index(index: Path, name: str, wanted: str, needs: Needs) -> Found:
@@ -82,13 +85,29 @@ def _newest(tags: tuple[str, ...], wanted: str) -> str:
     return best[1]
 
 
+async def verified(access: Access, found: Found, secret: str, needs: Needs) -> Found:
+    """Return the version by the digest that one of the Secret's keys has signed. Raises ChartFailed, EndedEarly, ApiError, ApiAway."""
+    assert found.repository is not None
+    said = "failed to verify the signature using provider 'cosign': "
+    try:
+        keys = cosign.keys_of(await held(needs.read_secret, access.namespace, secret))
+        async with asyncio.timeout(LOOK_LIMIT.total_seconds()), registry_of(access, needs, found.repository) as registry:
+            digest = await registry.digest_of(found.tag)
+            await cosign.verify(registry, digest, keys)
+    except (cosign.NotVerified, RegistryError) as error:
+        raise ChartFailed(meta.CHART_VERIFICATION_ERROR, f"{said}{error}") from error
+    except TimeoutError as error:
+        raise ChartFailed(meta.CHART_VERIFICATION_ERROR, f"{said}{found.repository.host} did not answer in time") from error
+    return replace(found, digest=digest)
+
+
 async def pull(access: Access, found: Found, target: Path, needs: Needs, *, timeout: timedelta) -> None:
     """Write the archive of a version to a file. Raises ChartFailed, EndedEarly, ApiError, ApiAway, OSError where the disk is full."""
     said = "failed to download chart for remote reference: "
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             if found.repository is not None:
-                await _from_registry(access, found.repository, found.tag, target, needs)
+                await _from_registry(access, found.repository, found.digest or found.tag, target, needs)
             else:
                 await _from_museum(access, found.listed, target, needs)
     except (MuseumError, RegistryError) as error:

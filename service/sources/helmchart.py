@@ -19,11 +19,12 @@ from service.kinds.helm import HelmChart, HelmRepository
 from service.kinds.meta import SOURCE_GROUP, ObjectKey, Revision, split_revision
 from service.kinds.source import Artifact
 from service.kinds.table import BY_NAME
+from service.reconcile.conditions import condition
 from service.reconcile.queue import Trigger
 from service.sources.artifact import folder_of
 from service.sources.chartbuild import ChartFailed, Made, Recipe, make_folder, named_version, plan_folder, take_archive
 from service.sources.chartdependencies import Dependencies, Repositories
-from service.sources.chartpull import in_index, in_registry, pull
+from service.sources.chartpull import in_index, in_registry, pull, verified
 from service.sources.failure import EndedEarly, Failure, NotYet, Stored
 from service.sources.helmway import Access
 from service.sources.indexes import Indexes
@@ -46,6 +47,7 @@ _SUMMARY = {
     meta.VALUES_FILES_ERROR: "values files merge error",
     meta.DEPENDENCY_BUILD_ERROR: "dependency build error",
     meta.CHART_PACKAGE_ERROR: "chart package error",
+    meta.CHART_VERIFICATION_ERROR: "chart verification error",
 }
 
 
@@ -58,6 +60,8 @@ class ChartFetch:
     packaged: bool
     source_revision: str
     link: str
+    verified: int | None = None
+    """The generation whose signature was found good."""
     moved: bool = False
 
     @property
@@ -76,7 +80,9 @@ class ChartFetch:
             "observedValuesFiles": list(made.values_files) or None,
         }
         reason = meta.CHART_PACKAGED if self.packaged else meta.CHART_PULLED
-        return Stored(artifact=self.artifact, ready=said, news=said, reason=reason, status=status)
+        words = f"verified signature of version {made.version}"
+        good = () if self.verified is None else (condition(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, words, self.verified),)
+        return Stored(artifact=self.artifact, ready=said, news=said, reason=reason, status=status, conditions=good)
 
     async def tidy(self) -> None:
         """There is nothing to tidy."""
@@ -95,7 +101,12 @@ class HelmChartOrigin:
         self._dependencies = Dependencies(needs, indexes, repositories)
 
     def check(self, spec: Raw) -> None:
-        """Everything that is wrong has good words already."""
+        """Signatures are checked with keys alone, and in registries alone."""
+        verify, source = spec.get("verify"), spec.get("sourceRef") or {}
+        if verify is not None and not (verify or {}).get("secretRef"):
+            raise EndedEarly.invalid("spec.verify: signatures without a key are not carried out by this version; name a secretRef")
+        if verify is not None and source.get("kind") != "HelmRepository":
+            raise EndedEarly.invalid("spec.verify: only charts of a HelmRepository of the type oci can be verified")
 
     async def fetch(self, found: HelmChart, triggers: tuple[Trigger, ...]) -> ChartFetch:
         """Find the version, and store the chart if it is another one."""
@@ -141,6 +152,10 @@ class HelmChartOrigin:
         access = await Access.of(repository, self._needs)
         if repository.spec.is_oci:
             candidate = await in_registry(access, spec.chart, spec.version, self._needs)
+            if spec.verify is not None and spec.verify.secret_ref is not None:
+                candidate = await verified(access, candidate, spec.verify.secret_ref, self._needs)
+        elif spec.verify is not None:
+            raise EndedEarly.invalid("spec.verify: only charts of a HelmRepository of the type oci can be verified")
         else:
             file = self._needs.artifacts.file(self._index_of(repository).path)
             assert file is not None  # _index has looked
@@ -192,7 +207,8 @@ class HelmChartOrigin:
     def _fetch(self, made: Made, *, packaged: bool, source_revision: str, found: HelmChart) -> ChartFetch:
         link = self._needs.artifacts.url(f"{folder_of(found.key)}/{LINK}")
         current = found.status.artifact or Artifact(path="", url="")
-        return ChartFetch(artifact=current, made=made, packaged=packaged, source_revision=source_revision, link=link)
+        verified = found.metadata.generation if found.spec.verify is not None else None
+        return ChartFetch(artifact=current, made=made, packaged=packaged, source_revision=source_revision, link=link, verified=verified)
 
     async def _is_stored(self, found: HelmChart, made: Made) -> bool:
         current, store = found.status.artifact, self._needs.artifacts
@@ -259,6 +275,8 @@ def _no_artifact(found: HelmChart) -> EndedEarly:
 
 
 def _failed(error: ChartFailed) -> EndedEarly:
-    condition = meta.BUILD_FAILED if error.reason in _OF_BUILD else meta.FETCH_FAILED
+    kind = meta.BUILD_FAILED if error.reason in _OF_BUILD else meta.FETCH_FAILED
+    if error.reason == meta.CHART_VERIFICATION_ERROR:
+        kind = meta.SOURCE_VERIFIED
     message = f"{_SUMMARY[error.reason]}: {error.message}"
-    return EndedEarly(Failure(condition=condition, reason=error.reason, message=message, stalls=error.reason in _STALLING))
+    return EndedEarly(Failure(condition=kind, reason=error.reason, message=message, stalls=error.reason in _STALLING))

@@ -19,7 +19,7 @@ HONOURED = {
     "ExternalArtifact": "sourceRef",
     "HelmRepository": "url interval timeout type provider secretRef.name certSecretRef.name passCredentials insecure suspend",
     "HelmChart": """chart version sourceRef.kind sourceRef.name interval reconcileStrategy valuesFiles valuesFile ignoreMissingValuesFiles
-        suspend""",
+        verify.provider verify.secretRef.name suspend""",
     "Kustomization": """path prune serviceAccountName buildMetadata postBuild.substitute postBuild.substituteFrom[].kind
         postBuild.substituteFrom[].name postBuild.substituteFrom[].optional postBuild.substituteStrategy
         targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
@@ -42,7 +42,7 @@ HONOURED = {
 REFUSED = {
     "OCIRepository": "verify.matchOIDCIdentity verify.trustedRootSecretRef",
     "HelmRepository": "",
-    "HelmChart": "verify",
+    "HelmChart": "verify.matchOIDCIdentity",
     "Bucket": "serviceAccountName sts",
     "ExternalArtifact": "",
     "GitRepository": "serviceAccountName verify recurseSubmodules include sparseCheckout",
@@ -67,6 +67,7 @@ BY_VALUE = [
     ("GitRepository", {"provider": "aws"}, "spec.provider"),
     ("GitRepository", {"provider": "github"}, "spec.provider"),
     ("OCIRepository", {"provider": "aws"}, "spec.provider"),
+    ("HelmChart", {"verify": {"provider": "notation"}}, "spec.verify.provider"),
     ("HelmRepository", {"provider": "aws"}, "spec.provider"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"deletionPolicy": "FromTheFuture"}, "spec.deletionPolicy"),

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.kinds.meta import FINALIZER
 from tests.sources.conftest import History
 from tests.sources.helmbench import HelmBench, chart, key_of, opened
 from tests.sources.registry import served, tarball
+from tests.sources.test_ocirepository import sign
 
 LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 VERSIONS = ("1.0.0", "1.4.2", "1.5.0-rc.1", "2.0.0")
@@ -218,6 +221,33 @@ async def test_charts_of_a_registry(bench):
         assert bench.condition("HelmChart", "web")[0] == "False"
 
 
+async def test_only_what_is_signed_counts(bench):
+    good, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    pem = good.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    bench.secrets["keys"] = {"cosign.pub": pem}
+    async with served() as registry:
+        digest = registry.push("1.0.0", chart("app", "1.0.0"), media_type=LAYER)
+        bench.api.put("HelmRepository", "oci", {"url": f"oci://{registry.host}/team", "type": "oci", "insecure": True})
+        source = {"kind": "HelmRepository", "name": "oci"}
+        bench.chart(chart="app", version="1.x", sourceRef=source, verify={"provider": "cosign", "secretRef": {"name": "keys"}})
+        for key, words in ((None, "no signatures found"), (other, "no matching signatures")):
+            if key is not None:
+                sign(registry, digest, key)
+            await bench.run("HelmChart", "web")
+            why = f"chart verification error: failed to verify the signature using provider 'cosign': {words}"
+            assert bench.condition("HelmChart", "web") == ("False", "ChartVerificationError", why)
+            assert bench.condition("HelmChart", "web", "SourceVerified") == ("False", "ChartVerificationError", why)
+            assert "artifact" not in bench.status("HelmChart", "web")
+        sign(registry, digest, good)
+        assert (await bench.run("HelmChart", "web")).result == "succeeded"
+        assert bench.condition("HelmChart", "web", "SourceVerified") == ("True", "Succeeded", "verified signature of version 1.0.0")
+        assert (await bench.run("HelmChart", "web")).result == "unchanged"
+        registry.push("1.1.0", chart("app", "1.1.0"), media_type=LAYER)  # not signed
+        await bench.run("HelmChart", "web")
+        assert bench.condition("HelmChart", "web")[1] == "ChartVerificationError"
+        assert bench.status("HelmChart", "web")["artifact"]["revision"] == "1.0.0"
+
+
 async def test_an_index_may_name_charts_of_a_registry(bench):
     """As Bitnami's does: its log-in stays at home."""
     async with served() as registry:
@@ -340,7 +370,9 @@ async def test_after_a_restart_a_git_chart_waits_for_its_source(bench, history: 
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"verify": {"provider": "cosign"}}, "spec.verify"),
+        ({"verify": {"provider": "cosign"}}, "signatures without a key"),
+        ({"verify": {"provider": "cosign", "secretRef": {"name": "keys"}}}, "only charts of a HelmRepository of the type oci"),
+        ({"verify": {"provider": "notation", "secretRef": {"name": "keys"}}}, "spec.verify.provider"),
         ({"chart": "Web"}, "invalid chart name 'Web'"),
         ({"version": "newest"}, "is not a range of versions"),
         ({"chart": "none"}, "no chart name found"),
