@@ -103,6 +103,9 @@ def _shown(by_type: contract.Provider, event: contract.Event, route: Route, *, p
     if by_type.preview is not None:
         yield _without_secrets(by_type.preview(event, route.target), route)
         return
+    if by_type.publish is not None:
+        yield "the type publishes by itself, and has no preview"
+        return
     dialogue = by_type.dialogue(event, route.target)
     request = next(dialogue, None)
     while request is not None:

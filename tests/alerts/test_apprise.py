@@ -1,5 +1,6 @@
 """Apprise as the service runs it: a mail arrives at a server, refusals are told by their consequence and hold no secret."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -99,6 +100,9 @@ async def test_event_becomes_a_mail(world: World, form: str, shown: str) -> None
         world.put(alert(), provider(type="apprise", secretRef={"name": "mail"}))
         async with world.running():
             await world.tell(event("Deployment/web: <b>5 > 3</b>", severity="error", reason="HealthCheckFailed"))
+            async with asyncio.timeout(20):  # the process starts, and loads the library
+                while not smtp.mails:  # noqa: ASYNC110 - the server tells nobody
+                    await asyncio.sleep(0.02)
             await world.settled(sent=1)
     [(_, _, mail)] = smtp.mails
     body = mail.get_body((form,))

@@ -86,6 +86,12 @@ def test_no_part_of_a_url_is_told(user: str, password: str, path: str, value: st
         assert each not in shown or each in ("=> ", " <=") or each.strip() == ""
 
 
+def test_title_of_a_template_is_the_subject() -> None:
+    body = json.loads((FOLDER / "apprise" / "applied" / "event.json").read_text())["event"]
+    title, _ = apprise.message(event_of(body | {"title": "@all: web is live"}), "json://a.example")
+    assert title == "@\u200ball: web is live"
+
+
 def test_words_of_a_url_that_is_none_are_not_told() -> None:
     assert apprise.masked("https://[hush/x", "https://[hush/x") == "***"
 
