@@ -155,9 +155,8 @@ def _begin(town: World, api: EmbeddedApi) -> Truth:
 def _end(truth: Truth) -> None:
     assert truth.false_greens() == 0
     rate = truth.agreed / truth.checked
-    print(
-        f"\n{truth.number} pushes: truth rate {rate:.2%} of {truth.checked} looks, no false green, the slowest agreed after {truth.slowest:.1f} s"
-    )
+    looks = f"truth rate {rate:.2%} of {truth.checked} looks, no false green"
+    print(f"\n{truth.number} pushes: {looks}, the slowest agreed after {truth.slowest:.1f} s")
     assert rate == 1
 
 
