@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from service import crash
@@ -62,6 +62,7 @@ class GitOrigin:
                 credentials=credentials,
                 wanted=want.hinted(trigger.hint for trigger in triggers),
                 timeout=found.spec.timeout,
+                age=datetime.now(UTC) - max((trigger.stored_at for trigger in triggers), default=datetime.now(UTC)),
             )
         except FetchError as error:
             raise EndedEarly.fetch(error.reason, f"failed to checkout and determine revision: {error}") from error

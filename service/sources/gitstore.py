@@ -30,6 +30,7 @@ from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
 from service.sources.openrepo import repository
 from service.sources.reach import GIT_POLICY
+from service.sources.shared import Ask, Shared, adopt
 from service.sources.smart import Smart, Unfit
 from service.sources.ssh import is_ssh
 from service.sources.transfer import Fetched, Request, prepare, transfer
@@ -59,6 +60,7 @@ class GitStore:
         self._folder = folder
         self._direct = Direct(smart) if smart is not None else None
         self._limits, self._policy = limits, policy
+        self._shared = Shared()
         self._slots = asyncio.Semaphore(fetches)
         self._hosts: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(of_a_host))  # one that hangs leaves room
         self._locks: dict[Path, asyncio.Lock] = {}
@@ -81,10 +83,13 @@ class GitStore:
         known = self._stores.get(uid)
         return known[-1] if known else None
 
-    async def fetch(self, *, uid: str, url: str, credentials: Credentials, wanted: Wanted, timeout: timedelta) -> Fetched:
+    async def fetch(
+        self, *, uid: str, url: str, credentials: Credentials, wanted: Wanted, timeout: timedelta, age: timedelta = timedelta(0)
+    ) -> Fetched:
         """Fetch what `wanted` leads to and return it. `url` and `wanted` are checked ones. Raises a FetchError, its text without secrets.
 
-        A damaged store is made anew, once. Cancelling ends the work too. A host whose ref lags behind the hint is asked again, briefly.
+        `age` is how long ago the push was stored that has led here. A damaged store is made anew, once. Cancelling ends the work too.
+        A host whose ref lags behind the hint is asked again, briefly.
         """
         store = self.path(url, credentials, wanted)
         request = Request(
@@ -99,7 +104,7 @@ class GitStore:
         )
         try:
             async with asyncio.timeout(request.seconds):
-                fetched = first = await self._in_turn(request)
+                fetched = first = await self._in_turn(request, age.total_seconds())
                 for wait in LAG_WAITS:
                     if not fetched.is_behind:
                         break
@@ -110,9 +115,20 @@ class GitStore:
         await self._remember(uid, store)
         return fetched
 
-    async def _in_turn(self, request: Request) -> Fetched:
-        async with self._locks.setdefault(request.store, asyncio.Lock()), self._hosts[_host(request.url)], self._slots:
-            return await self._healing(request)
+    async def _in_turn(self, request: Request, age: float = 0) -> Fetched:
+        clock = asyncio.get_running_loop().time
+        ask = Ask(came=clock(), stored=clock() - max(0.0, age))
+        async with self._locks.setdefault(request.store, asyncio.Lock()):
+            found = self._shared.find(request, ask)
+            if found is not None:
+                adopted = await self._blocking(lambda _: adopt(request, found))
+                if adopted is not None:
+                    return adopted
+            async with self._hosts[_host(request.url)], self._slots:
+                began = clock()
+                fetched = await self._healing(request)
+            self._shared.note(request, began, fetched)
+            return fetched
 
     async def prepared(self, uid: str) -> Path:
         """The object's own store, for content that does not come from a Git remote; it goes with the object. Raises FetchError."""

@@ -119,14 +119,14 @@ async def test_forced_push_is_followed(bench, remote):
 @pytest.mark.parametrize(
     ("changes", "reason", "words"),
     [
-        ({"url": "git@github.com:org/repo"}, "URLInvalid", "write https://github.com/org/repo"),
+        ({"url": "git@github.com:org/repo"}, "URLInvalid", "write ssh://git@github.com/org/repo"),
         ({"url": "https:///nohost"}, "URLInvalid", "no host"),
         ({"ref": {"branch": "evil:refs/heads/other"}}, "GitOperationFailed", "spec.ref.branch"),
         ({"verify": {"mode": "HEAD", "secretRef": {"name": "keys"}}}, "ValidationFailed", "spec.verify"),
         ({"ref": {"semver": ">=one"}}, "GitOperationFailed", "spec.ref.semver"),
         ({"proxySecretRef": {"name": "proxy"}}, "GitOperationFailed", "spec.proxySecretRef"),
         ({"recurseSubmodules": True}, "ValidationFailed", "spec.recurseSubmodules"),
-        ({"url": "ssh://git@host/x"}, "URLInvalid", "'ssh' is not supported"),
+        ({"url": "ftp://host/x"}, "URLInvalid", "'ftp' is not supported"),
         ({"interval": "soon"}, "ValidationFailed", "spec.interval"),
     ],
 )
