@@ -5,6 +5,7 @@ https://git-scm.com/docs/git-clone#_git_urls
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote
 
 from service.kinds.source import GitRef
@@ -15,6 +16,7 @@ _SSH_HOSTS = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com",
 DEFAULT_BRANCH = "master"  # what a GitRepository without a ref follows
 
 
+@lru_cache(maxsize=1024)
 def normal_url(url: str) -> str:
     """Return `host/path` in lower case without scheme, user, port and `.git`; "" where `url` is no address of a repository on a host."""
     found = _SCHEME.fullmatch(url.strip())
