@@ -63,9 +63,10 @@ def _decoded(value: str) -> bytes:
 
 
 def outbound_policy(settings: Settings) -> Policy:
-    """Where requests to addresses that objects name may go."""
+    """Where requests to addresses that objects name may go: this machine counts as private, and our own ports are never reached."""
     ports = (settings.listen, settings.probes, settings.cluster, settings.admin)
-    return Policy(private=not settings.no_private_addresses, loopback=settings.allow_loopback, ports=frozenset(each.port for each in ports))
+    private = not settings.no_private_addresses
+    return Policy(private=private, loopback=private or settings.allow_loopback, ports=frozenset(each.port for each in ports))
 
 
 def git_policy(settings: Settings) -> Policy:
