@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,10 +10,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from providers import PROVIDERS
-from providers.contract import Event, Misconfigured, Rejected, Secret, Target
+from providers.contract import Event, Misconfigured, Rejected, Response, Secret, Target
 from service.alerts.route import Route
 from service.alerts.sending import open_wire, send
-from service.outbound import Outbound, Policy
+from service.alerts.trial import MADE_UP
+from service.outbound import Outbound, Policy, check_url
+from tests.providers.conftest import requests_of
+from tests.providers.targets import TARGETS
 
 EVENT = Event(
     kind="Kustomization",
@@ -131,3 +135,12 @@ async def test_broker_is_reached_where_one_of_its_addresses_answers(monkeypatch:
             target = Target(address=Secret(f"nats://broker.example:{port}"), channel="events")
             with pytest.raises(Exception, match=r"NATS|nats"):
                 await send(wire, PROVIDERS["nats"], EVENT, route=Route(target=target), timeout=timedelta(seconds=2))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_requests_of_every_type_have_addresses_that_can_be_judged(name: str) -> None:
+    target, told = TARGETS[name], replace(EVENT, severity="error", metadata={"revision": "a" * 40, "change_request": "7"})
+    requests = list(requests_of(PROVIDERS[name], told, target, [Response(status=200, headers={}, body=MADE_UP)] * 9))
+    assert requests
+    for request in requests:
+        check_url(request.url.reveal())
