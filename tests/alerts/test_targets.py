@@ -111,3 +111,14 @@ async def test_recovery_ends_the_alarm_of_an_alert_that_asks_for_failures_only(w
         await world.settled(sent=2)
     await asyncio.sleep(0)
     assert [each["event_action"] for each in slack.got] == ["trigger", "resolve"]
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1beta2", "v1beta3"])
+async def test_objects_of_old_versions_send_the_same(world: World, slack: Slack, version: str) -> None:
+    of_version = {"apiVersion": f"notification.toolkit.fluxcd.io/{version}"}
+    interval = {"interval": "1m"} if version != "v1beta1" else {}
+    world.put(alert(summary="staging") | of_version, provider(type="generic", address=slack.address, **interval) | of_version)
+    async with world.running():
+        await world.tell(event("applied"))
+        await world.settled(sent=1)
+    assert slack.got[0]["metadata"]["summary"] == "staging"
