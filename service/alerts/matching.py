@@ -13,7 +13,7 @@ from service.alerts.message import payload_of
 from service.alerts.searching import Search
 from service.cluster.client import ApiError
 from service.kinds.event import Event
-from service.kinds.meta import INVALID_CONFIG, METADATA_APPEND_FAILED, NOTIFICATION_FAILED, ObjectKey
+from service.kinds.meta import INVALID_CONFIG, METADATA_APPEND_FAILED, NOTIFICATION_FAILED, PROGRESSING, ObjectKey
 from service.kinds.notification import Alert, ResourceRef
 from service.state.outbox import OutMessage
 from service.workers import Workers
@@ -87,7 +87,8 @@ class Matcher:
             if named and all(source.match_labels for source in named):
                 labels = await self._labels(event) if labels is None else labels
                 named = [source for source in named if source.match_labels.items() <= labels.items()]
-            if not named or not metadata.wanted(event, by_type.wants):
+            begins = by_type.place is not None and event.reason == PROGRESSING  # what is changed later may begin early
+            if not named or not (begins or metadata.wanted(event, by_type.wants)):
                 continue
             if self._no_cross_namespace and event.involved.namespace != alert.metadata.namespace:
                 complaints.append(_blocked(alert, event.involved))

@@ -22,12 +22,14 @@ from service.kinds.meta import (
     ARTIFACT_FAILED,
     EVENT_PREFIX,
     KUSTOMIZE_GROUP,
+    PROGRESSING,
     PRUNE_FAILED,
     READY,
     RECONCILIATION_SUCCEEDED,
     Condition,
     ObjectKey,
     find_condition,
+    format_time,
 )
 from service.kustomizations.catalog import Catalog, key_of
 from service.kustomizations.records import Record
@@ -44,6 +46,7 @@ CONTROLLER = "kustomize-controller"
 REVISION, COMMIT_STATUS = f"{KUSTOMIZE_GROUP}/revision", f"{KUSTOMIZE_GROUP}/commit_status"
 COMMIT_URL = f"{KUSTOMIZE_GROUP}/commit_url"
 COMMIT_SUBJECT, COMMIT_AUTHOR, TOOK = f"{KUSTOMIZE_GROUP}/commit_subject", f"{KUSTOMIZE_GROUP}/commit_author", f"{KUSTOMIZE_GROUP}/took"
+RUNNING, NEXT_TRY = f"{KUSTOMIZE_GROUP}/running", f"{KUSTOMIZE_GROUP}/next_try"
 
 TOLD = "told:"  # in a journal row: written and told, but not yet in the status
 
@@ -183,10 +186,21 @@ class Reports:
         await self._close(key_of(raw), (EventRow(key=f"{found.metadata.uid}/orphaned", json=event.to_json()),))
         self._post_event(event)
 
-    async def progress(self, found: Kustomization, raw: Raw, message: str, inventory: Sequence[Mapping[str, str]]) -> None:
-        """Applied, and now waiting: the inventory is kept at once."""
+    async def progress(
+        self, found: Kustomization, raw: Raw, message: str, inventory: Sequence[Mapping[str, str]], account: Account
+    ) -> None:
+        """Applied, and now waiting: the inventory is kept at once. What was changed is told to those who change their messages later."""
         patch = progress_patch(found, message)
         patch["inventory"] = {"entries": list(inventory)}
+        if account.changes and account.snapshot is not None:
+            ended = Ended(revision=account.snapshot.revision, ready=False, waiting=True, reason=PROGRESSING, message=message)
+            event = _event(found, raw, ended, account)
+            event = replace(event, metadata={**event.metadata, COMMIT_STATUS: "update"})
+            row = EventRow(key=_event_key(found, ended, account.changes, self._open.get(found.key, ())), json=event.to_json())
+            try:
+                await self._journal.close(None, [row])
+            except StateError as error:  # the end of the run is told in any case
+                log.warning("progress not stored", extra={"object": str(found.key), "error": str(error)})
         await self._patch(raw, patch)
 
     async def moved(self, key: ObjectKey, record: Record) -> None:
@@ -303,6 +317,9 @@ def _event(found: Kustomization, raw: Raw, ended: Ended, account: Account) -> Ev
     metadata |= {COMMIT_STATUS: "update"} if ended.ready and not account.changes and not recovery else {}
     if snapshot is not None and snapshot.revision == ended.revision:
         metadata |= {COMMIT_SUBJECT: snapshot.subject, COMMIT_AUTHOR: snapshot.author, COMMIT_URL: snapshot.commit_url}
+    if not ended.ready and not ended.waiting:
+        metadata |= {RUNNING: applied} if (applied := found.status.last_applied_revision) else {}
+        metadata |= {NEXT_TRY: format_time(ended.next_attempt)} if ended.next_attempt is not None else {}
     metadata[TOOK] = f"{account.took.total_seconds() * 1000:.0f}ms"
     return Event(
         involved=key_of(raw),

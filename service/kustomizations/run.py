@@ -191,7 +191,9 @@ class Run:
             self._waits_since = perf_counter()
             limit = format_duration(self.found.spec.effective_timeout)
             message = f"Running health checks for revision {self.snapshot.revision} with a timeout of {limit}"
-            await self.rooms.reports.progress(self.found, self.raw, message, inventory)
+            took = timedelta(seconds=perf_counter() - self.began)
+            account = Account(took=took, changes=self.changes, drift=self.drift, snapshot=self.snapshot)
+            await self.rooms.reports.progress(self.found, self.raw, message, inventory, account)
             waiting = healthy(self.rooms.cluster, self.rooms.discovery, checks, timeout=self.found.spec.effective_timeout)
             self.rooms.waits.start(self.key, record, wait=waiting, end=lambda problem: self._end_wait(problem, record, inventory))
             return Outcome(result="progressing")
