@@ -29,7 +29,16 @@ from service.state import moments
 
 OPEN_HEADERS = frozenset(("content-type", "accept", "gotk-component", "x-github-api-version", "x-atlassian-token", "x-requested-with"))
 MADE_UP = json.dumps(
-    {"login": "you", "username": "you", "slug": "you", "token": "made-up", "access_token": "made-up", "id": 1}
+    {
+        "login": "you",
+        "username": "you",
+        "slug": "you",
+        "token": "made-up",
+        "access_token": "made-up",
+        "id": 1,
+        "channel": "C0MADEUP",
+        "ts": "1.1",
+    }
 ).encode()  # what answers are in a dry run
 
 
@@ -40,13 +49,13 @@ class TrialFailed(Exception):
 async def trial(
     raw: Mapping[str, Any],
     read_secret: ReadSecret,
-    event: Event,
+    event: Event | contract.Event,
     *,
     dry_run: bool,
     outbound: Outbound | None = None,
     read_identity: ReadIdentity | None = None,
 ) -> list[str]:
-    """Send an event to a Provider, or with `dry_run` say what would be sent. Raises TrialFailed."""
+    """Send an event to a Provider, or with `dry_run` say what would be sent. One of the contract's is told as it is. Raises TrialFailed."""
     try:
         if refused := refused_fields(raw):
             raise TrialFailed(f"{', '.join(refused)}: this version of sluice does not carry this out")
@@ -60,8 +69,8 @@ async def trial(
             route = route.by(await read_identity(*account, by_type.identity))
     except (Invalid, BadCredentials, ClusterError) as error:
         raise TrialFailed(str(error)) from error
-    told = _told(event, provider)
-    if not metadata.wanted(event, by_type.wants):
+    told = _told(event, provider) if isinstance(event, Event) else event
+    if isinstance(event, Event) and not metadata.wanted(event, by_type.wants):
         return [f"nothing: a Provider of the type {provider.spec.type} does not get such an event; give another with --event"]
     try:
         if provider.spec.commit_status_expr:

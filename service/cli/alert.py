@@ -11,12 +11,13 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from service.cli import letters
+from service.cli import letters, mute
 
 GROUP = "notification.toolkit.fluxcd.io"
 
@@ -33,6 +34,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     test.add_argument("provider", metavar="PROVIDER", help="its name, or NAMESPACE/NAME")
     test.add_argument("-n", "--namespace", default="default", help="its namespace (default: default)")
     test.add_argument("--event", type=Path, metavar="FILE", help="an event in Flux's JSON; a made-up one without it")
+    test.add_argument("--alert", metavar="NAME", help="as this Alert, of the same namespace, tells it: its templates and triggers")
     test.add_argument("--severity", choices=("info", "error"), default="info", help="of the made-up event")
     test.add_argument("--dry-run", action="store_true", help="print what would be sent, secrets masked, and send nothing")
     test.add_argument("--manifest", type=Path, metavar="FILE", help="take the Provider and its Secrets out of this YAML, without a cluster")
@@ -41,6 +43,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     listed = below.add_parser("types", help="list the types of Providers: ours, and those of installed packages")
     listed.set_defaults(run=types)
     letters.add_parsers(below)
+    mute.add_parsers(below)
 
 
 def types(_args: argparse.Namespace) -> int:
@@ -80,7 +83,8 @@ async def _try(args: argparse.Namespace, namespace: str, name: str) -> list[str]
     from service.alerts.identities import Identities
     from service.alerts.trial import trial
     from service.cluster.client import Cluster
-    from service.compose.access import Secrets
+    from service.cluster.discovery import Discovery
+    from service.compose.access import Secrets, labels_of
 
     event = _event(args, namespace)
     if args.manifest is not None:
@@ -93,15 +97,50 @@ async def _try(args: argparse.Namespace, namespace: str, name: str) -> list[str]
         provider = objects.get(("Provider", namespace, name)) or objects.get(("Provider", "", name))
         if provider is None:
             raise _Unusable(f"{args.manifest} does not hold it")
-        metadata = {**provider["metadata"], "namespace": namespace}
-        return await trial({**provider, "metadata": metadata}, read, event, dry_run=args.dry_run)
+        provider = {**provider, "metadata": {**provider["metadata"], "namespace": namespace}}
+        if args.alert:
+            alert = objects.get(("Alert", namespace, args.alert)) or objects.get(("Alert", "", args.alert))
+            if alert is None:
+                raise _Unusable(f"{args.manifest} does not hold Alert/{namespace}/{args.alert}")
+            alert = {**alert, "metadata": {**alert["metadata"], "namespace": namespace}}
+
+            async def config(wanted: str, name: str) -> Mapping[str, str] | None:
+                found = objects.get(("ConfigMap", wanted, name)) or objects.get(("ConfigMap", "", name))
+                return (found.get("data") or {}) if found else None
+
+            event = await _as_told(provider, alert, event, config, _no_labels)
+        return [] if event is None else await trial(provider, read, event, dry_run=args.dry_run)
     cluster = await Cluster.from_kubeconfig(args.kubeconfig)
     try:
         path = f"/apis/{GROUP}/v1beta3/namespaces/{namespace}/providers/{name}"
         raw = (await cluster.request("GET", path)).body
+        if args.alert:
+            path = f"/apis/{GROUP}/v1beta3/namespaces/{namespace}/alerts/{args.alert}"
+            labels = partial(labels_of, cluster, Discovery(cluster))
+            event = await _as_told(raw, (await cluster.request("GET", path)).body, event, Secrets(cluster).config, labels)
+        if event is None:
+            return []
         return await trial(raw, Secrets(cluster).read, event, dry_run=args.dry_run, read_identity=Identities(cluster).read)
     finally:
         await cluster.close()
+
+
+async def _as_told(provider: Any, alert: Any, event: Any, read_config: Any, read_labels: Any) -> Any:
+    """The event as the Alert would have it told, None where it would not be; what is to be said about that goes to stderr."""
+    from service.alerts.rehearsal import rehearse
+    from service.kinds.schema import Invalid
+
+    try:
+        found = await rehearse(provider, alert, event, read_config=read_config, read_labels=read_labels)
+    except Invalid as error:
+        raise _Unusable(f"the Alert cannot be read: {error}") from error
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return found.event
+
+
+async def _no_labels(_key: object, _api_version: str) -> Mapping[str, str]:
+    return {}
 
 
 def _event(args: argparse.Namespace, namespace: str) -> Any:

@@ -151,7 +151,9 @@ def _health(health: Sequence[Part] | None) -> Iterator[str]:
 
 def _alerts(alerts: Iterable[Part]) -> Iterator[str]:
     for each in alerts:
-        state = {"queued": "waits, due", "sent": "sent", "rejected": "refused for good"}.get(str(each["state"]), each["state"])
+        state = {"queued": "waits, due", "sent": "sent", "held": "held until", "rejected": "refused for good"}.get(
+            str(each["state"]), each["state"]
+        )
         tries = f"{each['attempts']} attempts" if each.get("attempts") else ""
         yield _joined(each["alert"], "->", each["provider"], each.get("reason"), state, each["at"], tries, each.get("error"))
 

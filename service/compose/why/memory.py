@@ -3,6 +3,7 @@
 In: the rooms. Out: JSON. Times are UTC in ISO form, durations seconds.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from service.reconcile.queue import Queue
 from service.reconcile.worker import Run
 from service.state.deliverylog import LogEntry
 from service.state.errors import StateError
+from service.state.held import HeldMessage
 from service.state.outbox import Told
 
 SEARCHED = 500
@@ -81,7 +83,8 @@ class FromHouse:
             found["lastRun"] = _run_shown(run)
         try:
             found["delivery"] = await self._delivery(key, source, run)
-            found["alerts"] = [_told_shown(each) for each in await house.outbox.told_about(key)]
+            told = await house.outbox.told_about(key)
+            found["alerts"] = [*map(_held_shown, await house.held_back.about(key)), *map(_told_shown, told)]
         except StateError as error:
             found["memory"] = f"the state folder does not answer: {error}"
         found["next"] = self._next(key)
@@ -179,6 +182,14 @@ def _delivery_shown(entry: LogEntry) -> Facts:
         "receiver": str(entry.receiver) if entry.receiver else "", "state": entry.state, "verdict": entry.verdict, "detail": entry.detail,
     }  # fmt: skip
     return {name: value for name, value in found.items() if value}
+
+
+def _held_shown(held: HeldMessage) -> Facts:
+    event = json.loads(held.event)
+    return {
+        "alert": str(held.alert), "provider": str(held.provider), "state": "held", "attempts": 0, "error": held.why,
+        "at": _time(held.until), "reason": event.get("reason"), "severity": event.get("severity"),
+    }  # fmt: skip
 
 
 def _told_shown(told: Told) -> Facts:
