@@ -62,6 +62,9 @@ async def test_health_is_waited_for_and_other_pushes_do_not_disturb_it(hamlet: T
     assert [event["severity"] for event in told] == ["info"]
     assert told[0]["metadata"]["kustomize.toolkit.fluxcd.io/revision"] == first
     assert "Deployment/" in told[0]["message"]
+    [begun, _] = await hamlet.all_events("shop")
+    assert (begun["reason"], begun["severity"]) == ("Progressing", "info")
+    assert begun["metadata"]["kustomize.toolkit.fluxcd.io/commit_status"] == "update", "no news for who cannot change a message"
 
 
 async def test_a_push_that_mends_it_supersedes_the_wait_without_an_alarm(hamlet: Town) -> None:

@@ -297,7 +297,11 @@ class Town:
     # --- what was told
 
     async def events(self, name: str, *, severity: str = "") -> list[Object]:
-        """The stored events about a Kustomization, oldest first."""
+        """The stored events about a Kustomization, oldest first; what only says that a wait has begun is left out."""
+        return [each for each in await self.all_events(name, severity=severity) if each["reason"] != "Progressing"]
+
+    async def all_events(self, name: str, *, severity: str = "") -> list[Object]:
+        """The same with those."""
         found = [json.loads(event.json) for event in await self.house.outbox.unmatched()]
         about = [each for each in found if (each["involvedObject"]["kind"], each["involvedObject"]["name"]) == ("Kustomization", name)]
         return [each for each in about if severity in ("", each["severity"])]
