@@ -89,7 +89,7 @@ class GitRepositorySpec:
     include: Annotated[
         tuple[GitInclude, ...], Facts("Other GitRepositories whose content is copied into this artifact.", verdict="refused")
     ] = ()
-    sparse_checkout: Annotated[tuple[str, ...], Facts("The only directories to check out.", verdict="refused")] = ()
+    sparse_checkout: Annotated[tuple[str, ...], Facts("The only directories to check out.")] = ()
     git_implementation: Annotated[
         str, Facts("Old versions' choice of a Git library, without effect.", enum=("go-git", "libgit2"), verdict="ignored")
     ] = ""

@@ -25,6 +25,7 @@ from service.sources.openrepo import SnapshotGone, open_store
 from service.sources.reconciler import Needs, Raw
 from service.sources.remote import held
 from service.sources.snapshot import Snapshot, ignore_files, moved_ignore_files
+from service.sources.sparse import BadSparse, below, folders_of, missing
 from service.sources.ssh import is_ssh, read_ssh
 from service.sources.tarball import Tarball, Tarballs, Words
 from service.sources.transfer import Fetched, described
@@ -53,6 +54,7 @@ class GitOrigin:
     async def fetch(self, found: GitRepository, triggers: tuple[Trigger, ...]) -> Tarball:
         """Fetch what the ref names now, and publish it."""
         url, want = _checked_url(found.spec.url), _checked_ref(found)
+        _checked_sparse(found)
         credentials = replace(await self._credentials(found), proxy=await self._proxy(found))
         begun = time.perf_counter()
         try:
@@ -75,8 +77,9 @@ class GitOrigin:
         words = Words(
             ready=f"stored artifact for revision '{snapshot.revision}'",
             news=f"stored artifact for commit '{_shortened(snapshot.subject)}'",
-            same_rules=found.status.observed_ignore == found.spec.ignore,
-            status={"observedIgnore": found.spec.ignore},
+            same_rules=(found.status.observed_ignore, found.status.observed_sparse_checkout)
+            == (found.spec.ignore, found.spec.sparse_checkout),
+            status={"observedIgnore": found.spec.ignore, "observedSparseCheckout": list(found.spec.sparse_checkout) or None},
         )
         return self._tarballs.of(found, snapshot, words, moved=moved)
 
@@ -120,8 +123,13 @@ class GitOrigin:
 
     async def _snapshot(self, found: GitRepository, want: Wanted, fetched: Fetched) -> Snapshot:
         before = self._needs.published.get(found.key)
-        files = None
-        if before is not None and before.store_path == fetched.store:
+        files, only = None, _checked_sparse(found)
+        if only:
+            gone = await asyncio.to_thread(missing, fetched.store, fetched.tree, only)
+            if gone:
+                why = f"failed to checkout and determine revision: sparse checkout dir '{gone}' does not exist in repository"
+                raise EndedEarly.fetch(meta.GIT_OPERATION_FAILED, why)
+        if before is not None and (before.store_path, before.only) == (fetched.store, only):
             files = await asyncio.to_thread(moved_ignore_files, fetched.store, before.tree, before.ignore_files, fetched.tree)
         if files is None:
             files = await self._needs.workers.run(ignore_files, fetched.store, fetched.tree, timeout=WALK_LIMIT)
@@ -132,7 +140,8 @@ class GitOrigin:
             commit=fetched.commit,
             tree=fetched.tree,
             ignore=found.spec.ignore,
-            ignore_files=files,
+            ignore_files=below(files, only),
+            only=only,
             subject=fetched.subject,
             author=fetched.author,
             url=found.spec.url,
@@ -151,7 +160,7 @@ class GitOrigin:
             if want.semver:  # the ref in the store does not tell which tag it was
                 fetched = replace(fetched, label=_label_of(found, fetched.commit))
             snapshot = await self._snapshot(found, want, fetched)
-        except (SnapshotGone, OSError, InvalidRef) as error:
+        except (SnapshotGone, OSError, InvalidRef, EndedEarly) as error:
             log.warning("snapshot not restored", extra={"object": str(found.key), "error": str(error)})
             return
         self._needs.published.publish(snapshot, triggers)
@@ -166,6 +175,13 @@ def _checked_ref(found: GitRepository) -> Wanted:
     try:
         return wanted(found.spec.ref)
     except InvalidRef as error:
+        raise EndedEarly.fetch(meta.GIT_OPERATION_FAILED, str(error), stalls=True) from error
+
+
+def _checked_sparse(found: GitRepository) -> tuple[str, ...]:
+    try:
+        return folders_of(found.spec.sparse_checkout)
+    except BadSparse as error:
         raise EndedEarly.fetch(meta.GIT_OPERATION_FAILED, str(error), stalls=True) from error
 
 

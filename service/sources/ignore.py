@@ -70,9 +70,10 @@ class Rule:
 
 
 class Ignore:
-    """All patterns of a source, first to last."""
+    """All patterns of a source, first to last; with `only`, nothing is in but what is below one of these directories."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], only: tuple[str, ...] = ()) -> None:
+        self._only = tuple(f"{folder}/" for folder in only)
         self._rules = tuple(rules)[::-1]
         self.can_keep = any(rule.keeps for rule in self._rules)
         """Whether something below a directory that is left out may still be in."""
@@ -82,6 +83,8 @@ class Ignore:
 
     def ignored(self, path: str, is_folder: bool) -> bool:
         """Return whether a path, relative to the root and not "", is left out."""
+        if self._only and not self._is_chosen(path, is_folder):
+            return True
         parts = tuple(path.split("/"))
         rules = self._rules if any(map(self._loose.fullmatch, parts)) else self._anchored
         for rule in rules:
@@ -89,8 +92,12 @@ class Ignore:
                 return not rule.keeps
         return False
 
+    def _is_chosen(self, path: str, is_folder: bool) -> bool:
+        here = f"{path}/"
+        return any(path.startswith(folder) or (is_folder and folder.startswith(here)) for folder in self._only)
 
-def make_ignore(files: Iterable[tuple[str, str]], spec_ignore: str | None) -> Ignore:
+
+def make_ignore(files: Iterable[tuple[str, str]], spec_ignore: str | None, only: tuple[str, ...] = ()) -> Ignore:
     """Return the rules of a source: `files` are (directory, text) of each .sourceignore, "" is the root.
 
     The built-in extras count only while nobody writes a pattern of his own.
@@ -98,7 +105,7 @@ def make_ignore(files: Iterable[tuple[str, str]], spec_ignore: str | None) -> Ig
     own = [rule for folder, text in sorted(files, key=lambda file: _parts(file[0])) for rule in read_rules(text, _parts(folder))]
     own += read_rules(spec_ignore or "", ())
     built_in = VCS if own else VCS + EXTRAS
-    return Ignore([*read_rules("\n".join(built_in), ()), *own])
+    return Ignore([*read_rules("\n".join(built_in), ()), *own], only)
 
 
 def own_rules(text: str, spec_ignore: str | None) -> Ignore:

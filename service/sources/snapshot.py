@@ -26,7 +26,10 @@ IgnoreFiles = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One revision of a source. `tree` is the root tree in the store; `ignore` is spec.ignore; `whole`: nothing is left out of it."""
+    """One revision of a source. `tree` is the root tree in the store; `ignore` is spec.ignore; `whole`: nothing is left out of it.
+
+    `only`: the directories outside of which nothing is in; () where all is.
+    """
 
     key: ObjectKey
     revision: Revision
@@ -39,6 +42,7 @@ class Snapshot:
     author: str = ""
     url: str = ""
     whole: bool = False
+    only: tuple[str, ...] = ()
 
     @property
     def commit_url(self) -> str:
@@ -51,7 +55,8 @@ class Snapshot:
     @property
     def ignore_digest(self) -> str:
         """A hash of all that decides which paths are left out."""
-        return hashlib.sha256(repr((self.ignore, self.ignore_files)).encode()).hexdigest()
+        rules = (self.ignore, self.ignore_files, self.only) if self.only else (self.ignore, self.ignore_files)
+        return hashlib.sha256(repr(rules).encode()).hexdigest()
 
 
 def ignore_of(snapshot: Snapshot) -> Ignore:
@@ -63,7 +68,7 @@ def ignore_of(snapshot: Snapshot) -> Ignore:
         files = [(folder, repo[blob].peel(pygit2.Blob).data.decode(errors="surrogateescape")) for folder, blob in snapshot.ignore_files]
     except (KeyError, pygit2.GitError) as error:
         raise SnapshotGone(f"{snapshot.key} {snapshot.revision}: its objects are not in the store") from error
-    return make_ignore(files, snapshot.ignore)
+    return make_ignore(files, snapshot.ignore, snapshot.only)
 
 
 def changed_paths(old: Snapshot, new: Snapshot) -> tuple[str, ...] | None:
