@@ -112,6 +112,8 @@ def _print(args: argparse.Namespace, source: "BuildSource") -> None:
     )
     trace = _trace(args.explain) if args.explain else None
     built = build(source.tree, source.path, options=options, trace=trace, remote=source.remote)
+    for warning in built.warnings:
+        print(warning, file=sys.stderr)
     if trace is not None:
         _write(args.output, _explained(trace, args.explain))
     elif args.reads:

@@ -13,7 +13,7 @@ from service.kustomize.crds import read_crds
 from service.kustomize.errors import BuildError
 from service.kustomize.files import Folder
 from service.kustomize.generators import absorb, generate
-from service.kustomize.kustomization import NAMES, read_kustomization
+from service.kustomize.kustomization import NAMES, deprecations, read_kustomization
 from service.kustomize.layer import Layer, Transformer
 from service.kustomize.objects import Objects, Resource, expand_lists
 from service.kustomize.origins import Origin, note_transformation, of_plugin
@@ -24,7 +24,7 @@ from service.kustomize.tables import DEFAULT, EMPTY, Tables, read_tables
 from service.kustomize.trace import Place, place_of
 from service.kustomize.transformers import TRANSFORMERS
 from service.kustomize.variables import Variables, merge, register
-from service.kustomize.yamlread import copied, read_objects
+from service.kustomize.yamlread import copied, read_objects, read_value
 
 MAX_DEPTH = 100
 GENERATORS = (("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret"))
@@ -70,6 +70,8 @@ def load(folder: Folder) -> tuple[dict[str, Any], str]:
         raise BuildError(f"unable to find one of '{names}' in directory '{folder.root or '.'}'")
     file = folder.at(name)
     content = folder.source.value(file)
+    if isinstance(content, dict):
+        folder.source.warnings.extend(deprecations(content))
     try:
         return read_kustomization(content, file), file
     except BuildError as error:  # again with the text, to say the line
@@ -196,7 +198,7 @@ class Target:
         for path in self._fields.get("configurations") or ():
             file = self._folder.file(path)
             try:
-                added = added.merged(read_tables(self._folder.source.value(file)))
+                added = added.merged(read_tables(read_value(self._folder.source.tree.read(file), file, unique=True)))
             except BuildError as error:
                 raise BuildError(error.message, error.file or file, error.line) from error
         return DEFAULT.merged(added)

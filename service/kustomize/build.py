@@ -59,10 +59,14 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """The objects in build order, plain JSON values that nobody may mutate, and what was read: token by key, see `tree.Recording`."""
+    """The objects in build order, plain JSON values that nobody may mutate, and what was read: token by key, see `tree.Recording`.
+
+    `warnings` are kustomize's words on deprecated fields, one line each, in the order in which the kustomizations were read.
+    """
 
     objects: tuple[dict[str, Any], ...]
     reads: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def build(
@@ -86,7 +90,7 @@ def build(
         raise BuildError("nested too deep") from error
     except FileNotFoundError as error:
         raise BuildError("no such file or directory", str(error.args[0]) if error.args else None) from error
-    return Build(objects=objects, reads=recording.reads)
+    return Build(objects=objects, reads=recording.reads, warnings=tuple(source.warnings))
 
 
 def _built(source: Source, path: str, options: BuildOptions) -> tuple[dict[str, Any], ...]:

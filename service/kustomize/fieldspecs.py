@@ -95,6 +95,8 @@ def slots(node: Any, path: tuple[str, ...], create: Literal["map", "scalar"] | N
 
     Raises BuildError where something that is neither map nor list stands in the way.
     """
+    if path == ("",):
+        raise BuildError("cannot set or create an empty field name: a field spec has no path")
     found: list[Slot] = []
     _descend(node, path, 0, create, found)
     return found

@@ -8,7 +8,7 @@ Behaviour: kustomize api v0.21.0 internal/loader.
 import marshal
 import pickle
 import posixpath
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from service.kustomize.cache import ParseCache
@@ -30,6 +30,8 @@ class Source:
     restricted: bool
     trace: "Trace | None" = None
     remote: Remote | None = None
+    warnings: list[str] = field(default_factory=list)
+    """What to tell people of the kustomization files that were read, in order."""
 
     def documents(self, path: str) -> list[Any]:
         """Return the documents of a file of resources, fresh. Raises BuildError, FileNotFoundError."""

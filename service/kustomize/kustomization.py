@@ -101,7 +101,15 @@ FIELDS: dict[str, Type] = {
 }
 """Every field of a kustomization and its type."""
 
-DEPRECATED = ("bases", "commonLabels", "imageTags", "patchesJson6902", "patchesStrategicMerge", "vars")
+DEPRECATED = {
+    "bases": "resources",
+    "commonLabels": "labels",
+    "imageTags": "images",
+    "patchesJson6902": "patches",
+    "patchesStrategicMerge": "patches",
+    "vars": "replacements",
+}
+"""Deprecated fields and what stands for them now, in the order in which kustomize warns."""
 
 _ROOT = record(FIELDS)
 
@@ -113,6 +121,17 @@ def read_kustomization(content: Any, file: str, source: bytes = b"") -> dict[str
         return _checked(_rewritten(found))
     except BuildError as error:
         raise BuildError(f"invalid Kustomization: {error.message}", file, error.line or _line(source, error.message)) from error
+
+
+def deprecations(content: dict[str, Any]) -> list[str]:
+    """Return kustomize's words on each deprecated field of a parsed kustomization file, without a newline."""
+    given = {key.lower() for key, value in content.items() if value is not None}
+    fix = "Run 'kustomize edit fix' to update your Kustomization automatically."
+    return [
+        f"# Warning: '{old}' is deprecated. Please use '{new}' instead. {'[EXPERIMENTAL] ' if old == 'vars' else ''}{fix}"
+        for old, new in DEPRECATED.items()
+        if old.lower() in given
+    ]
 
 
 def _rewritten(found: dict[str, Any]) -> dict[str, Any]:
@@ -155,4 +174,4 @@ def _line(source: bytes, message: str) -> int | None:
     return None if place is None else source.count(b"\n", 0, place.end()) + 1
 
 
-__all__ = ["DEPRECATED", "FIELDS", "GENERATOR", "NAMES", "NOT_CARRIED_OUT", "REPLACEMENT", "read_kustomization"]
+__all__ = ["DEPRECATED", "FIELDS", "GENERATOR", "NAMES", "NOT_CARRIED_OUT", "REPLACEMENT", "deprecations", "read_kustomization"]

@@ -78,11 +78,13 @@ class Shared:
         if group is not None:
             group[:] = [place for place in group if place[0] is not holder or place[1] != key]
 
-    def leave_all(self, holder: Any = None) -> None:
-        """Tell it of all places in a map, or of all."""
-        if holder is None:
-            self._groups = {}
-        elif self._groups and isinstance(holder, dict):
+    def leave_all(self) -> None:
+        """Tell that each place holds a value of its own now."""
+        self._groups = {}
+
+    def leave_map(self, holder: Any) -> None:
+        """Tell it of all places in a map; anything else has none."""
+        if self._groups and isinstance(holder, dict):
             for key in holder:
                 self.leave(holder, key)
 

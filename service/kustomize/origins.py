@@ -46,7 +46,7 @@ def of_plugin(config: Resource) -> dict[str, Any]:
 def note_transformation(objects: Objects, origin: dict[str, Any]) -> None:
     """Note a transformer on all objects; one that has no origin yet was made by it."""
     for row in objects.rows:
-        row.shared.leave_all(row.metadata.get("annotations"))  # upstream writes the annotations anew
+        row.shared.leave_map(row.metadata.get("annotations"))  # upstream writes the annotations anew
         if row.origin is None:
             row.origin = origin
         else:

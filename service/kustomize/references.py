@@ -48,6 +48,8 @@ def _steps(referrals: Referrals, gvk: Gvk) -> _Step:
     for target, specs in referrals:
         for spec in specs:
             if spec.gvk.selects(gvk):
+                if not spec.path:
+                    raise BuildError(f"nameReference: cannot set or create an empty field name: a field spec of {gvk} has no path")
                 step = top
                 for part in split_path(spec.path):
                     step = step.below.setdefault(part.removesuffix("[]"), _Step())

@@ -36,8 +36,9 @@ def by_kind(rows: Sequence[Resource], first: Sequence[str], last: Sequence[str])
     def key(row: Resource) -> tuple[Any, ...]:
         gvk = row.gvk
         kind = f"{gvk.group or '~G'}_{gvk.version or '~V'}_{gvk.kind or '~K'}"
-        # a core Namespace comes before those of other groups, though ~G is the last of all texts
-        is_core = 0 if gvk.kind == "Namespace" and "Namespace" in places and not gvk.group else 1
-        return places.get(gvk.kind, 0), is_core, kind, f"{gvk}|{row.namespace or '~X'}|{row.name or '~N'}"
+        # core Namespaces are sorted backwards: before those of other groups, though ~G is the last of all texts, newer versions first
+        is_core = gvk.kind == "Namespace" and "Namespace" in places and not gvk.group
+        backwards = tuple(-ord(letter) for letter in kind) if is_core else ()
+        return places.get(gvk.kind, 0), not is_core, backwards, kind, f"{gvk}|{row.namespace or '~X'}|{row.name or '~N'}"
 
     return sorted(rows, key=key)

@@ -10,7 +10,6 @@ from typing import Any
 
 from service.kustomize import defaults
 from service.kustomize.decode import GVK_FIELDS, boolean, decode, listing, record, text
-from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import FieldSpec, Gvk, Specs, extended, gvk_order, merged
 
 Referrals = tuple[tuple[Gvk, Specs], ...]
@@ -108,7 +107,4 @@ def gvk_of(row: dict[str, Any]) -> Gvk:
 
 def field_specs(rows: Any) -> Specs:
     """Return the specs of decoded rows."""
-    specs = tuple(FieldSpec(row.get("path") or "", bool(row.get("create")), gvk_of(row)) for row in rows or ())
-    if any(not spec.path for spec in specs):
-        raise BuildError("a field spec has no path")
-    return specs
+    return tuple(FieldSpec(row.get("path") or "", bool(row.get("create")), gvk_of(row)) for row in rows or ())

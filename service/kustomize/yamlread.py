@@ -63,9 +63,14 @@ def _is_wrapped(value: Any) -> bool:
     return isinstance(value, dict) and value.get("kind") in ("List", "ResourceList") and ("items" in value or "functionConfig" in value)
 
 
-def read_value(data: bytes | str, file: str | None) -> Any:
-    """Return the first document in YAML 1.1, as YAMLToJSON reads it: keys become strings, a later key wins. Raises BuildError."""
-    return _Reader(_checked(data.encode() if isinstance(data, str) else data, file), "1.1", file, 0).document()
+def read_value(data: bytes | str, file: str | None, *, unique: bool = False) -> Any:
+    """Return the first document in YAML 1.1, as YAMLToJSON reads it: keys become strings, a later key wins. Raises BuildError.
+
+    `unique` reads as YAMLToJSONStrict does: a key twice is an error.
+    """
+    reader = _Reader(_checked(data.encode() if isinstance(data, str) else data, file), "1.1", file, 0)
+    reader.keeps_last = not unique
+    return reader.document()
 
 
 def read_node(text: str) -> Any:
@@ -107,6 +112,8 @@ class _Reader:
         self._first = first
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._nodes = 0
+        self.keeps_last = dialect == "1.1"
+        """Whether a key may stand twice in a map."""
         self.has_odd_nulls = False
         """Whether there are nulls that are not written as null."""
         self._slashes = data if b"\\/" in data else None
@@ -224,7 +231,7 @@ class _Reader:
             if type(key) is not str:
                 key = self._key(key, event)
             value = take(read(), depth)
-            if key in found and not lenient:
+            if key in found and not self.keeps_last:
                 raise self._error(f'mapping key "{key}" already defined', event.start_mark)
             found[key] = value
         if merges:

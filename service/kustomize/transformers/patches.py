@@ -186,7 +186,10 @@ def apply_to(objects: Objects, selected: Sequence[Resource], patch: Resource, al
     for row in selected:
         body = copied(patch.body)
         _identify(body, patch, row)
+        nameless = not row.api_version
         merge_into(row, body, allowed)
+        if nameless and row.body:
+            row.body["apiVersion"] = None
     if selected:
         objects.replace([row for row in objects.rows if row.body])
 
@@ -202,8 +205,7 @@ def _identify(body: dict[str, Any], patch: Resource, row: Resource) -> None:
                     key: text_at(patch.nulls, ("metadata", field, key)) if value is None else text_of(value)
                     for key, value in values.items()
                 }
-    if row.api_version:
-        body["apiVersion"] = row.api_version
+    body["apiVersion"] = row.api_version or None
     body["kind"] = patch.kind
 
 
