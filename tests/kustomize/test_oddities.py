@@ -48,7 +48,7 @@ def test_a_targeted_patch_gives_an_object_without_apiversion_none() -> None:
         in_yaml="kind: Foo\nmetadata: {name: a}\n",
         p_yaml=FOO + "x: y\n",
     )
-    assert dump(made.objects) == "apiVersion: null\nkind: Foo\nmetadata:\n  name: a\nx: \"y\"\n"
+    assert dump(made.objects) == 'apiVersion: null\nkind: Foo\nmetadata:\n  name: a\nx: "y"\n'
 
 
 def test_core_namespaces_are_sorted_backwards_by_version() -> None:
