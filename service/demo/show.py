@@ -49,7 +49,7 @@ class Service:
     async def start(self) -> None:
         addresses = [part for flag, port in self.ports.items() for part in (f"--{flag}", f"127.0.0.1:{port}")]
         command = [sys.executable, "-m", "service", "serve", "--embedded", str(self.folder / "kube"), "--simulate-workloads"]
-        command += ["--state", str(self.folder / "state"), "--log-format", "json", "--allow-loopback", *addresses]  # its Slack is here
+        command += ["--state", str(self.folder / "state"), "--log-format", "json", *addresses]  # its Slack is here
         self.process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, limit=2**20)
 
     async def read_log(self) -> None:
