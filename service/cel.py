@@ -18,10 +18,9 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Literal, TypeGuard
 
-import cel
-
 from service.celcheck import BUILT_IN, TYPES, source_of
 from service.celfunctions import FUNCTIONS
+from service.cellibrary import cel
 from service.workers import Workers
 
 LONGEST = 4096  # characters of an expression: the library's recursion ends the process somewhere beyond 20,000

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cel import OptionalValue
+from service.cellibrary import cel
 
 LONGEST_TEXT = 1_000_000  # of one result: doubling a text in a loop must end
 _VERB = re.compile(r"%(?:\.(?P<precision>\d{1,2}))?(?P<verb>[a-zA-Z%])")
@@ -121,8 +121,8 @@ def _decode(text: str) -> bytes:
     return base64.b64decode(_text(text) + "=" * (-len(text) % 4), validate=True)
 
 
-def _end_of(items: Sequence[Any], at: int) -> OptionalValue:
-    return OptionalValue.of(_listed(items)[at]) if _listed(items) else OptionalValue.none()
+def _end_of(items: Sequence[Any], at: int) -> cel.OptionalValue:
+    return cel.OptionalValue.of(_listed(items)[at]) if _listed(items) else cel.OptionalValue.none()
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
