@@ -64,7 +64,7 @@ async def _resend_dead(request: web.Request) -> web.Response:
 async def _senders(request: web.Request) -> web.Response:
     """What became of the messages of each Provider and Alert."""
     found = await request.app[_LETTERS].senders()
-    return web.json_response({"senders": [_sender(found[key]) for key in sorted(found)]})
+    return web.json_response({"senders": [_sender(found[key]) for key in sorted(found) if key.kind in ("Provider", "Alert")]})
 
 
 def _provider(request: web.Request) -> ObjectKey | None:
