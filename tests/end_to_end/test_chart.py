@@ -127,6 +127,33 @@ def test_the_deployment_is_locked_down_and_its_flags_are_understood(helm: str) -
 
 
 @pytest.mark.real
+def test_the_values_of_webhooks_are_flags_and_a_mounted_certificate(helm: str) -> None:
+    values = {
+        "tlsSecretName": "hooks-tls", "trustedProxies": ["10.0.0.0/8", "::1"], "allowFrom": ["192.0.2.0/24"], "ratePerSource": 5,
+        "ratePerReceiver": 0, "rateCounts": "all", "maxBodyMiB": 50, "keepDeliveries": 5_000_000, "keepDays": 2, "keepBodiesKiB": 64,
+    }  # fmt: skip
+    deployments = [
+        next(each for each in template(helm, *given) if each["kind"] == "Deployment") for given in ((), (f"hooks={json.dumps(values)}",))
+    ]
+    usual, chosen = (each["spec"]["template"]["spec"] for each in deployments)
+    assert flags(usual).hooks == settings.HookSettings()
+    read = flags(chosen).hooks
+    assert (str(read.tls_cert), str(read.tls_key)) == ("/tls/tls.crt", "/tls/tls.key")
+    assert {"name": "tls", "secret": {"secretName": "hooks-tls"}} in chosen["volumes"]
+    assert {"name": "tls", "mountPath": "/tls", "readOnly": True} in chosen["containers"][0]["volumeMounts"]
+    assert (len(read.trusted_proxies), len(read.allow_from), read.rate_counts) == (2, 1, "all")
+    assert (read.rate_per_source, read.rate_per_receiver, read.limits.body_bytes) == (5, 0, 50 * 2**20)
+    assert (read.keep_deliveries, read.keep_age.days, read.keep_body_bytes) == (5_000_000, 2, 65536)
+
+
+def flags(pod: dict[str, Any]) -> settings.Settings:
+    """What the service reads of a Pod's arguments."""
+    parser = argparse.ArgumentParser()
+    settings.add_arguments(parser, {})
+    return settings.read(parser.parse_args(pod["containers"][0]["args"][1:]))
+
+
+@pytest.mark.real
 def test_impersonate_gives_the_right_to_act_as_accounts_and_nothing_else(helm: str) -> None:
     made = [each for each in template(helm, 'rbac.apply="impersonate"') if each["metadata"]["name"].endswith("-apply")]
     assert [each["kind"] for each in made] == ["ClusterRole", "ClusterRoleBinding"]
