@@ -159,10 +159,10 @@ class Dispatcher:
         try:
             all_matched = await self._match_all()
             until = None if self._shadow else await release_due(self._held, self._shaper.is_mute)
-            if not self._shadow:
-                for provider in await self._needs.outbox.lanes():
-                    self._start_lane(provider, way, tasks)
-            self._needs.metrics.outbox_pending.set(await self._needs.outbox.pending())
+            waiting, count = await self._needs.outbox.survey()
+            for provider in () if self._shadow else waiting:
+                self._start_lane(provider, way, tasks)
+            self._needs.metrics.outbox_pending.set(count)
         except StateError as error:
             log.error("the outbox cannot be used", extra={"error": str(error)})
             return RETRY
@@ -186,6 +186,8 @@ class Dispatcher:
             await self._needs.outbox.match_all([(stored.id, () if self._shadow else messages) for stored, messages in found], composed)
             crash.point("outbox.matched")
             after = events[-1].id
+            if len(events) < BATCH:
+                break  # what came meanwhile wakes again
         return not waiting
 
     async def _match(self, stored: StoredEvent, waiting: set[ObjectKey]) -> tuple[StoredEvent, tuple[OutMessage, ...]] | None:

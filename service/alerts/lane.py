@@ -121,9 +121,9 @@ class Lane:
                 return self._paused_until
             if self._failures:
                 await self._thin_out()
-            due = await self._way.outbox.heads(self.provider, moments.now(), BATCH)
+            due, first = await self._way.outbox.work_for(self.provider, moments.now(), BATCH)
             if not due:
-                return await self._way.outbox.next_due(self.provider)
+                return first
             await self._attempt_all(due)
 
     async def _attempt_all(self, due: Sequence[StoredMessage]) -> None:

@@ -168,11 +168,16 @@ class Outbox:
         """The first message about each object that waits for a Provider, where its time has come; never a later one before it."""
         return await self._messages("heads", {"provider": keys.to_stored(provider), "now": moments.to_stored(now), "limit": limit})
 
-    async def next_due(self, provider: ObjectKey) -> datetime | None:
-        """When the first of the heads is due, None where nothing waits."""
-        values = {"provider": keys.to_stored(provider)}
-        (due,) = await self._store.read(lambda connection: connection.execute(self._sql["next_due"], values).fetchone())
-        return None if due is None else moments.from_stored(due)
+    async def work_for(self, provider: ObjectKey, now: datetime, limit: int) -> tuple[list[StoredMessage], datetime | None]:
+        """The heads that are due; where there are none, when the first will be, None where nothing waits."""
+        values = {"provider": keys.to_stored(provider), "now": moments.to_stored(now), "limit": limit}
+
+        def work(connection: Connection) -> tuple[list[Any], int | None]:
+            rows = connection.execute(self._sql["heads"], values).fetchall()
+            return rows, None if rows else connection.execute(self._sql["next_due"], values).fetchone()[0]
+
+        rows, due = await self._store.read(work)
+        return [_message(row) for row in rows], None if due is None else moments.from_stored(due)
 
     async def queued(self, *, after: int = 0, limit: int = 1000) -> list[StoredMessage]:
         """Messages that are neither sent nor set aside, due or not, in the order of their ids from `after` on."""
@@ -248,8 +253,16 @@ class Outbox:
 
     async def pending(self) -> int:
         """How many messages are queued."""
-        (found,) = await self._store.read(lambda connection: connection.execute(self._sql["count_queued"]).fetchone())
-        return int(found)
+        return (await self.survey())[1]
+
+    async def survey(self) -> tuple[frozenset[ObjectKey], int]:
+        """The Providers that messages wait for, and how many wait in all."""
+
+        def work(connection: Connection) -> tuple[list[Any], int]:
+            return connection.execute(self._sql["lanes"]).fetchall(), connection.execute(self._sql["count_queued"]).fetchone()[0]
+
+        rows, count = await self._store.read(work)
+        return frozenset(keys.from_stored(provider) for provider, _ in rows), count
 
     async def unmatched_since(self) -> datetime | None:
         """When the oldest event was stored that was not matched yet."""
