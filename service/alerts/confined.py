@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from providers.contract import Busy, Misconfigured
+from providers.contract import Busy, Misconfigured, Rejected
 from service.outbound import Policy, problem_of
 from service.workers import Workers
 
@@ -33,6 +33,10 @@ _NEVER = (
 _refusals: list[str] = []  # of the work that this process does now
 
 
+class _Refused(PermissionError):
+    """What a library gets to see; the words are ours."""
+
+
 class Confined:
     """A few processes, started when they are needed first; one that overruns is ended."""
 
@@ -41,7 +45,7 @@ class Confined:
         self._workers = Workers(PROCESSES)
 
     async def run(self, function: Callable[..., T], *args: object, timeout: timedelta) -> T:
-        """Return `function(*args)`. Raises Misconfigured, Busy, and what the function raises."""
+        """Return `function(*args)`. Raises Misconfigured, Busy, and the Rejected or Busy that the function raises."""
         try:
             found: tuple[T | Exception, tuple[str, ...]] = await self._workers.run(_run, self._policy, function, args, timeout=timeout)
         except TimeoutError as error:
@@ -66,8 +70,12 @@ def _run(policy: Policy, function: Callable[..., T], args: tuple[object, ...]) -
         result: T | Exception = function(*args)
     except TimeoutError:
         raise
-    except Exception as error:  # noqa: BLE001 - it is raised again on the other side, unless there is a refusal to tell
+    except _Refused as error:
+        result = Misconfigured(f"refused: {error}")
+    except (Rejected, Busy) as error:
         result = error
+    except Exception as error:  # noqa: BLE001 - a library may raise anything, also what does not pickle; its words may hold secrets
+        result = Busy(f"the library failed: {type(error).__name__}")
     return result, tuple(dict.fromkeys(_refusals))[:3]
 
 
@@ -86,14 +94,12 @@ def _confine(policy: Policy) -> None:
             problem = _address_problem(args, policy)
         elif event == "open":
             problem = _file_problem(args, folders)
-        elif event == "socket.bind":
-            problem = "listening"
         elif event.startswith(_NEVER) and not (event in ("os.listdir", "os.scandir") and _is_below(args[0], folders)):
             problem = f"{event} is not for messages"
         if problem:
             if event != "open":  # libraries look for files that may be missing, such as ~/.netrc
                 _refusals.append(problem)
-            raise PermissionError(problem)
+            raise _Refused(problem)
 
     sys.addaudithook(hook)
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import ssl
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,7 +94,7 @@ async def send(wire: Wire, provider: Provider, event: Event, *, route: Route, ti
                 await place(provider.place(event, route.target), memory, _next_of, lambda request: _answer(wire, request, route))
                 return
             if provider.publish is not None:
-                await provider.publish(event, route.target, _Means(wire=wire, tls=route.tls, timeout=timeout))
+                await _published(provider.publish(event, route.target, _Means(wire=wire, tls=route.tls, timeout=timeout)))
                 return
             dialogue = provider.dialogue(event, route.target)
             request = _following(dialogue, None)
@@ -120,10 +120,28 @@ def _made(step: Callable[[], T]) -> T | None:
         return step()
     except StopIteration:
         return None
-    except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]  # not the error's words: they may hold what it stumbled over
-        log.error("no request can be made of an event", extra={"error": type(error).__name__, "place": f"{place.filename}:{place.lineno}"})
-        raise Rejected("no request can be made of this event and Provider: see the log, and report it") from None
+    except (Rejected, Busy):
+        raise
+    except Exception as error:  # noqa: BLE001 - types of other packages may raise anything
+        raise _not_made(error) from None
+
+
+async def _published(publishing: Awaitable[None]) -> None:
+    """The same for what speaks to its target itself."""
+    try:
+        await publishing
+    except (Rejected, Busy, TimeoutError):
+        raise
+    except OSError as error:
+        raise Busy(f"the connection failed: {error.strerror or type(error).__name__}") from None
+    except Exception as error:  # noqa: BLE001 - types of other packages may raise anything
+        raise _not_made(error) from None
+
+
+def _not_made(error: Exception) -> Rejected:
+    place = traceback.extract_tb(error.__traceback__)[-1]  # not the error's words: they may hold what it stumbled over
+    log.error("no request can be made of an event", extra={"error": type(error).__name__, "place": f"{place.filename}:{place.lineno}"})
+    return Rejected("no request can be made of this event and Provider: see the log, and report it")
 
 
 async def _answer(wire: Wire, request: Request, route: Route) -> Response:

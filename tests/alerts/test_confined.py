@@ -61,6 +61,16 @@ def write(path: str) -> None:
     Path(path).write_text("x")
 
 
+class Unpicklable(Exception):
+    def __init__(self, secret: str, other: object) -> None:
+        super().__init__(secret)
+        self.other = other
+
+
+def raise_odd() -> None:
+    raise Unpicklable("hush", lambda: None)
+
+
 def fail(words: str) -> None:
     raise Busy(words, timedelta(seconds=7))
 
@@ -96,9 +106,9 @@ async def test_files_are_read_where_programs_lie_only(confined: Confined, tmp_pa
     assert await confined.run(read, "/etc/hostname", timeout=LIMIT)
     assert await confined.run(read, str(link), timeout=LIMIT)
     for path in (str(secret), f"/etc/../{secret}", "/proc/self/environ", "/var/run/secrets/kubernetes.io/serviceaccount/token"):
-        with pytest.raises(PermissionError, match="reading a file of this machine"):
+        with pytest.raises(Misconfigured, match="reading a file of this machine"):
             await confined.run(read, path, timeout=LIMIT)
-    with pytest.raises(PermissionError, match="writing a file"):
+    with pytest.raises(Misconfigured, match="writing a file"):
         await confined.run(write, str(tmp_path / "new"), timeout=LIMIT)
     assert not (tmp_path / "new").exists()
 
@@ -109,6 +119,12 @@ async def test_result_and_errors_come_back_whole(confined: Confined) -> None:
     with pytest.raises(Busy, match="later") as caught:
         await confined.run(fail, "later", timeout=LIMIT)
     assert caught.value.retry_after == timedelta(seconds=7)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_a_library_raises_is_told_by_its_type_alone(confined: Confined) -> None:
+    with pytest.raises(Busy, match=r"^the library failed: Unpicklable$"):
+        await confined.run(raise_odd, timeout=LIMIT)
 
 
 @pytest.mark.asyncio(loop_scope="module")

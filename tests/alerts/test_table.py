@@ -129,3 +129,17 @@ def test_types_are_listed_with_their_package(tmp_path: Path) -> None:
     assert rows["github"] == ["Flux", "commit_status"]
     assert done.returncode == 1
     assert "slack of pager 1.2 is left out: there is such a type already" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["def render(event, target):\n", "async def publish(event, target, means):\n"])
+async def test_package_that_fails_stops_no_other_message(
+    world: World, slack: Slack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    code = f"{form}    raise AttributeError(target.address.reveal())\n" + "def settle(response):\n    pass\n" * ("render" in form)
+    world.table = table_of(install(tmp_path, "pager = pager", pager=code), monkeypatch)
+    raw = provider("pager", type="generic", address="https://hush.example")
+    raw["metadata"]["annotations"] = {TYPE_ANNOTATION: "pager"}
+    world.put(alert(), alert("other", providerRef={"name": "pager"}), provider(address=slack.address), raw)
+    async with world.running():
+        await world.tell(event("one"), event("two"))
+        await world.settled(sent=2, rejected=2)
