@@ -97,23 +97,24 @@ def read_archive(packed: bytes) -> Chart:
     if len(packed) > MOST_CHART_BYTES:
         raise BadChart(f"size of chart exceeds '{MOST_CHART_BYTES}' bytes limit")
     files: dict[str, bytes] = {}
-    unpacked = 0
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
+        plain = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(MOST_UNPACKED_BYTES + 1)  # headers too can be bombs
+        if len(plain) > MOST_UNPACKED_BYTES:
+            raise BadChart(f"the chart unpacks to more than {MOST_UNPACKED_BYTES} bytes")
+        with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
             for member in tar:
                 if not member.isreg():
                     continue
-                unpacked += member.size
                 if member.size > MOST_FILE_BYTES:
                     raise BadChart(f"chart file '{member.name[:100]}' is larger than the maximum file size {MOST_FILE_BYTES}")
-                if unpacked > MOST_UNPACKED_BYTES or len(files) >= MOST_FILES:
-                    raise BadChart(f"the chart unpacks to more than {MOST_UNPACKED_BYTES} bytes, or {MOST_FILES} files")
+                if len(files) >= MOST_FILES:
+                    raise BadChart(f"the chart holds more than {MOST_FILES} files")
                 path, content = (clean_path(member.name) or "").partition("/")[2], tar.extractfile(member)
                 if path and content is not None:
                     files[path] = content.read()
     except BadArchive as error:
         raise BadChart(str(error)) from error
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
         raise BadChart(f"not a gzipped chart archive, or a damaged one: {error}") from error
     return chart_of(files)
 

@@ -60,7 +60,7 @@ def _expression(glob: str) -> str:
         letter = glob[at]
         end = glob.find("]", at + 2) if letter == "[" else -1
         if end > 0:
-            inner = glob[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
+            inner = re.sub(r"([\[\\&~|]|-(?=-))", r"\\\1", glob[at + 1 : end])
             made += f"[{inner}]"
             at = end
         elif letter == "\\" and at + 1 < len(glob):

@@ -60,7 +60,7 @@ class Api:
         self.objects[key_of(kind, name)] = made
 
     async def answer(self, request: web.Request) -> web.Response:
-        if request.path.endswith("/v1"):
+        if request.path.count("/") == 3:
             named = [{"name": plural, "namespaced": True, "kind": kind} for kind, plural in PLURALS.items()]
             return web.json_response({"resources": named})
         plural, name = request.path.split("/")[6:8]

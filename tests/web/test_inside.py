@@ -107,6 +107,23 @@ async def test_an_artifact_is_sent_byte_for_byte(scene: Scene) -> None:
     assert (status, body, headers["Content-Length"]) == (200, b"", str(len(CONTENT)))
 
 
+async def test_the_files_of_every_kind_are_served_and_no_others(scene: Scene, tmp_path: Path) -> None:
+    names = {
+        "helmrepository": ("index-12ab.yaml", "index.yaml"),
+        "helmchart": ("web-1.0.0+3.tgz", "latest.tar.gz"),
+        "ocirepository": ("sha256:12ab.tar.gz",),
+        ".private": ("asked.json", "asked.yaml"),
+        "helmchart/x": (".draft.tgz",),
+    }
+    for kind, files in names.items():
+        place = tmp_path / "artifacts" / kind / "apps" / "web"
+        place.mkdir(parents=True)
+        for file in files:
+            (place / file).write_bytes(b"x")
+            status, _, _ = await scene.ask("GET", f"/{kind}/apps/web/{file}")
+            assert (status == 200) == (kind in ("helmrepository", "helmchart", "ocirepository")), (kind, file)
+
+
 async def test_artifacts_know_conditions_and_ranges(scene: Scene) -> None:
     path = f"/gitrepository/apps/fleet.prod/{FILE}"
     _, _, headers = await scene.ask("GET", path)
