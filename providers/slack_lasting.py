@@ -7,14 +7,14 @@ raised it. Incoming webhooks get the same content as new messages. https://docs.
 
 import json
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from providers import contract, slack_api, slack_blocks
 from providers.contract import Event, Placing, Remember, Reply, Step, Target
 from providers.mrkdwn import fit
 from providers.slack_notes import MEMBERS, Alarm, Entry, Root, alarm_of, ask, digest_of, line_of, mark_of, recall, root_of
-from providers.slack_words import Told, commit_of, duration, object_of, outcome_of, told
+from providers.slack_words import ICONS, Told, commit_of, duration, object_of, outcome_of, told
 
 IN_ROOT, PART, PARTS = 700, 2_900, 16
 _GONE = frozenset(("message_not_found", "cant_update_message", "edit_window_closed"))
@@ -174,7 +174,11 @@ def _listed(post: Post, members: Mapping[str, Entry], *, extra: str, commit: str
         return slack_blocks.listing(commit or commit_of(post.event), said, extra=extra)
     [entry] = entries.values()
     above = "\n".join(filter(None, (f"*{entry.ended}*" if entry.ended else "", extra)))
-    return slack_blocks.message(entry.told, details=entry.details, extra=above)
+    shown = entry.told
+    if entry.ended:
+        icon = ICONS[shown.outcome], ICONS["well"]
+        shown = replace(shown, outcome="well", title=shown.title.replace(*icon, 1), head=shown.head.replace(*icon, 1))
+    return slack_blocks.message(shown, details=entry.details, extra=above)
 
 
 def _noted(body: dict[str, Any], note: str) -> dict[str, Any]:

@@ -98,6 +98,8 @@ async def test_recovery_with_a_new_revision_is_told_on_the_message_that_raised_t
     await told(world, failed(A), failed(A, after=30, message="Pod web-2: OOMKilled"), went(B, after=252))
     first, second = api.roots
     assert "main@aaaaaaaa" in first.shown
+    assert first.shown.startswith("*✅ Kustomization/apps/web: health check failed*")
+    assert first.body["attachments"][0]["color"] == "#2eb67d"
     assert "recovered after 4m 12s, with main@bbbbbbbb “Change b” by Ann" in first.shown
     assert "recovered after 4m 12s, with main@bbbbbbbb" in first.replies[-1]["text"]
     assert second.shown.startswith("*✅ Kustomization/apps/web is live* at main@bbbbbbbb")
