@@ -3,6 +3,7 @@
 The museum is static files behind HTTP with a log-in, ETags and redirects as a test asks for.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -90,6 +91,7 @@ class Museum:
         self.asked: list[tuple[str, int]] = []
         self.logins: list[tuple[str, str | None]] = []
         self.index: dict[str, list[dict[str, Any]]] = {}
+        self.slow = 0.0
 
     def publish(self, archive: bytes, name: str, version: str, *, url: str = "", **more: Any) -> None:
         """Put a chart into the museum and its index."""
@@ -101,6 +103,7 @@ class Museum:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.logins.append((request.path, request.headers.get("Authorization")))
+        await asyncio.sleep(self.slow)
         found = self._answered(request)
         self.asked.append((request.path, found.status))
         return found

@@ -125,6 +125,15 @@ async def test_other_hosts_get_credentials_only_if_asked_to(bench):
     assert login is not None
 
 
+async def test_an_index_leads_nowhere_that_is_forbidden(bench):
+    bench.museum.publish(chart("meta", "1.0.0"), "meta", "1.0.0", url="http://169.254.169.254/meta.tgz")
+    await bench.run("HelmRepository", "museum")
+    bench.chart(chart="meta")
+    assert (await bench.run("HelmChart", "web")).result == "failed"
+    assert bench.condition("HelmChart", "web")[1] == "ChartPullError"
+    assert "169.254.169.254 is link-local" in bench.condition("HelmChart", "web")[2]
+
+
 async def test_faults_leave_the_last_chart(bench):
     await stored(bench, version="1.x")
     before = bench.status("HelmChart", "web")["artifact"]

@@ -108,6 +108,29 @@ async def test_a_bad_index_leaves_the_last_one(bench, body, reason, words):
     assert bench.condition(KIND, NAME, "FetchFailed") is None
 
 
+async def test_a_slow_museum_fails_at_the_time_limit(bench):
+    bench.museum.slow = 5
+    bench.repository(timeout="100ms")
+    outcome = await bench.run(KIND, NAME)
+    why = "failed to fetch Helm repository index: not finished within 0.1 s; is spec.timeout too short?"
+    assert (outcome.result, outcome.backoff) == ("failed", True)
+    assert bench.condition(KIND, NAME) == ("False", "Failed", why)
+    assert bench.condition(KIND, NAME, "FetchFailed") == ("True", "Failed", why)
+
+
+async def test_tls_in_the_old_place_and_the_new_one(bench):
+    bench.secrets["login"] = {"caFile": b"no certificate"}
+    for reference in ("secretRef", "certSecretRef"):
+        bench.repository(**{reference: {"name": "login"}})
+        await bench.run(KIND, NAME)
+        assert bench.condition(KIND, NAME)[1] == "AuthenticationFailed"
+        assert "holds a certificate or key that cannot be used" in bench.condition(KIND, NAME)[2]
+    bench.secrets["login"] = {"username": b"robot"}
+    bench.repository(secretRef={"name": "login"})
+    await bench.run(KIND, NAME)
+    assert "'username' and 'password' must both be there" in bench.condition(KIND, NAME)[2]
+
+
 async def test_what_only_a_change_can_mend_stalls(bench):
     bench.repository(url="oci://127.0.0.1/charts")
     assert (await bench.run(KIND, NAME)).result == "stalled"
