@@ -73,7 +73,10 @@ class GitRepositorySpec:
         Facts("Secret with bearerToken, or username and password, and ca.crt for https; identity and known_hosts for ssh.", inside="name"),
     ] = None
     provider: Annotated[
-        str, Facts("Where credentials come from; generic means secretRef.", enum=("generic", "aws", "azure", "github"), honours="generic")
+        str,
+        Facts(
+            "Where credentials come from; generic means secretRef.", enum=("generic", "aws", "azure", "github"), honours="generic|github"
+        ),
     ] = "generic"
     service_account_name: Annotated[
         str, Facts("ServiceAccount whose workload identity authenticates to aws or azure.", verdict="refused")

@@ -14,7 +14,6 @@ _NOT_YET = {
     "tls.key": "client certificates",
     "certFile": "client certificates",
     "keyFile": "client certificates",
-    "githubAppID": "GitHub App keys",
 }
 
 
@@ -27,6 +26,7 @@ class Credentials:
     """What one GitRepository may send. `ca` is PEM, trusted beside the system's roots and for this remote only.
 
     Over ssh `ssh_key` is the private key, `password` its passphrase, `known_hosts` the host keys to trust.
+    `scope` says whose the password is where it changes by itself; then it tells identities apart instead of the password.
     `proxy` is the URL of the proxy to go through, with its own credentials; "" leaves it to the environment.
     """
 
@@ -37,11 +37,13 @@ class Credentials:
     proxy: str = field(default="", repr=False)
     ssh_key: bytes = field(default=b"", repr=False)
     known_hosts: bytes = field(default=b"", repr=False)
+    scope: str = field(default="", repr=False)
 
     @property
     def identity(self) -> str:
         """A hash of all of it: objects share a store only where they would see the same."""
-        parts = [self.username.encode(), self.password.encode(), self.bearer.encode(), self.ca]
+        parts = [self.username.encode(), (self.scope or self.password).encode(), self.bearer.encode(), self.ca]
+        parts += [b"scope"] if self.scope else []
         parts += [self.proxy.encode()] if self.proxy else []
         parts += [b"ssh", self.ssh_key, self.known_hosts] if self.ssh_key else []
         return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
@@ -54,6 +56,8 @@ class Credentials:
 
 def read_credentials(data: Mapping[str, bytes]) -> Credentials:
     """Return the credentials of a Secret's decoded data. Raises InvalidSecret, naming the key."""
+    if data.get("githubAppID"):
+        raise InvalidSecret("the Secret has the keys of a GitHub App, but spec.provider is not github; set it")
     for key, what in _NOT_YET.items():
         if data.get(key):
             raise InvalidSecret(f"the key '{key}' is there, but {what} are not supported yet; use username and password, or bearerToken")

@@ -19,7 +19,8 @@ from service.reconcile.queue import Trigger
 from service.sources.credentials import Credentials, InvalidSecret, masked, read_credentials
 from service.sources.depth import PRIVATE
 from service.sources.failure import EndedEarly
-from service.sources.fetcherror import FetchError
+from service.sources.fetcherror import AuthRefused, FetchError
+from service.sources.githubapp import Apps, read_app
 from service.sources.gitref import InvalidRef, InvalidUrl, Wanted, checked_url, wanted
 from service.sources.openrepo import SnapshotGone, open_store
 from service.sources.reconciler import Needs, Raw
@@ -45,6 +46,7 @@ class GitOrigin:
 
     def __init__(self, needs: Needs) -> None:
         self._needs = needs
+        self._apps = Apps(needs.outbound)
         self._tarballs = Tarballs(artifacts=needs.artifacts, gitstore=needs.gitstore, workers=needs.workers)
 
     def check(self, spec: Raw) -> None:
@@ -55,9 +57,9 @@ class GitOrigin:
         """Fetch what the ref names now, and publish it."""
         url, want = _checked_url(found.spec.url), _checked_ref(found)
         _checked_sparse(found)
-        credentials = replace(await self._credentials(found), proxy=await self._proxy(found))
-        begun = time.perf_counter()
+        begun, credentials = time.perf_counter(), Credentials()
         try:
+            credentials = await self._credentials(found, await self._proxy(found))
             fetched = await self._needs.gitstore.fetch(
                 uid=found.metadata.uid,
                 url=url,
@@ -67,6 +69,8 @@ class GitOrigin:
                 age=datetime.now(UTC) - max((trigger.stored_at for trigger in triggers), default=datetime.now(UTC)),
             )
         except FetchError as error:
+            if isinstance(error, AuthRefused):
+                self._apps.doubt(credentials)
             raise EndedEarly.fetch(error.reason, f"failed to checkout and determine revision: {error}") from error
         crash.point("source.fetched")
         snapshot = await self._opened(found, want, fetched)
@@ -83,19 +87,25 @@ class GitOrigin:
         )
         return self._tarballs.of(found, snapshot, words, moved=moved)
 
-    async def _credentials(self, found: GitRepository) -> Credentials:
+    async def _credentials(self, found: GitRepository, proxy: str) -> Credentials:
         name, namespace = found.spec.secret_ref, found.metadata.namespace
+        is_app = found.spec.provider == "github"
+        if is_app and (name is None or not found.spec.url.startswith("https:")):
+            why = "spec.provider github needs an https address and spec.secretRef with the keys of a GitHub App"
+            raise EndedEarly.fetch(meta.INVALID_PROVIDER, why, stalls=True)
         if name is None and is_ssh(found.spec.url):
             why = "failed to configure authentication options: ssh needs spec.secretRef, with the keys identity and known_hosts"
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, why)
         if name is None:
-            return Credentials()
+            return Credentials(proxy=proxy)
         data = await self._needs.read_secret(namespace, name)
         if data is None:
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, f"failed to get secret '{namespace}/{name}': secrets \"{name}\" not found")
         try:
-            return read_ssh(data) if is_ssh(found.spec.url) else read_credentials(data)
-        except InvalidSecret as error:
+            if is_app:
+                return await self._apps.credentials(read_app(data), proxy)
+            return replace(read_ssh(data) if is_ssh(found.spec.url) else read_credentials(data), proxy=proxy)
+        except (InvalidSecret, BadTransport) as error:
             why = f"failed to configure authentication options: secret '{namespace}/{name}': {error}"
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, why) from error
 

@@ -65,7 +65,6 @@ IGNORED = {
 }
 BY_VALUE = [
     ("GitRepository", {"provider": "aws"}, "spec.provider"),
-    ("GitRepository", {"provider": "github"}, "spec.provider"),
     ("OCIRepository", {"provider": "aws"}, "spec.provider"),
     ("HelmChart", {"verify": {"provider": "notation"}}, "spec.verify.provider"),
     ("HelmRepository", {"provider": "aws"}, "spec.provider"),

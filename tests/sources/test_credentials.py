@@ -23,7 +23,7 @@ def test_keys():
         ({"username": b"\xff", "password": b"p"}, "UTF-8"),
         ({"ca.crt": b"nothing"}, "PEM"),
         ({"tls.crt": PEM, "tls.key": b"k"}, "client certificates are not supported"),
-        ({"githubAppID": b"1"}, "GitHub App keys are not supported"),
+        ({"githubAppID": b"1"}, "spec.provider is not github"),
     ],
 )
 def test_secrets_that_cannot_be_used(data, words):
