@@ -7,6 +7,8 @@ Redirects are followed without the log-in where they leave the origin. https://h
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -18,6 +20,7 @@ from service.sources.dockerconfig import Login
 
 MOST_REDIRECTS = 5
 CHUNK = 2**18
+SETTLED = timedelta(seconds=5)
 _MOVED = (301, 302, 303, 307, 308)
 
 
@@ -93,8 +96,18 @@ async def _written(answer: aiohttp.ClientResponse, target: Path, *, most: int) -
                 raise MuseumError(f"size of {masked(str(answer.url))} exceeds {most:,} bytes limit")
             hashed.update(chunk)
             file.write(chunk)
-    headers = answer.headers
-    return Got(digest=hashed.hexdigest(), size=size, etag=headers.get("ETag", ""), modified=headers.get("Last-Modified", ""))
+    modified = answer.headers.get("Last-Modified", "")
+    if not _is_settled(modified, answer.headers.get("Date", "")):
+        modified = ""
+    return Got(digest=hashed.hexdigest(), size=size, etag=answer.headers.get("ETag", ""), modified=modified)
+
+
+def _is_settled(modified: str, date: str) -> bool:
+    """Whether a file cannot have changed again within the second that Last-Modified tells. https://www.rfc-editor.org/rfc/rfc9110#8.8.2.2"""
+    try:
+        return parsedate_to_datetime(date) - parsedate_to_datetime(modified) >= SETTLED
+    except (TypeError, ValueError):
+        return False
 
 
 def below(repository: str, reference: str) -> str:
