@@ -61,6 +61,18 @@ async def test_a_restart_asks_with_the_same_conditions(bench):
     assert json.loads(bench.stored(KIND, NAME))
 
 
+async def test_a_date_counts_only_once_nothing_can_have_changed_since(bench):
+    bench.museum.age = 1  # a second change within the same second would have the same date
+    bench.repository()
+    for _ in range(2):
+        await bench.run(KIND, NAME)
+    assert bench.museum.asked == [("/index.yaml", 200)] * 2
+    bench.museum.age = 60
+    for _ in range(2):
+        await bench.run(KIND, NAME)
+    assert bench.museum.asked[2:] == [("/index.yaml", 200), ("/index.yaml", 304)]
+
+
 async def test_credentials_stay_at_their_origin(bench):
     bench.museum.login = ("robot", "hunter2")
     bench.repository()
