@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from service.alerts import dispatch as alerts
 from service.alerts.bundles import composed
-from service.alerts.identities import Identities
-from service.alerts.matching import Rules
 from service.alerts.static import StaticReconciler
 from service.alerts.table import load
 from service.cel import Evaluator
@@ -21,8 +18,8 @@ from service.cluster.discovery import Discovery
 from service.cluster.events import Recorder
 from service.cluster.prune import Pruner
 from service.cluster.watch import Change
-from service.compose.access import Secrets, git_policy, labels_of, outbound_policy
-from service.compose.alarms import oversight_of
+from service.compose.access import Secrets, git_policy, outbound_policy
+from service.compose.alerting import Alerting
 from service.compose.charts import Charts
 from service.compose.leadership import LEASES
 from service.compose.measures import ControllerMetrics, ObjectGauges
@@ -70,8 +67,6 @@ from service.state.cache import Cache
 from service.state.held import Held
 from service.state.inbox import Inbox, Retention
 from service.state.journal import Journal
-from service.state.letters import Letters
-from service.state.notes import Notes
 from service.state.outbox import Outbox
 from service.state.store import Store
 from service.triggers.choosing import Choosing
@@ -131,7 +126,8 @@ class House:
         self._build_sources()
         self._build_kustomizations()
         self._build_triggers()
-        self._build_alerts()
+        alerting = Alerting(self)
+        self.dispatcher, self.oversight = alerting.dispatcher, alerting.oversight
         self._measure()
 
     def _measure(self) -> None:
@@ -356,40 +352,6 @@ class House:
             self.unheard.missed.hooked(key)
         worker = self.sources if key.kind in SOURCES else self.kustomizations
         worker.queue.add(key, trigger=trigger, priority=HOOK)
-
-    def _build_alerts(self) -> None:
-        ground, settings = self.ground, self.ground.settings
-        needs = alerts.Needs(
-            outbox=self.outbox,
-            notes=Notes(ground.store),
-            alerts=self.watches.by_kind["Alert"].objects,
-            providers=self.watches.by_kind["Provider"].objects,
-            is_ready=self._may_send,
-            read_secret=self.secrets.read,
-            read_labels=partial(labels_of, ground.cluster, self.discovery),
-            read_config=self.secrets.config,
-            held=self.held_back,
-            post_event=self.recorder.post,
-            workers=ground.workers,
-            metrics=ground.metrics,
-            outbound=self.outbound,
-            evaluator=self.evaluator,
-            table=self.table,
-            read_identity=Identities(ground.cluster).read,
-        )
-        rules = Rules(any_namespace=settings.alerts_any_namespace, cluster=settings.cluster_name)
-        lockdown = settings.no_cross_namespace_refs
-        self.dispatcher = alerts.Dispatcher(
-            needs, shadow=settings.shadow, no_cross_namespace=lockdown, ttl=settings.messages.ttl, rules=rules
-        )
-        self.oversight = oversight_of(
-            settings, needs, Letters(ground.store), lambda key: self.receivers.queue.add(key, trigger=Trigger(reason="messages"))
-        )
-
-    def _may_send(self) -> bool:
-        """Messages are another's business while another holds the Lease."""
-        known = all(self.watches.by_kind[kind].synced.is_set() for kind in ("Alert", "Provider"))
-        return known and self.gates[NOTIFICATION].is_open and "Alert" in self.ground.settings.kinds
 
     def secret_changed(self, change: Change) -> None:
         """A labelled Secret: its Receivers read their tokens again, at once."""
