@@ -38,6 +38,20 @@ def text(value: Any, path: str, _strict: bool) -> str:
     return value
 
 
+def scalar(value: Any, path: str, strict: bool) -> str:
+    """A string; in a plugin's configuration a number or bool counts as its text (1.50 as 1.5, as encoding/json would write it)."""
+    if strict or value is None or isinstance(value, dict | list):
+        return text(value, path, strict)
+    return str(value) if isinstance(value, str) else text_of(value if isinstance(value, bool) else value + 0)
+
+
+def scalars(value: Any, path: str, strict: bool) -> dict[str, str]:
+    """A map of such strings."""
+    if not isinstance(value, dict):
+        raise _wrong(value, path, "map of strings")
+    return {key: scalar(item, f"{path}.{key}", strict) for key, item in value.items()}
+
+
 def boolean(value: Any, path: str, _strict: bool) -> bool:
     """true or false; null is false."""
     if value is None:

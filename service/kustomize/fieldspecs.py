@@ -95,11 +95,14 @@ def slots(node: Any, path: tuple[str, ...], create: Literal["map", "scalar"] | N
 
     Raises BuildError where something that is neither map nor list stands in the way.
     """
-    if path == ("",):
-        raise BuildError("cannot set or create an empty field name: a field spec has no path")
     found: list[Slot] = []
     _descend(node, path, 0, create, found)
     return found
+
+
+def _named(name: str, path: tuple[str, ...]) -> None:
+    if not name:
+        raise BuildError(f"cannot set or create an empty field name: a part of the path '{'/'.join(path)}' of a field spec is empty")
 
 
 def _descend(node: Any, path: tuple[str, ...], at: int, create: Literal["map", "scalar"] | None, found: list[Slot]) -> None:
@@ -110,10 +113,12 @@ def _descend(node: Any, path: tuple[str, ...], at: int, create: Literal["map", "
         if create is None or name[-2:] == "[]":
             name = name.removesuffix("[]")
             if name not in node:
+                _named(name, path)
                 return
             if node[name] is None and name != path[at]:
                 node[name] = []
         elif node.get(name) is None:
+            _named(name, path)
             node[name] = "" if at == last and create == "scalar" else {}
         if at == last:
             found.append((node, name))

@@ -18,6 +18,7 @@ from service.kustomize.decode import (
     listing,
     mapping,
     record,
+    scalar,
     text,
     texts,
 )
@@ -42,11 +43,11 @@ GENERATOR: dict[str, Type] = {
     "env": text,
     "options": OPTIONS,
 }
-METADATA = record({"name": text, "namespace": text, "labels": texts, "annotations": texts})
+METADATA = record({"name": scalar, "namespace": scalar, "labels": texts, "annotations": texts})
 PATCH_OPTIONS = record({"allowNameChange": boolean, "allowKindChange": boolean})
 PATCH = record({"path": text, "patch": text, "target": SELECTOR, "options": PATCH_OPTIONS})
-IMAGE = record({"name": text, "newName": text, "tagSuffix": text, "newTag": text, "digest": text})
-REPLICA = record({"name": text, "count": integer})
+IMAGE = record({"name": scalar, "newName": scalar, "tagSuffix": scalar, "newTag": scalar, "digest": scalar})
+REPLICA = record({"name": scalar, "count": integer})
 LABEL = record({"pairs": texts, "includeSelectors": boolean, "includeTemplates": boolean, "fields": listing(SPEC)})
 FIELD_OPTIONS = record({"delimiter": text, "index": integer, "encoding": text, "create": boolean})
 REPLACEMENT: dict[str, Type] = {

@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Callable
 from typing import Any
 
-from service.kustomize.decode import SELECTOR, Type, boolean, decode, integer, listing, record, text, texts
+from service.kustomize.decode import SELECTOR, Type, boolean, decode, integer, listing, record, scalar, scalars, text
 from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import Specs, split_path
 from service.kustomize.files import Folder
@@ -17,7 +17,7 @@ from service.kustomize.hashing import name_hash
 from service.kustomize.kustomization import GENERATOR, IMAGE, METADATA, NOT_CARRIED_OUT, PATCH, REPLACEMENT, REPLICA
 from service.kustomize.layer import Transformer
 from service.kustomize.objects import Objects, Resource
-from service.kustomize.scalars import text_of
+from service.kustomize.scalars import plain, text_of
 from service.kustomize.schema import Schema
 from service.kustomize.selectors import Selector
 from service.kustomize.tables import SPEC, field_specs
@@ -25,7 +25,7 @@ from service.kustomize.transformers import images, labels, names, namespace, pat
 
 Config = dict[str, Any]
 _SPECS: dict[str, Type] = {"fieldSpecs": listing(SPEC)}
-_TARGETS = listing(record({"selector": SELECTOR, "fieldPath": text, "filePathPosition": integer}))
+_TARGETS = listing(record({"selector": SELECTOR, "fieldPath": scalar, "filePathPosition": integer}))
 
 
 def transformer(config: Resource, folder: Folder, schema: Schema) -> Transformer:
@@ -89,6 +89,8 @@ def _pairs(field: str) -> Callable[[Config, Specs, Folder, Schema], Transformer]
 
 
 def _prefix_suffix(fields: Config, specs: Specs, _folder: Folder, _schema: Schema) -> Transformer:
+    if fields.get("fieldSpecs") is None:
+        raise BuildError("fieldSpecs is not expected to be nil")
     first, second = names.prefixer(fields.get("prefix") or "", specs), names.suffixer(fields.get("suffix") or "", specs)
 
     def run(objects: Objects) -> None:
@@ -156,7 +158,7 @@ def add_value(row: Resource, value: str, path: str, position: int) -> None:
     old = holder.get(last)
     if isinstance(old, dict | list):
         raise BuildError(f"ValueAddTransformer: {path} of {row.id} is no text")
-    row.shared.write(holder, last, _inserted(text_of(old), position - 1, value) if position > 0 else value)
+    row.shared.write(holder, last, plain(_inserted(text_of(old), position - 1, value) if position > 0 else value, "1.2"))
 
 
 def _inserted(path: str, index: int, value: str) -> str:
@@ -189,20 +191,20 @@ def _service_account(fields: Config, _folder: Folder, schema: Schema) -> Resourc
 
 _PAIR = record({"name": text, "namespace": text})
 _TRANSFORMERS: dict[str, tuple[Type, Callable[[Config, Specs, Folder, Schema], Transformer]]] = {
-    "AnnotationsTransformer": (record({"annotations": texts, **_SPECS}), _pairs("annotations")),
+    "AnnotationsTransformer": (record({"annotations": scalars, **_SPECS}), _pairs("annotations")),
     "HashTransformer": (record({}), _hash),
     "ImageTagTransformer": (
         record({"imageTag": IMAGE, **_SPECS}),
         lambda fields, specs, _folder, _schema: images.editor([fields.get("imageTag") or {}], specs),
     ),
-    "LabelTransformer": (record({"labels": texts, **_SPECS}), _pairs("labels")),
+    "LabelTransformer": (record({"labels": scalars, **_SPECS}), _pairs("labels")),
     "NamespaceTransformer": (record({"metadata": METADATA, "unsetOnly": boolean, "setRoleBindingSubjects": text, **_SPECS}), _namespaced),
     "PatchJson6902Transformer": (record({"target": SELECTOR, "path": text, "jsonOp": text}), _json_patch),
-    "PatchStrategicMergeTransformer": (record({"paths": listing(text), "patches": text}), _strategic),
+    "PatchStrategicMergeTransformer": (record({"paths": listing(scalar), "patches": scalar}), _strategic),
     "PatchTransformer": (PATCH, lambda fields, _specs, folder, schema: patches.patcher(fields, folder, schema)),
-    "PrefixTransformer": (record({"prefix": text, **_SPECS}), _named("prefix", names.prefixer)),
-    "SuffixTransformer": (record({"suffix": text, **_SPECS}), _named("suffix", names.suffixer)),
-    "PrefixSuffixTransformer": (record({"prefix": text, "suffix": text, **_SPECS}), _prefix_suffix),
+    "PrefixTransformer": (record({"prefix": scalar, **_SPECS}), _named("prefix", names.prefixer)),
+    "SuffixTransformer": (record({"suffix": scalar, **_SPECS}), _named("suffix", names.suffixer)),
+    "PrefixSuffixTransformer": (record({"prefix": scalar, "suffix": scalar, **_SPECS}), _prefix_suffix),
     "ReplacementTransformer": (
         record({"replacements": listing(record({**REPLACEMENT, "path": text}))}),
         lambda fields, _specs, folder, _schema: replacements.replacer(fields.get("replacements") or (), folder),
@@ -211,7 +213,7 @@ _TRANSFORMERS: dict[str, tuple[Type, Callable[[Config, Specs, Folder, Schema], T
         record({"replica": REPLICA, **_SPECS}),
         lambda fields, specs, _folder, _schema: replicas.setter(fields.get("replica") or {}, specs),
     ),
-    "ValueAddTransformer": (record({"value": text, "targets": _TARGETS, "targetFilePath": text}), _value_add),
+    "ValueAddTransformer": (record({"value": scalar, "targets": _TARGETS, "targetFilePath": scalar}), _value_add),
 }
 _GENERATORS: dict[str, tuple[Type, Callable[[Config, Folder, Schema], Resource]]] = {
     "ConfigMapGenerator": (record({"metadata": METADATA, **GENERATOR}), _generated("ConfigMap")),

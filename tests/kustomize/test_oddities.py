@@ -71,3 +71,37 @@ def test_deprecated_fields_are_told_of_in_kustomizes_words() -> None:
         "# Warning: 'vars' is deprecated. Please use 'replacements' instead. [EXPERIMENTAL] "
         "Run 'kustomize edit fix' to update your Kustomization automatically.",
     )
+
+
+def plugin(kind: str, fields: str) -> dict[str, str]:
+    """The files of a kustomization with one builtin transformer."""
+    config = f"apiVersion: builtin\nkind: {kind}\nmetadata: {{name: p}}\n{fields}\n"
+    return {"kustomization_yaml": "resources: [in.yaml]\ntransformers: [t.yaml]\n", "t_yaml": config, "in_yaml": FOO}
+
+
+@pytest.mark.parametrize("path", ["metadata/", "a//b", "[]"])
+def test_an_empty_part_of_a_path_is_an_error(path: str) -> None:
+    with pytest.raises(BuildError, match="empty field name"):
+        built(**plugin("LabelTransformer", f"labels: {{a: b}}\nfieldSpecs: [{{path: '{path}', create: true}}]"))
+
+
+@pytest.mark.parametrize(("written", "text"), [("5", "5"), ("1.50", "1.5"), ("0x10", "16"), ("true", "true"), ("1.5e-7", "1.5e-07")])
+def test_a_number_in_the_configuration_of_a_plugin_is_text(written: str, text: str) -> None:
+    made = built(**plugin("PrefixTransformer", f"prefix: {written}\nfieldSpecs: [{{path: metadata/name}}]"))
+    assert made.objects[0]["metadata"]["name"] == f"{text}a"
+
+
+def test_a_number_among_the_embedded_fields_of_a_plugin_is_an_error() -> None:
+    with pytest.raises(BuildError, match="must be a string"):
+        built(**plugin("PatchTransformer", "target: {name: 5}\npatch: '[]'"))
+
+
+def test_prefix_and_suffix_in_one_want_field_specs() -> None:
+    with pytest.raises(BuildError, match="fieldSpecs"):
+        built(**plugin("PrefixSuffixTransformer", "prefix: a-"))
+
+
+def test_an_empty_map_as_patch_is_an_error_where_it_meets_an_object() -> None:
+    assert len(built(kustomization_yaml="resources: [in.yaml]\npatches: [{target: {kind: Bar}, patch: '{}'}]\n", in_yaml=FOO).objects) == 1
+    with pytest.raises(BuildError, match="neither an object nor"):
+        built(kustomization_yaml="resources: [in.yaml]\npatches: [{target: {kind: Foo}, patch: '{}'}]\n", in_yaml=FOO)

@@ -58,7 +58,7 @@ def patcher(entry: Mapping[str, Any], folder: Folder, schema: Schema) -> Transfo
     return Transformer(lambda objects: apply_to(objects, objects.select(target), merges[0], allowed))
 
 
-def _read(data: bytes, file: str | None, folder: Folder, schema: Schema) -> tuple[list[Resource], list[Operation]]:
+def _read(data: bytes, file: str | None, folder: Folder, schema: Schema) -> tuple[list[Resource], list[Operation] | None]:
     """A patch is a strategic merge if it reads as objects, else a JSON6902 patch."""
     try:
         documents = read_objects(data, file) if file is None else folder.source.documents(file)
@@ -70,8 +70,11 @@ def _read(data: bytes, file: str | None, folder: Folder, schema: Schema) -> tupl
             raise BuildError(f"unable to parse SM or JSON patch: {not_objects.message}", file, not_objects.line) from error
 
 
-def _empty_or_operations(data: bytes, documents: Sequence[Any]) -> list[Operation]:
-    return [] if documents or not data.strip() else read_operations(data, None)
+def _empty_or_operations(data: bytes, documents: Sequence[Any]) -> list[Operation] | None:
+    """What a patch without an object says: operations, nothing where it is empty, None where it is something else (`{}`)."""
+    if documents:
+        return None
+    return read_operations(data, None) if data.strip() else []
 
 
 def read_operations(data: bytes, file: str | None) -> list[Operation]:
@@ -100,10 +103,12 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
 
 
-def _apply_json(objects: Objects, operations: list[Operation], target: Selector | None, shown: str) -> None:
+def _apply_json(objects: Objects, operations: list[Operation] | None, target: Selector | None, shown: str) -> None:
     if target is None:
         raise BuildError(f"must specify a target for JSON patch {shown}")
     for row in objects.select(target):
+        if operations is None:
+            raise BuildError(f"patch {shown} is neither an object nor a list of JSON6902 operations")
         row.remember()
         edit(row, operations)
     objects.changed()
