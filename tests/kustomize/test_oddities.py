@@ -105,3 +105,11 @@ def test_an_empty_map_as_patch_is_an_error_where_it_meets_an_object() -> None:
     assert len(built(kustomization_yaml="resources: [in.yaml]\npatches: [{target: {kind: Bar}, patch: '{}'}]\n", in_yaml=FOO).objects) == 1
     with pytest.raises(BuildError, match="neither an object nor"):
         built(kustomization_yaml="resources: [in.yaml]\npatches: [{target: {kind: Foo}, patch: '{}'}]\n", in_yaml=FOO)
+
+
+def test_a_replacement_behind_a_scalar_among_many_is_lost_as_upstream() -> None:
+    rule = "{source: {kind: Foo}, targets: [{select: {kind: Foo}, fieldPaths: ['x.*.t.a']}]}"
+    files = {"kustomization_yaml": f"resources: [in.yaml]\nreplacements: [{rule}]\n"}
+    assert built(in_yaml=FOO + "x: [{t: 'a: 1'}]\n", **files).objects[0]["x"] == [{"t": "a: 1"}]
+    with pytest.raises(BuildError, match="unable to find field"):
+        built(in_yaml=FOO + "x: [{t: 'b: 1'}]\n", **files)

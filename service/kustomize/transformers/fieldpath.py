@@ -10,6 +10,7 @@ from service.kustomize.errors import BuildError
 from service.kustomize.fieldspecs import split_path
 from service.kustomize.scalars import Loose, WrittenDate, WrittenFloat, WrittenInt, plain, text_of
 from service.kustomize.selectors import go_regexp
+from service.kustomize.yamlread import read_node
 
 Create = Literal["map", "list", "scalar"] | None
 MAX_INDEX = 100_000
@@ -138,9 +139,19 @@ def _at_field(place: Place, node: Any, path: list[str], create: Create) -> list[
             return []
         node[path[0]] = _new(path, create)
     found = Place(node, path[0], is_new)
-    if len(path) > 1 and not isinstance(found.value, dict | list | None):
-        raise BuildError(f"'{path[0]}' is no map or list")
+    if len(path) > 1 and not isinstance(found.value, dict | list):
+        return _in_scalar(found.value, path, create)
     return _follow(found, path[1:], create)
+
+
+def _in_scalar(value: Any, path: list[str], create: Create) -> list[Place]:
+    """A path that goes on behind a scalar is followed in what its text reads as; what is written there is lost, as upstream."""
+    if value is None and create:
+        raise BuildError(f"wrong node kind: expected a map or list at '{path[0]}', but it is null")
+    if value is None:
+        return []
+    found = places(read_node(text_of(value)), path[1:], create)
+    return [Place({"": ""}, "", is_new=True)] if found else []
 
 
 def _at_index(node: Any, index: int, path: list[str], create: Create) -> list[Place]:
