@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 _print(args, source)
             except BuildError as error:
+                _warn(error.warnings)
                 raise CannotBuild(source.shown(error)) from error
     except CannotBuild as error:
         return _failed(args, str(error))
@@ -112,14 +113,18 @@ def _print(args: argparse.Namespace, source: "BuildSource") -> None:
     )
     trace = _trace(args.explain) if args.explain else None
     built = build(source.tree, source.path, options=options, trace=trace, remote=source.remote)
-    for warning in built.warnings:
-        print(warning, file=sys.stderr)
+    _warn(built.warnings)
     if trace is not None:
         _write(args.output, _explained(trace, args.explain))
     elif args.reads:
         _write(args.output, "".join(f"{source.shown_read(key)}\n" for key in sorted(built.reads)))
     else:
         _write_objects(args.output, built)
+
+
+def _warn(warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        print(warning, file=sys.stderr)
 
 
 def _write_objects(output: Path | None, built: "Build") -> None:

@@ -83,14 +83,22 @@ def build(
     `trace` notes what is done; `remote` fetches what is outside of the tree, without it that is an error.
     """
     recording = tree if isinstance(tree, Recording) else Recording(tree)
+    source = Source(tree=recording, cache=cache, restricted=options.load_restrictions == "root_only", trace=trace, remote=remote)
     try:
-        source = Source(tree=recording, cache=cache, restricted=options.load_restrictions == "root_only", trace=trace, remote=remote)
-        objects = _built(source, path, options)
+        objects = _attempted(source, path, options)
+    except BuildError as error:
+        error.warnings = tuple(source.warnings)
+        raise
+    return Build(objects=objects, reads=recording.reads, warnings=tuple(source.warnings))
+
+
+def _attempted(source: Source, path: str, options: BuildOptions) -> tuple[dict[str, Any], ...]:
+    try:
+        return _built(source, path, options)
     except RecursionError as error:
         raise BuildError("nested too deep") from error
     except FileNotFoundError as error:
         raise BuildError("no such file or directory", str(error.args[0]) if error.args else None) from error
-    return Build(objects=objects, reads=recording.reads, warnings=tuple(source.warnings))
 
 
 def _built(source: Source, path: str, options: BuildOptions) -> tuple[dict[str, Any], ...]:

@@ -1,5 +1,7 @@
 """Rare inputs that a comparison of mutated cases with kustomize 5.8.0 brought up; what is expected is what the binary prints."""
 
+import pickle
+
 import pytest
 import yaml
 
@@ -71,6 +73,12 @@ def test_deprecated_fields_are_told_of_in_kustomizes_words() -> None:
         "# Warning: 'vars' is deprecated. Please use 'replacements' instead. [EXPERIMENTAL] "
         "Run 'kustomize edit fix' to update your Kustomization automatically.",
     )
+
+
+def test_a_failed_build_warns_too() -> None:
+    with pytest.raises(BuildError) as caught:
+        built(kustomization_yaml="bases: []\nvars: []\nresources: [nope.yaml]\n")
+    assert [warning.split("'")[1] for warning in pickle.loads(pickle.dumps(caught.value)).warnings] == ["bases", "vars"]
 
 
 def plugin(kind: str, fields: str) -> dict[str, str]:
