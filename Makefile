@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.locked
-# Tests on both cores; `make test JOBS=0` runs them in one process, `make test ARGS="tests/kinds -x"` runs some.
-JOBS ?= 2
+# More tests at a time than cores, since many wait; `make test JOBS=0` runs them in one process, `make test ARGS="tests/kinds -x"` runs some.
+JOBS ?= 4
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -39,7 +39,7 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fuzz: $(STAMP) ## 10,000 mutated deliveries for each sender
+fuzz: $(STAMP) ## 10,000 mutated deliveries for each sender, kills at random
 	$(BIN)/python -m pytest --fuzz -m fuzz -n $(JOBS) $(ARGS)
 
 soak: $(STAMP) ## the long versions of what the tests do in small

@@ -180,6 +180,7 @@ async def killed(tmp_path: Path, *, kind: str, total: int, kills: int, seconds: 
     return tally
 
 
+@pytest.mark.fuzz
 async def test_killed_20_times_it_loses_none_of_1000_events(tmp_path: Path) -> None:
     """Some seconds: 20 processes are born and killed."""
     tally = await killed(tmp_path, kind="generic", total=1000, kills=20, seconds=0.5)

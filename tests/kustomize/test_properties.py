@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from service.kustomize.cache import ParseCache
 from service.kustomize.kustomization import FIELDS
 from service.kustomize.tree import FolderTree, MapTree
 from service.kustomize.yamlwrite import dump
-from tests.peers.binaries import NotBuilt, binary
+from tests.peers.binaries import binary
 
 sys.path.insert(0, str(Path(__file__).parent))
 from overlays import trees  # tests are no package
@@ -162,19 +163,17 @@ def compared(command: list[str], budget_seconds: float, unless: tuple[str, ...] 
 
 
 @pytest.mark.real
-def test_random_overlays_build_as_by_the_binary(pytestconfig: pytest.Config) -> None:
-    try:
-        program = binary("kustomize")
-    except NotBuilt as error:
-        pytest.skip(str(error))
-    count = compared([str(program), "build"], 600 if pytestconfig.getoption("--soak") else 30)
+def test_random_overlays_build_as_by_the_binary(peers: Any, pytestconfig: pytest.Config) -> None:
+    peers.need("kustomize")
+    count = compared([str(binary("kustomize")), "build"], 600 if pytestconfig.getoption("--soak") else 30)
     print(f"{count} random overlays, all as the binary builds them")
     assert count > 20
 
 
 @pytest.mark.real
-def test_random_overlays_build_as_by_kubectl(pytestconfig: pytest.Config) -> None:
+def test_random_overlays_build_as_by_kubectl(peers: Any, pytestconfig: pytest.Config) -> None:
     """Its kustomize may be older than ours: what versions are known to differ in is left out (docs/kustomize.md)."""
+    peers.need("kustomize")
     if shutil.which("kubectl") is None:
         pytest.skip("needs kubectl")
     count = compared(["kubectl", "kustomize"], 300 if pytestconfig.getoption("--soak") else 10, ("managedByLabel", "sourceValue"))

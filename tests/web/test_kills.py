@@ -114,6 +114,7 @@ async def drained(pipe: multiprocessing.connection.Connection) -> None:
     assert counts["queued"] == 0, "all is carried out after the last start"
 
 
+@pytest.mark.fuzz
 async def test_no_accepted_delivery_is_lost_over_twenty_kills(tmp_path: Path) -> None:
     accepted, lost = await killed_often(tmp_path, 20, seed=20261121)
     assert accepted > 20
