@@ -111,6 +111,7 @@ def test_prefix_and_suffix_in_one_want_field_specs() -> None:
 
 def test_an_empty_map_as_patch_is_an_error_where_it_meets_an_object() -> None:
     assert len(built(kustomization_yaml="resources: [in.yaml]\npatches: [{target: {kind: Bar}, patch: '{}'}]\n", in_yaml=FOO).objects) == 1
+    assert len(built(kustomization_yaml="resources: [in.yaml]\npatches: [{target: {kind: Foo}, patch: '[]'}]\n", in_yaml=FOO).objects) == 1
     with pytest.raises(BuildError, match="neither an object nor"):
         built(kustomization_yaml="resources: [in.yaml]\npatches: [{target: {kind: Foo}, patch: '{}'}]\n", in_yaml=FOO)
 

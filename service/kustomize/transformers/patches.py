@@ -73,7 +73,7 @@ def _read(data: bytes, file: str | None, folder: Folder, schema: Schema) -> tupl
 def _empty_or_operations(data: bytes, documents: Sequence[Any]) -> list[Operation] | None:
     """What a patch without an object says: operations, nothing where it is empty, None where it is something else (`{}`)."""
     if documents:
-        return None
+        return [] if data.strip() == b"[]" else None
     return read_operations(data, None) if data.strip() else []
 
 
