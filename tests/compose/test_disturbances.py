@@ -1,7 +1,8 @@
 """Random pushes while objects drift, a dependency breaks and is mended, and the service is killed: what stands in the end is the same.
 
-Besides the fleet of test_fleets some apps depend on others: a broken one keeps those that depend on it at what they had, and no app that a
-push does not touch is built, or turns green, or is asked of the cluster, for its neighbour's sake.
+A ConfigMap whose variable one Kustomization uses changes in between. Besides the fleet of test_fleets some apps depend on others: a broken
+one keeps those that depend on it at what they had, and no app that a push does not touch is built, or turns green, or is asked of the
+cluster, for its neighbour's sake.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from service.cluster.client import APPLY_PATCH
 from tests.compose.fleets import APPS, Fleet, expected
 from tests.compose.test_fleets import allow_empty, check, founded, live, one_push, write
 from tests.kustomizations.test_flow import app, built, settled
@@ -53,19 +55,65 @@ async def breaks(town: Town, fleet: Fleet) -> None:
     town.tell()
 
 
+class Tint:
+    """A Kustomization over a shared base whose objects carry a variable of a ConfigMap that changes now and then, beside the pushes."""
+
+    name = "tinted"
+
+    def __init__(self, town: Town, fleet: Fleet, dice: Random) -> None:
+        self._town, self._fleet, self._dice = town, fleet, dice
+        self._space = f"{town.namespace}-tint"
+        self._colour = ""
+
+    async def begin(self) -> None:
+        await self.change()
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._space}}
+        query = {"fieldManager": "tester"}
+        await self._town.api.request("PATCH", f"/api/v1/namespaces/{self._space}", query=query, body=body, content_type=APPLY_PATCH)
+        patch = "- op: add\n  path: /data/tint\n  value: ${colour}\n"
+        spec = {
+            "targetNamespace": self._space,
+            "patches": [{"patch": patch, "target": {"kind": "ConfigMap"}}],
+            "postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "paint"}]},
+        }
+        await self._town.apply(self._town.kustomization(self.name, "./bases/north", **spec))
+
+    async def change(self) -> None:
+        """Without a push: whoever uses the ConfigMap runs because of it."""
+        self._colour = self._dice.choice([colour for colour in ("red", "green", "blue") if colour != self._colour])
+        metadata = {"name": "paint", "namespace": self._town.namespace}
+        await self._town.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"colour": self._colour}})
+
+    async def check(self) -> None:
+        """All its objects stand as the base and the ConfigMap say, in a moment."""
+        path, wanted = f"/api/v1/namespaces/{self._space}/configmaps", len(self._fleet.bases["north"])
+        async with asyncio.timeout(20):
+            while True:
+                items = (await self._town.api.request("GET", path)).body["items"]
+                tints = [each["data"].get("tint") for each in items if each["metadata"]["name"].startswith("base-")]
+                if tints == [self._colour] * wanted:
+                    return
+                await asyncio.sleep(0.05)
+
+
 async def storm(town: Town, dice: Random, caplog: pytest.LogCaptureFixture, *, count: int, kills: bool) -> None:
     caplog.set_level(logging.INFO, "service")
     fleet = Fleet(dice)
     await founded(town, fleet)
     await town.apply(*(town.kustomization(name, f"./apps/{name}", dependsOn=[{"name": need}]) for name, need in DEPENDS.items()))
+    tint = Tint(town, fleet, dice)
+    await tint.begin()
     await town.start()
     await check(town)
     for number in range(count):
+        await tint.check()
         await town.quiet()
         built(caplog)
         drifted = await drift(town, dice, number)
-        concerned = await one_push(town, fleet, dice)
+        concerned = await one_push(town, fleet, dice) | {tint.name}
         town.tell()
+        if dice.random() < 0.5:
+            await tint.change()
         killed = kills and dice.random() < 0.5
         if killed:
             await town.kill()
@@ -80,6 +128,7 @@ async def storm(town: Town, dice: Random, caplog: pytest.LogCaptureFixture, *, c
             await town.ask(drifted, f"token {number}")
             await town.wait("Kustomization", drifted, lambda seen, n=number: seen["status"].get("lastHandledReconcileAt") == f"token {n}")  # type: ignore[misc]
         await check(town)
+        await tint.check()
         if dice.random() < 0.4:
             await breaks(town, fleet)
             await check(town)
