@@ -17,33 +17,42 @@ class AskingFailed(Exception):
     """No answer that could be used; the message says why."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+class Away(AskingFailed):
+    """Nobody answers there, or we have no token to ask with."""
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
     """The flags by which the service is found."""
     parser.add_argument("--address", default="127.0.0.1:9440", help="the service's admin port (default: 127.0.0.1:9440)")
     parser.add_argument("--state", type=Path, default=Path("sluice-state"), metavar="DIR", help="the state folder, for its admin.token")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the admin token, where the state folder is elsewhere")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags by which the service is found, and --json."""
+    add_address(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def asked(args: argparse.Namespace, path: str, *, method: Literal["GET", "POST"] = "GET") -> Any:
-    """What the admin port answers. Raises AskingFailed."""
+def asked(args: argparse.Namespace, path: str, *, method: Literal["GET", "POST"] = "GET", timeout: float = TIMEOUT_SECONDS) -> Any:
+    """What the admin port answers. Raises AskingFailed, Away of them where it does not."""
     file: Path = args.token_file or args.state / "admin.token"
     try:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
-        raise AskingFailed(f"no admin token in {file}: give --state DIR or --token-file FILE") from error
+        raise Away(f"no admin token in {file}: give --state DIR or --token-file FILE") from error
     headers = {"Authorization": f"Bearer {token}"}
     request = urllib.request.Request(f"http://{args.address}{path}", headers=headers, method=method)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy must not get the token
     try:
-        with direct.open(request, timeout=TIMEOUT_SECONDS) as answer:
+        with direct.open(request, timeout=timeout) as answer:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
         said = error.read(2000).decode("utf-8", "replace").strip()
         raise AskingFailed(_error_of(said) or f"the service answers {error.code}: {said}") from error
     except (OSError, ValueError) as error:
         wanted = "is the service running there? (kubectl port-forward deployment/sluice 9440)"
-        raise AskingFailed(f"no answer from http://{args.address}: {error}; {wanted}") from error
+        raise Away(f"no answer from http://{args.address}: {error}; {wanted}") from error
 
 
 def _error_of(text: str) -> str:

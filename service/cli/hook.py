@@ -9,15 +9,14 @@ import argparse
 import json
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from service.cli.asking import AskingFailed, add_arguments, asked
+
 FOLLOW_SECONDS = 1.0
-TIMEOUT_SECONDS = 10.0
 
 
 class _Failed(Exception):
@@ -51,10 +50,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     replayed.add_argument("id", help="its row, the id in the answer to the sender, or the id that the sender shows")
     seen = below.add_parser("receivers", help="what each Receiver saw last, and how much since the start of the service")
     for each in (listed, shown, replayed, seen):
-        each.add_argument("--address", default="127.0.0.1:9440", help="the service's admin port (default: 127.0.0.1:9440)")
-        each.add_argument("--state", type=Path, default=Path("sluice-state"), metavar="DIR", help="the state folder, for its admin.token")
-        each.add_argument("--token-file", type=Path, metavar="FILE", help="the admin token, where the state folder is elsewhere")
-        each.add_argument("--json", action="store_true", help="print JSON")
+        add_arguments(each)
     below.add_parser("types", help="the senders that are understood, and how each is set up (Markdown)")
     parser.set_defaults(run=run)
 
@@ -75,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
                 return _receivers(args)
             case _:
                 return _types()
-    except _Failed as error:
+    except (_Failed, AskingFailed) as error:
         print(f"sluice hook: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -118,7 +114,7 @@ def _entries(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     told: dict[str, str] = {}
     limit = min(max(args.limit, 1), 1000)
     while True:
-        for entry in reversed(_asked(args, f"/deliveries?limit={limit}&receiver={quote(args.receiver, safe='')}")["deliveries"]):
+        for entry in reversed(asked(args, f"/deliveries?limit={limit}&receiver={quote(args.receiver, safe='')}")["deliveries"]):
             if told.get(entry["id"]) != entry["state"]:
                 told[entry["id"]] = entry["state"]
                 yield entry
@@ -131,7 +127,7 @@ def _entries(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _show(args: argparse.Namespace) -> int:
-    entry = _asked(args, f"/deliveries/{quote(args.id, safe='')}")
+    entry = asked(args, f"/deliveries/{quote(args.id, safe='')}")
     if args.json:
         print(json.dumps(entry, indent=2, ensure_ascii=False))
         return 0
@@ -151,7 +147,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    made = _asked(args, f"/deliveries/{quote(args.id, safe='')}/replay", method="POST")
+    made = asked(args, f"/deliveries/{quote(args.id, safe='')}/replay", method="POST")
     if args.json:
         print(json.dumps(made))
     else:
@@ -161,7 +157,7 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _receivers(args: argparse.Namespace) -> int:
-    for each in _asked(args, "/receivers")["receivers"]:
+    for each in asked(args, "/receivers")["receivers"]:
         if args.json:
             print(json.dumps(each, ensure_ascii=False))
             continue
@@ -187,22 +183,6 @@ def _types() -> int:
 
     sys.stdout.write(guide())
     return 0
-
-
-def _asked(args: argparse.Namespace, path: str, method: str = "GET") -> Any:
-    """What the admin port answers. Raises _Failed."""
-    token = _read(args.token_file or args.state / "admin.token").decode("utf-8", "replace").strip()
-    request = urllib.request.Request(f"http://{args.address}{path}", headers={"Authorization": f"Bearer {token}"}, method=method)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy must not get the token
-    try:
-        with direct.open(request, timeout=TIMEOUT_SECONDS) as answer:
-            return json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        said = error.read(500).decode("utf-8", "replace").strip()
-        raise _Failed(f"the service answers {error.code}: {said}") from error
-    except (OSError, ValueError) as error:
-        wanted = "is the service running there? (kubectl port-forward deployment/sluice 9440)"
-        raise _Failed(f"no answer from http://{args.address}: {error}; {wanted}") from error
 
 
 def _line(entry: dict[str, Any]) -> str:

@@ -8,12 +8,11 @@ import argparse
 import asyncio
 import json
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from service.cli.asking import AskingFailed, Away, add_address, asked
 
 TIMEOUT_SECONDS = 40.0
 
@@ -22,19 +21,13 @@ class _Failed(Exception):
     """What the user is told; the command ends."""
 
 
-class _Away(Exception):
-    """The service does not answer: the cluster is asked."""
-
-
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command and its flags."""
     parser = commands.add_parser("why", help="why an object is as it is: one answer, from the delivery to the Pod that blocks")
     parser.add_argument("object", metavar="KIND/[NAMESPACE/]NAME", help="such as ks/shop, gitrepo/fleet, Deployment/apps/web")
     parser.add_argument("-n", "--namespace", default="", help="its namespace (default: flux-system)")
     parser.add_argument("-o", "--output", choices=("tree", "json"), default="tree", help="how it is printed (default: tree)")
-    parser.add_argument("--address", default="127.0.0.1:9440", help="the service's admin port (default: 127.0.0.1:9440)")
-    parser.add_argument("--state", type=Path, default=Path("sluice-state"), metavar="DIR", help="the state folder, for its admin.token")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="the admin token, where the state folder is elsewhere")
+    add_address(parser)
     parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="where the service is away (default: $KUBECONFIG, ~/.kube/config)")
     parser.set_defaults(run=run)
 
@@ -44,11 +37,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         kind, namespace, name = _wanted(args)
         try:
-            answer = _asked(args, kind, namespace, name)
-        except _Away as away:
+            path = "/".join(quote(part, safe="") for part in (kind, namespace, name))
+            answer = asked(args, f"/why/{path}", timeout=TIMEOUT_SECONDS)
+        except Away as away:
             print(f"sluice why: {away}; this is what the cluster alone says", file=sys.stderr)
             answer = _from_cluster(args, kind, namespace, name)
-    except _Failed as error:
+    except (_Failed, AskingFailed) as error:
         print(f"sluice why: {error}", file=sys.stderr)
         return 2
     if args.output == "json":
@@ -67,35 +61,6 @@ def _wanted(args: argparse.Namespace) -> tuple[str, str, str]:
     if len(parts) == 3:
         return parts[0], parts[1], parts[2]
     return parts[0], args.namespace or "flux-system", parts[1]
-
-
-def _asked(args: argparse.Namespace, *parts: str) -> dict[str, Any]:
-    """The service's answer. Raises _Away, _Failed."""
-    path = "/".join(quote(part, safe="") for part in parts)
-    try:
-        token = (args.token_file or args.state / "admin.token").read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as error:
-        raise _Away(f"no admin token ({error}); give --state DIR or --token-file FILE") from error
-    request = urllib.request.Request(f"http://{args.address}/why/{path}", headers={"Authorization": f"Bearer {token}"})
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy must not get the token
-    try:
-        with direct.open(request, timeout=TIMEOUT_SECONDS) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
-            return found
-    except urllib.error.HTTPError as error:
-        said = error.read(2000).decode("utf-8", "replace").strip()
-        raise _Failed(_error_of(said) or f"the service answers {error.code}: {said}") from error
-    except (OSError, ValueError) as error:
-        wanted = "kubectl port-forward deployment/sluice 9440"
-        raise _Away(f"no answer from http://{args.address}: {error} ({wanted})") from error
-
-
-def _error_of(text: str) -> str:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return ""
-    return str(found.get("error", "")) if isinstance(found, Mapping) else ""
 
 
 def _from_cluster(args: argparse.Namespace, kind: str, namespace: str, name: str) -> dict[str, Any]:

@@ -121,12 +121,12 @@ async def test_shows_one_with_its_targets(scene: Scene, capsys: pytest.CaptureFi
 
 async def test_says_what_is_wrong_when_nothing_can_be_shown(scene: Scene, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert await scene.run("show", "no/such") == 1
-    assert "404" in capsys.readouterr().err
+    assert "no such delivery" in capsys.readouterr().err
     (tmp_path / "other").write_text("guess")
     assert await scene.run("list", "--token-file", str(tmp_path / "other")) == 1
     assert "401" in capsys.readouterr().err
     assert await asyncio.to_thread(main, ["hook", "list", "--state", str(tmp_path / "none")]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    assert "no admin token in" in capsys.readouterr().err
     assert await asyncio.to_thread(main, ["hook", "list", "--state", str(tmp_path), "--address", "127.0.0.1:1"]) == 1
     assert "is the service running" in capsys.readouterr().err
 
@@ -172,8 +172,7 @@ async def test_replays_and_says_of_what(scene: Scene, capsys: pytest.CaptureFixt
     assert await scene.run("replay", "72d3", "--json") == 0
     assert json.loads(capsys.readouterr().out)["replayOf"] == 1
     assert await scene.run("replay", "other") == 1
-    assert "409" in (said := capsys.readouterr().err)
-    assert "no such delivery in the log" in said
+    assert "no such delivery in the log" in capsys.readouterr().err
 
 
 async def test_says_what_receivers_saw_last(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
