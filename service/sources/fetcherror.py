@@ -9,6 +9,19 @@ class FetchError(Exception):
     reason = meta.GIT_OPERATION_FAILED
 
 
+class HttpRefused(Exception):
+    """A remote that is asked over HTTP refused or is away. `status` is that of its answer, 0 without one."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def unauthorized(self) -> bool:
+        """Whether the credentials are what is wrong."""
+        return self.status in (401, 403)
+
+
 class AuthRefused(FetchError):
     """The remote wants other credentials, or any."""
 

@@ -10,23 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from service.sources.fetcherror import HttpRefused
+
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 
 
-class RegistryError(Exception):
-    """The registry refused or is away. `status` is that of its answer, 0 without one."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-    @property
-    def unauthorized(self) -> bool:
-        """Whether the credentials are what is wrong."""
-        return self.status in (401, 403)
+class RegistryError(HttpRefused):
+    """The registry refused or is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

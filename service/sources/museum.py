@@ -17,6 +17,7 @@ import aiohttp
 from service.outbound import OutboundRefused, refusal_in
 from service.sources.credentials import masked
 from service.sources.dockerconfig import Login
+from service.sources.fetcherror import HttpRefused
 
 MOST_REDIRECTS = 5
 CHUNK = 2**18
@@ -24,17 +25,8 @@ SETTLED = timedelta(seconds=5)
 _MOVED = (301, 302, 303, 307, 308)
 
 
-class MuseumError(Exception):
-    """The repository refused or is away; `status` is that of its answer, 0 without one."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-    @property
-    def unauthorized(self) -> bool:
-        """Whether the credentials are what is wrong."""
-        return self.status in (401, 403)
+class MuseumError(HttpRefused):
+    """The chart repository refused or is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
