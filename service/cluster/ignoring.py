@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.kustomize.errors import BuildError
-from service.kustomize.selectors import anchored, go_regexp, parse_selector, selects
+from service.kustomize.selectors import Selector, anchored, go_regexp, parse_selector, selects
 
 Pointer = tuple[str, ...]
 _ABSENT = object()
@@ -23,25 +23,19 @@ class BadRule(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IgnoreRule:
-    """`pointers` of the fields; anchored patterns and selectors say of which objects, empty ones of all."""
+    """`pointers` of the fields; `target` says of which objects."""
 
     pointers: tuple[Pointer, ...]
-    group: str = ""
-    version: str = ""
-    kind: str = ""
-    name: str = ""
-    namespace: str = ""
-    labels: str = ""
-    annotations: str = ""
+    target: Selector
 
     def __post_init__(self) -> None:
         """Raises BadRule for what is no pattern, or no selector."""
         for field in ("group", "version", "kind", "name", "namespace"):
             try:
-                go_regexp(f"^(?:{getattr(self, field)})$")
+                go_regexp(f"^(?:{getattr(self.target, field)})$")
             except BuildError as error:
                 raise BadRule(f"invalid {field} regex: {error}") from error
-        for field, selector in (("label", self.labels), ("annotation", self.annotations)):
+        for field, selector in (("label", self.target.labels), ("annotation", self.target.annotations)):
             try:
                 parse_selector(selector)
             except BuildError as error:
@@ -50,17 +44,17 @@ class IgnoreRule:
     def matches(self, obj: Mapping[str, Any]) -> bool:
         """Whether the rule is for this object."""
         group, _, version = str(obj.get("apiVersion", "")).rpartition("/")
-        metadata = obj.get("metadata") or {}
+        target, metadata = self.target, obj.get("metadata") or {}
         named = (
-            (self.group, group),
-            (self.version, version),
-            (self.kind, str(obj.get("kind", ""))),
-            (self.name, metadata.get("name") or ""),
-            (self.namespace, metadata.get("namespace") or ""),
+            (target.group, group),
+            (target.version, version),
+            (target.kind, str(obj.get("kind", ""))),
+            (target.name, metadata.get("name") or ""),
+            (target.namespace, metadata.get("namespace") or ""),
         )
         if not all(anchored(pattern, text) for pattern, text in named):
             return False
-        return selects(self.labels, metadata.get("labels") or {}) and selects(self.annotations, metadata.get("annotations") or {})
+        return selects(target.labels, metadata.get("labels") or {}) and selects(target.annotations, metadata.get("annotations") or {})
 
 
 def parse_pointer(text: str) -> Pointer:

@@ -7,6 +7,7 @@ from service.cluster.ignoring import BadRule, IgnoreRule, parse_pointer
 from service.kinds.kustomize import Image, JsonOperation, KustomizationSpec, Selector
 from service.kinds.meta import RECONCILIATION_FAILED
 from service.kinds.schema import Json
+from service.kustomize import selectors
 from service.kustomize.build import BuildOptions
 from service.reconcile.outcome import Failed
 
@@ -41,13 +42,15 @@ def ignore_rules(spec: KustomizationSpec) -> tuple[IgnoreRule, ...]:
         try:
             made = IgnoreRule(
                 pointers=tuple(map(parse_pointer, rule.paths)),
-                group=target.group,
-                version=target.version,
-                kind=target.kind,
-                name=target.name,
-                namespace=target.namespace,
-                labels=target.label_selector,
-                annotations=target.annotation_selector,
+                target=selectors.Selector(
+                    group=target.group,
+                    version=target.version,
+                    kind=target.kind,
+                    name=target.name,
+                    namespace=target.namespace,
+                    labels=target.label_selector,
+                    annotations=target.annotation_selector,
+                ),
             )
         except BadRule as error:
             raise Failed(RECONCILIATION_FAILED, f"spec.ignore[{at}]: {error}; nothing was applied") from error

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.cluster.ignoring import BadRule, IgnoreRule, appliers_beside, as_live, named_by, parse_pointer, payload
+from service.kustomize.selectors import Selector
 
 WEB: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -36,14 +37,14 @@ def pointers(*texts: str) -> tuple[tuple[str, ...], ...]:
     ],
 )
 def test_a_rule_is_for_the_objects_that_its_target_describes(target: dict[str, str], names: bool) -> None:
-    rule = IgnoreRule(pointers=pointers("/spec/replicas"), **target)
+    rule = IgnoreRule(pointers=pointers("/spec/replicas"), target=Selector(**target))
     assert bool(named_by([rule], WEB)) == names
 
 
 @pytest.mark.parametrize("target", [{"name": "("}, {"kind": "(?=x)"}, {"labels": "a in"}, {"annotations": "="}])
 def test_a_target_that_cannot_be_read_is_said(target: dict[str, str]) -> None:
     with pytest.raises(BadRule, match=r"invalid (name|kind) regex|invalid (label|annotation) selector"):
-        IgnoreRule(pointers=(), **target)
+        IgnoreRule(pointers=(), target=Selector(**target))
 
 
 @pytest.mark.parametrize("text", ["", "spec/replicas", "$.spec"])
