@@ -1,7 +1,8 @@
 """One SQLite file, one thread that writes, one that reads; writes that wait together are committed together.
 
-In: work, a function of a connection. Out: what it returned, once it is on disk. All works that are queued run in one transaction, each
-in its own savepoint, so that one that fails fails alone, and all share one wait for the disk. https://www.sqlite.org/wal.html
+In: work, a function of a connection. Out: what it returned, once it is on disk. All works that are queued run in one transaction and
+share one wait for the disk; where one of them fails they run again, each in its own savepoint, so that it fails alone. (Savepoints from the
+start would be two more statements a work, each of which gives the interpreter away.) https://www.sqlite.org/wal.html
 """
 
 import asyncio
@@ -46,9 +47,9 @@ class Database:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Return `work(connection)` after the commit that holds it.
 
-        `work` runs in the writer thread, must be short, must leave transactions alone, and may be called a second time when a batch could
-        not be committed as a whole. It does not run if the caller is cancelled before its turn. Raises what `work` raises (nothing of it
-        is kept then), StateBusy when too much waits, StateUnwritable when the disk refuses, StateClosed.
+        `work` runs in the writer thread, must be short, must leave transactions alone, and may be called again when another work of its
+        batch failed, or the batch could not be committed as a whole. It does not run if the caller is cancelled before its turn. Raises
+        what `work` raises (nothing of it is kept then), StateBusy when too much waits, StateUnwritable when the disk refuses, StateClosed.
         """
         if self._closed:
             raise StateClosed(f"{self.name} is closed: the service is stopping")
@@ -106,29 +107,34 @@ class Database:
         self._writer.close()
 
     def _commit_or_split(self, batch: Sequence[_Job[Any]]) -> None:
-        """Commit all, or, where the transaction as a whole failed, each alone: the work that cannot be kept must not take others along."""
-        error = self._commit(batch)
+        """Commit all; where one fails, the others without it; where the transaction as a whole fails, each alone."""
+        if self._commit(batch, self._run_plain) is None:
+            return
+        error = self._commit(batch, self._run_in_savepoint)
         if error is not None and len(batch) > 1:
             for job in batch:
-                job.error = self._commit([job]) or job.error
+                job.error = self._commit([job], self._run_in_savepoint) or job.error
         elif error is not None:
             batch[0].error = error
 
-    def _commit(self, batch: Sequence[_Job[Any]]) -> Exception | None:
+    def _commit(self, batch: Sequence[_Job[Any]], run_one: Callable[[_Job[Any]], None]) -> Exception | None:
         """Return None after the commit (single works may carry an error), or why nothing at all was kept."""
         run = self._writer.execute
         try:
             run(self._sql["begin"])
             for job in batch:
-                self._run_in_savepoint(job)
+                run_one(job)
                 if not self._writer.in_transaction:  # SQLite gave up the whole transaction, as it does on a full disk
                     return job.error if isinstance(job.error, Exception) else StateUnwritable(f"{self.name}: the transaction was lost")
             run(self._sql["commit"])
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - of the transaction, or of a work without a savepoint, which then runs in one
             if self._writer.in_transaction:
                 run(self._sql["rollback"])
             return _translated(error, self.name)
         return None
+
+    def _run_plain(self, job: _Job[Any]) -> None:
+        job.result = job.work(self._writer)
 
     def _run_in_savepoint(self, job: _Job[Any]) -> None:
         run = self._writer.execute
@@ -137,14 +143,14 @@ class Database:
         try:
             job.result = job.work(self._writer)
         except Exception as error:  # noqa: BLE001 - it belongs to the caller who waits for this work
-            job.error = _translated(error, self.name) if isinstance(error, sqlite3.Error) else error
+            job.error = _translated(error, self.name)
             if self._writer.in_transaction:
                 run(self._sql["undo"])
         if self._writer.in_transaction:
             run(self._sql["release"])
 
 
-def _translated(error: sqlite3.Error, name: str) -> Exception:
+def _translated(error: Exception, name: str) -> Exception:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code not in _DISK:
         return error
