@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from service.kinds import meta
-from service.sources import cosign
 from service.sources.chartbuild import ChartFailed
 from service.sources.chartfiles import MOST_CHART_BYTES
 from service.sources.helmindex import Listed, NoVersion, find_version, range_of
@@ -20,8 +19,9 @@ from service.sources.manifests import RegistryError, Repository
 from service.sources.museum import MuseumError, below
 from service.sources.reconciler import Needs
 from service.sources.registry import Registry
-from service.sources.remote import held
 from service.sources.semver import InvalidVersion, Version
+from service.sources.signatures import NotVerified
+from service.sources.verification import Verifier, Wanted
 
 CHART_LAYERS = ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip")
 LOOK_LIMIT = timedelta(seconds=30)
@@ -85,16 +85,15 @@ def _newest(tags: tuple[str, ...], wanted: str) -> str:
     return best[1]
 
 
-async def verified(access: Access, found: Found, secret: str, needs: Needs) -> Found:
-    """Return the version by the digest that one of the Secret's keys has signed. Raises ChartFailed, EndedEarly, ApiError, ApiAway."""
+async def verified(access: Access, found: Found, wanted: Wanted, verifier: Verifier, needs: Needs) -> Found:
+    """Return the version by the digest whose signature counts. Raises ChartFailed, EndedEarly, ApiError, ApiAway."""
     assert found.repository is not None
-    said = "failed to verify the signature using provider 'cosign': "
+    said = f"failed to verify the signature using provider '{wanted.provider}': "
     try:
-        keys = cosign.keys_of(await held(needs.read_secret, access.namespace, secret))
         async with asyncio.timeout(LOOK_LIMIT.total_seconds()), registry_of(access, needs, found.repository) as registry:
             digest = await registry.digest_of(found.tag)
-            await cosign.verify(registry, digest, keys)
-    except (cosign.NotVerified, RegistryError) as error:
+            await verifier.verify(wanted, registry, digest)
+    except (NotVerified, RegistryError) as error:
         raise ChartFailed(meta.CHART_VERIFICATION_ERROR, f"{said}{error}") from error
     except TimeoutError as error:
         raise ChartFailed(meta.CHART_VERIFICATION_ERROR, f"{said}{found.repository.host} did not answer in time") from error

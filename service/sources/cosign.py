@@ -1,13 +1,10 @@
-"""Signatures that cosign has put beside an artifact: public keys and a digest in, whether one of the signatures is good out.
+"""Signatures of cosign by key: public keys and a digest in, whether one of the signatures beside the artifact is good out.
 
-The form with keys: a tag `sha256-<hex>.sig` in the same repository, whose layers are payloads that name the digest, each with its
-signature in an annotation. The transparency log is not asked, as Flux does with keys.
-https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+The transparency log is not asked, as Flux does with keys. https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
 """
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping, Sequence
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -15,17 +12,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from service.sources.manifests import RegistryError
 from service.sources.registry import Registry
+from service.sources.signatures import Bundle, Envelope, NotVerified, Simple, check_payload, check_statement, signatures_of
 
-ANNOTATION = "dev.cosignproject.cosign/signature"
-MOST_SIGNATURES = 50
-MOST_PAYLOAD_BYTES = 64 * 1024
 Key = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
-
-
-class NotVerified(Exception):
-    """No signature is good; the message says why."""
 
 
 def keys_of(data: Mapping[str, bytes]) -> tuple[Key, ...]:
@@ -48,43 +38,44 @@ def keys_of(data: Mapping[str, bytes]) -> tuple[Key, ...]:
 
 async def verify(registry: Registry, digest: str, keys: Sequence[Key]) -> None:
     """Return if one signature of one key is good for the digest. Raises NotVerified, RegistryError."""
-    try:
-        manifest = await registry.manifest(await registry.digest_of(f"{digest.replace(':', '-')}.sig"))
-    except RegistryError as error:
-        if error.status != 404:
-            raise
-        raise NotVerified("no signatures found") from error
-    for layer in manifest.layers[:MOST_SIGNATURES]:
-        signature = layer.annotations.get(ANNOTATION)
-        if signature is None:
-            continue
-        payload = await registry.small_blob(layer, most=MOST_PAYLOAD_BYTES)
-        if names(payload, digest) and any(is_good(key, signature, payload) for key in keys):
+    why = "no signatures found"
+    async for each in signatures_of(registry, digest):
+        try:
+            check(each, digest, keys)
+        except NotVerified as error:
+            why = f"no matching signatures: {error}"
+        else:
             return
-    raise NotVerified("no matching signatures")
+    raise NotVerified(why)
 
 
-def names(payload: bytes, digest: str) -> bool:
-    """Whether a payload is cosign's and speaks of the digest."""
+def check(found: Simple | Bundle, digest: str, keys: Sequence[Key]) -> None:
+    """Return if a signature is good, by one of the keys, and speaks for the digest. Raises NotVerified."""
+    if isinstance(found, Bundle):
+        envelope = Envelope.of(found)
+        if not any(is_good(key, each, envelope.signed) for key in keys for each in envelope.signatures):
+            raise NotVerified("a bundle is not signed by one of the keys")
+        check_statement(envelope.kind, envelope.payload, digest)
+        return
     try:
-        critical = json.loads(payload)["critical"]
-        kind, named = critical["type"], critical["image"]["docker-manifest-digest"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return False
-    return kind in ("cosign container image signature", "atomic container signature") and bool(named == digest)
+        signature = base64.b64decode(found.signature, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NotVerified("a signature is not base64") from error
+    if not any(is_good(key, signature, found.payload) for key in keys):
+        raise NotVerified("a signature is not by one of the keys")
+    check_payload(found.payload, digest)
 
 
-def is_good(key: Key, signature: str, payload: bytes) -> bool:
-    """Whether a base64 signature of the payload is by the key."""
+def is_good(key: Key, signature: bytes, signed: bytes) -> bool:
+    """Whether a signature of some bytes is by the key."""
     try:
-        raw = base64.b64decode(signature, validate=True)
         match key:
             case ec.EllipticCurvePublicKey():
-                key.verify(raw, payload, ec.ECDSA(hashes.SHA256()))
+                key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
             case rsa.RSAPublicKey():
-                key.verify(raw, payload, padding.PKCS1v15(), hashes.SHA256())
+                key.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
             case ed25519.Ed25519PublicKey():
-                key.verify(raw, payload)
-    except (binascii.Error, InvalidSignature):
+                key.verify(signature, signed)
+    except InvalidSignature:
         return False
     return True

@@ -32,6 +32,7 @@ from service.sources.objects import Objects
 from service.sources.openrepo import SnapshotGone
 from service.sources.reconciler import Needs, Raw
 from service.sources.snapshot import Snapshot
+from service.sources.verification import Verifier, Wanted, check_spec
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +99,14 @@ class HelmChartOrigin:
         self._needs = needs
         self._indexes = indexes
         self._sources = Objects(needs.cluster, needs.discovery, needs.read)
+        self._verifier = Verifier(needs.read_secret)
         self._dependencies = Dependencies(needs, indexes, repositories)
 
     def check(self, spec: Raw) -> None:
-        """Signatures are checked with keys alone, and in registries alone."""
+        """Signatures are checked in registries alone."""
         verify, source = spec.get("verify"), spec.get("sourceRef") or {}
-        if verify is not None and not (verify or {}).get("secretRef"):
-            raise EndedEarly.invalid("spec.verify: signatures without a key are not carried out by this version; name a secretRef")
+        if verify is not None:
+            check_spec(verify)
         if verify is not None and source.get("kind") != "HelmRepository":
             raise EndedEarly.invalid("spec.verify: only charts of a HelmRepository of the type oci can be verified")
 
@@ -152,8 +154,9 @@ class HelmChartOrigin:
         access = await Access.of(repository, self._needs)
         if repository.spec.is_oci:
             candidate = await in_registry(access, spec.chart, spec.version, self._needs)
-            if spec.verify is not None and spec.verify.secret_ref is not None:
-                candidate = await verified(access, candidate, spec.verify.secret_ref, self._needs)
+            if spec.verify is not None:
+                wanted = Wanted.of(found.metadata.namespace, spec.verify)
+                candidate = await verified(access, candidate, wanted, self._verifier, self._needs)
         elif spec.verify is not None:
             raise EndedEarly.invalid("spec.verify: only charts of a HelmRepository of the type oci can be verified")
         else:

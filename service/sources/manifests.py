@@ -51,6 +51,7 @@ class Descriptor:
     size: int
     media_type: str
     annotations: Mapping[str, str]
+    artifact_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +95,25 @@ def manifest_of(digest: str, found: Mapping[str, Any]) -> Manifest:
         raise RegistryError(f"the manifest {digest} does not have the form of one") from error
 
 
+def manifests_of(index: Mapping[str, Any]) -> tuple[Descriptor, ...]:
+    """Return what an index lists."""
+    try:
+        return tuple(_descriptor(each) for each in index.get("manifests") or ())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RegistryError("the registry's index does not have the form of one") from error
+
+
 def _descriptor(found: Mapping[str, Any]) -> Descriptor:
     digest, size = str(found["digest"]), int(found["size"])
     if not DIGEST.fullmatch(digest) or size < 0:
         raise ValueError(digest)
-    return Descriptor(digest=digest, size=size, media_type=str(found.get("mediaType", "")), annotations=_texts(found.get("annotations")))
+    return Descriptor(
+        digest=digest,
+        size=size,
+        media_type=str(found.get("mediaType", "")),
+        annotations=_texts(found.get("annotations")),
+        artifact_type=str(found.get("artifactType", "")),
+    )
 
 
 def _texts(found: object) -> dict[str, str]:

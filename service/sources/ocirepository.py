@@ -20,7 +20,6 @@ from service.kinds.meta import Condition, ObjectKey, Revision
 from service.kinds.oci import OCIRepository
 from service.reconcile.conditions import condition
 from service.reconcile.queue import Trigger
-from service.sources import cosign
 from service.sources.credentials import masked
 from service.sources.dockerconfig import BadDockerConfig, Login, login_for
 from service.sources.failure import EndedEarly, Failure
@@ -30,9 +29,11 @@ from service.sources.openrepo import SnapshotGone
 from service.sources.reconciler import Needs, Raw
 from service.sources.registry import Registry
 from service.sources.remote import Remote, held
+from service.sources.signatures import NotVerified
 from service.sources.snapshot import Snapshot, ignore_files
 from service.sources.tarball import Tarball, Tarballs, Words
 from service.sources.treestore import BadArchive, import_files, import_tarball, last_import
+from service.sources.verification import Verifier, Wanted, check_spec
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,15 @@ class OCIOrigin:
     def __init__(self, needs: Needs) -> None:
         self._needs = needs
         self._tarballs = Tarballs(artifacts=needs.artifacts, gitstore=needs.gitstore, workers=needs.workers)
+        self._verifier = Verifier(needs.read_secret)
         self._layers: dict[str, Layer] = {}  # by uid: that of the newest snapshot
         self._checked: dict[str, tuple[str, int]] = {}  # by uid: digest and generation of the last good signature
 
     def check(self, spec: Raw) -> None:
-        """The address, whose form the CRD does not hold; and signatures are checked with keys alone."""
+        """The address, and whose signatures count: what the CRD does not hold."""
         _repository(str(spec.get("url")))
-        if "verify" in spec and not (spec["verify"] or {}).get("secretRef"):
-            raise EndedEarly.invalid("spec.verify: signatures without a key are not carried out by this version; name a secretRef")
+        if "verify" in spec:
+            check_spec(spec["verify"])
 
     async def fetch(self, found: OCIRepository, triggers: tuple[Trigger, ...]) -> Tarball:
         """Ask for the digest, pull what is new, and publish it."""
@@ -125,12 +127,11 @@ class OCIOrigin:
         """Once for each digest and generation. Raises EndedEarly."""
         verification, uid = found.spec.verify, found.metadata.uid
         checked = (digest, found.metadata.generation)
-        if verification is None or verification.secret_ref is None or self._checked.get(uid) == checked:
+        if verification is None or self._checked.get(uid) == checked:
             return
         try:
-            data = await held(self._needs.read_secret, found.metadata.namespace, verification.secret_ref)
-            await cosign.verify(registry, digest, cosign.keys_of(data))
-        except cosign.NotVerified as error:
+            await self._verifier.verify(Wanted.of(found.metadata.namespace, verification), registry, digest)
+        except NotVerified as error:
             why = f"failed to verify the signature using provider '{verification.provider}': {error}"
             raise EndedEarly.unverified(why, revision) from error
         self._checked[uid] = checked

@@ -28,15 +28,18 @@ from service.sources.manifests import (
     digest_of,
     json_object,
     manifest_of,
+    manifests_of,
     of_platform,
 )
 
 MOST_MANIFEST_BYTES = 4 * 2**20
 MOST_TAGS = 100_000
+MOST_REFERRERS = 1_000
 MOST_REDIRECTS = 5
 CHUNK = 2**18
 _HUB_API = "registry-1.docker.io"
 _PARAMETER = re.compile(r'([a-zA-Z]+)="([^"]*)"')
+_NOT_SERVED = (400, 404, 405, 406)
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
 
@@ -78,6 +81,36 @@ class Registry:
             return replace(await self.manifest(of_platform(found)), digest=digest)
         return manifest_of(digest, found)
 
+    async def referrers(self, digest: str) -> tuple[Descriptor, ...]:
+        """Return what says that it is about a manifest, such as signatures. Raises RegistryError.
+
+        Where the registry does not list them, by the tag that clients keep in place of that.
+        https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+        """
+        found: list[Descriptor] = []
+        path = f"referrers/{digest}"
+        try:
+            while path and len(found) < MOST_REFERRERS:
+                async with self._asked("GET", path, accept=INDEXES[:1]) as answer:
+                    listed = manifests_of(json_object(await _bounded(answer, MOST_MANIFEST_BYTES)))
+                    path = self._next(answer) if listed else ""
+                found.extend(listed)
+            return tuple(found)
+        except RegistryError as error:
+            if error.status not in _NOT_SERVED:
+                raise
+        try:
+            return manifests_of(json_object(await self._body(f"manifests/{digest.replace(':', '-')}", INDEXES[:1])))
+        except RegistryError as error:
+            if error.status != 404:
+                raise
+        return ()
+
+    def _next(self, answer: aiohttp.ClientResponse) -> str:
+        """The address of the next page, "" behind the last."""
+        follows = _NEXT.search(answer.headers.get("Link", ""))
+        return urljoin(f"{self._origin}/v2/{self._repository.name}/", follows[1]) if follows else ""
+
     async def tags(self) -> tuple[str, ...]:
         """Return all tags. Raises RegistryError."""
         found: list[str] = []
@@ -85,10 +118,9 @@ class Registry:
         while path and len(found) < MOST_TAGS:
             async with self._asked("GET", path) as answer:
                 body = json_object(await _bounded(answer, MOST_MANIFEST_BYTES))
-                follows = _NEXT.search(answer.headers.get("Link", ""))
-            names = body.get("tags") or []
+                names = body.get("tags") or []
+                path = self._next(answer) if names else ""
             found.extend(name for name in names if isinstance(name, str))
-            path = urljoin(f"{self._origin}/v2/{self._repository.name}/", follows[1]) if follows and names else ""
         return tuple(found)
 
     async def blob(self, wanted: Descriptor, target: Path, *, most: int) -> None:

@@ -1,5 +1,6 @@
 """A stand-in registry on loopback: manifests, blobs and tags by the distribution API, with log-in and redirects as a test asks for."""
 
+import base64
 import gzip
 import hashlib
 import io
@@ -7,6 +8,8 @@ import json
 import tarfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 from aiohttp import encode_basic_auth, web
 
@@ -44,6 +47,7 @@ class StandIn:
         self.tags: dict[str, str] = {}
         self.asked: list[str] = []
         self.elsewhere = self.other = ""
+        self.lists_referrers = False
         self.seen_elsewhere: list[str | None] = []
 
     def push(self, tag: str, *layers: bytes, annotations: Mapping[str, str] | None = None, media_type: str = LAYER) -> str:
@@ -54,6 +58,27 @@ class StandIn:
             listed.append({"mediaType": media_type, "digest": digest_of(layer), "size": len(layer)})
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": listed[0], "layers": listed, "annotations": annotations or {}}
         return self.put(tag, json.dumps(manifest).encode())
+
+    def load(self, recording: Path) -> dict[str, Any]:
+        """Hold what another registry held; returns the recording."""
+        found: dict[str, Any] = json.loads(recording.read_text())
+        self.tags |= found["tags"]
+        self.manifests |= {digest: text.encode() for digest, text in found["manifests"].items()}
+        self.blobs |= {digest: base64.b64decode(text) for digest, text in found["blobs"].items()}
+        return found
+
+    def attach(self, digest: str, artifact_type: str, content: bytes, media_type: str) -> str:
+        """Put an artifact of one layer there that refers to a manifest, as the API or its stand-in tells; returns its digest."""
+        subject = {"mediaType": MANIFEST, "digest": digest, "size": len(self.manifests[digest])}
+        layer = {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
+        self.blobs[layer["digest"]] = content
+        body = json.dumps({"mediaType": MANIFEST, "artifactType": artifact_type, "layers": [layer], "subject": subject}).encode()
+        self.manifests[digest_of(body)] = body
+        listed = {"mediaType": MANIFEST, "digest": digest_of(body), "size": len(body), "artifactType": artifact_type}
+        tag = digest.replace(":", "-")
+        index = json.loads(self.manifests[self.tags[tag]]) if tag in self.tags else {"mediaType": INDEX, "manifests": []}
+        self.put(tag, json.dumps({**index, "manifests": [*index["manifests"], listed]}).encode())
+        return digest_of(body)
 
     def put(self, tag: str, manifest: bytes) -> str:
         digest = digest_of(manifest)
@@ -82,6 +107,9 @@ class StandIn:
                 return web.Response(status=307, headers={"Location": f"{self.elsewhere}/{digest}"})
             case ["blobs", digest] if digest in self.blobs:
                 return web.Response(body=self.blobs[digest])
+            case ["referrers", digest] if self.lists_referrers:
+                tag = self.tags.get(digest.replace(":", "-"), "")
+                return web.Response(body=self.manifests.get(tag, b'{"manifests": []}'), content_type=INDEX)
             case ["tags", "list"]:
                 names = sorted(self.tags)
                 at = int(request.query.get("last", "0"))

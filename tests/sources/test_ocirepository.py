@@ -270,8 +270,11 @@ async def test_only_what_is_signed_counts(bench, registry):
     bench.api.put(spec(registry, verify={"provider": "cosign", "secretRef": {"name": "keys"}}))
     for sign_it, words in [
         (lambda: None, "no signatures found"),
-        (lambda: sign(registry, digest, other), "no matching signatures"),
-        (lambda: sign(registry, digest, good, named="sha256:" + "0" * 64), "no matching signatures"),
+        (lambda: sign(registry, digest, other), "no matching signatures: a signature is not by one of the keys"),
+        (
+            lambda: sign(registry, digest, good, named="sha256:" + "0" * 64),
+            "no matching signatures: the signature is about another artifact",
+        ),
     ]:
         sign_it()
         await bench.run()
