@@ -20,6 +20,10 @@ class Keys:
     region: str
     service: str
 
+    def scope(self, moment: str) -> str:
+        """What a signature of that time is good for."""
+        return f"{moment[:8]}/{self.region}/{self.service}/aws4_request"
+
 
 def authorization(keys: Keys, method: str, url: str, *, headers: Mapping[str, str], body: bytes) -> str:
     """The Authorization header; `headers` are those that are signed, with Host and X-Amz-Date among them."""
@@ -28,12 +32,16 @@ def authorization(keys: Keys, method: str, url: str, *, headers: Mapping[str, st
     query = "&".join(sorted(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in parse_qsl(parts.query, True)))
     names = ";".join(lower)
     lines = [method, quote(parts.path or "/", safe="/-_.~%"), query, *(f"{name}:{value}" for name, value in lower.items()), "", names]
-    request = "\n".join([*lines, hashlib.sha256(body).hexdigest()])
     moment = lower["x-amz-date"]
-    scope = f"{moment[:8]}/{keys.region}/{keys.service}/aws4_request"
+    found = signature(keys, "\n".join([*lines, hashlib.sha256(body).hexdigest()]), moment=moment)
+    return f"AWS4-HMAC-SHA256 Credential={keys.identity}/{keys.scope(moment)}, SignedHeaders={names}, Signature={found}"
+
+
+def signature(keys: Keys, request: str, *, moment: str) -> str:
+    """The signature of a canonical request, in hex; `moment` as it is signed, `20260101T000000Z`."""
+    scope = keys.scope(moment)
     text = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(request.encode()).hexdigest()])
     key = f"AWS4{keys.secret}".encode()
     for part in scope.split("/"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-    return f"AWS4-HMAC-SHA256 Credential={keys.identity}/{scope}, SignedHeaders={names}, Signature={signature}"
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

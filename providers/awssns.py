@@ -32,7 +32,7 @@ def converse(event: Event, target: Target) -> Dialogue:
     partition, region, topic = found.groups()
     held = target.keys
     if target.identity is not None:
-        held = yield from aws_keys(target.identity, region, china=partition == "aws-cn")
+        held = (yield from aws_keys(target.identity, region, china=partition == "aws-cn")).value
     identity, secret = (
         needs(held.get(name, ""), f"no access key: put {name} into the Secret") for name in ("accessKeyID", "secretAccessKey")
     )

@@ -26,7 +26,7 @@ def converse(event: Event, target: Target) -> Dialogue:
     if is_progress(event):
         return
     if target.identity is not None:
-        headers = {"Authorization": f"Bearer {(yield from azure_token(target.identity, SCOPE))}"}
+        headers = {"Authorization": f"Bearer {(yield from azure_token(target.identity, SCOPE)).value}"}
     else:
         headers = {"Authorization": basic("", Secret(token_of(target)))}
     summary = line(event.metadata.get("summary", ""), 200)

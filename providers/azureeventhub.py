@@ -31,7 +31,7 @@ def converse(event: Event, target: Target) -> Dialogue:
     if address.startswith("Endpoint="):
         host, hub, authorization = _by_key(address, target)
     else:
-        token = target.token.reveal() or (yield from azure_token(identity_of(target), SCOPE))
+        token = target.token.reveal() or (yield from azure_token(identity_of(target), SCOPE)).value
         namespace = needs(target.channel, "no namespace: set spec.channel to the namespace of the Event Hub")
         host, hub, authorization = f"{namespace}.servicebus.windows.net", address, f"Bearer {token}"
     if not _NAME.fullmatch(hub) or not _NAME.fullmatch(host):

@@ -30,7 +30,7 @@ def converse(event: Event, target: Target) -> Dialogue:
     topic = needs(target.channel, "no topic: set spec.channel")
     if not _NAME.fullmatch(project) or not _NAME.fullmatch(topic):
         raise Misconfigured("spec.address is not a project's id, or spec.channel is not a topic: set them to their names alone")
-    token = yield from (_token(target) if target.identity is None else google_token(target.identity))
+    token = (yield from _token(target)) if target.identity is None else (yield from google_token(target.identity)).value
     message = {"data": b64encode(flux_bytes(event)).decode(), **({"attributes": dict(target.headers)} if target.headers else {})}
     request = json_request(
         f"{API}/projects/{project}/topics/{topic}:publish", {"messages": [message]}, headers={"Authorization": f"Bearer {token}"}

@@ -1,14 +1,16 @@
 """A ServiceAccount's token becomes credentials of a cloud, by that cloud's own exchange: no secret is stored anywhere.
 
 In: a token that the cluster has signed for the ServiceAccount, and what the account's annotations say. Out: dialogues that return a token,
-or AWS' keys. The formats: https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow,
+or AWS' keys, and for how long they are good. Sources go this way too (service.identities). The formats: https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow,
 https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token and
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 """
 
 import re
 from collections.abc import Generator, Mapping
-from typing import Literal
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 from providers.answers import check, json_of, json_request
@@ -26,8 +28,20 @@ _FORMS: Mapping[str, str] = {
 }
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
 
-Exchange = Generator[Request, Response, str]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant(Generic[T]):
+    """What a cloud has given. `valid`: for how long it is good, from when it was asked for."""
+
+    value: T = field(repr=False)
+    valid: timedelta
+
+
+Exchange = Generator[Request, Response, Grant[T]]
 
 
 def audience(cloud: Literal["aws", "azure", "gcp"], annotations: Mapping[str, str]) -> str:
@@ -48,7 +62,7 @@ def identity_of(target: Target) -> Identity:
     return target.identity
 
 
-def azure_token(identity: Identity, scope: str) -> Exchange:
+def azure_token(identity: Identity, scope: str) -> Exchange[str]:
     """Return a token of Microsoft Entra ID. Raises Misconfigured, Rejected, Busy."""
     tenant, client = _said(identity.annotations, TENANT), _said(identity.annotations, CLIENT)
     form = {
@@ -61,10 +75,11 @@ def azure_token(identity: Identity, scope: str) -> Exchange:
     answer = yield _form(f"https://login.microsoftonline.com/{quote(tenant)}/oauth2/v2.0/token", form)
     words = "trust the cluster's issuer and this ServiceAccount in a federated credential of the client"
     check("Entra ID", answer, to_do={400: words, 401: words})
-    return _text(json_of("Entra ID", answer), "access_token", "Entra ID")
+    found = json_of("Entra ID", answer)
+    return Grant(value=_text(found, "access_token", "Entra ID"), valid=_valid(found))
 
 
-def google_token(identity: Identity) -> Exchange:
+def google_token(identity: Identity) -> Exchange[str]:
     """Return a token of Google, of the account that the annotation names if it does. Raises Misconfigured, Rejected, Busy."""
     form = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -77,23 +92,26 @@ def google_token(identity: Identity) -> Exchange:
     answer = yield _form("https://sts.googleapis.com/v1/token", form)
     words = f"trust the cluster's issuer in the workload identity pool of {POOL}"
     check("Google", answer, to_do={400: words, 401: words})
-    token = _text(json_of("Google", answer), "access_token", "Google")
+    found = json_of("Google", answer)
+    token = _text(found, "access_token", "Google")
     if ACCOUNT not in identity.annotations:
-        return token
+        return Grant(value=token, valid=_valid(found))
     url = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{_said(identity.annotations, ACCOUNT)}:generateAccessToken"
-    answer = yield json_request(url, {"scope": [_SCOPE]}, headers={"Authorization": f"Bearer {token}"})
+    answer = yield json_request(
+        url, {"scope": [_SCOPE], "lifetime": f"{HOUR.total_seconds():.0f}s"}, headers={"Authorization": f"Bearer {token}"}
+    )
     check("Google", answer, to_do={403: "give the ServiceAccount the role Workload Identity User on the account of its annotation"})
-    return _text(json_of("Google", answer), "accessToken", "Google")
+    return Grant(value=_text(json_of("Google", answer), "accessToken", "Google"), valid=HOUR)
 
 
-def aws_keys(identity: Identity, region: str, *, china: bool = False) -> Generator[Request, Response, dict[str, Secret]]:
+def aws_keys(identity: Identity, region: str, *, china: bool = False) -> Exchange[dict[str, Secret]]:
     """Return the keys `accessKeyID`, `secretAccessKey` and `sessionToken` of a role. Raises Misconfigured, Rejected, Busy."""
     form = {
         "Action": "AssumeRoleWithWebIdentity",
         "Version": "2011-06-15",
         "RoleArn": _said(identity.annotations, ROLE),
         "RoleSessionName": "sluice",
-        "DurationSeconds": "900",
+        "DurationSeconds": f"{QUARTER.total_seconds():.0f}",
         "WebIdentityToken": identity.token.reveal(),
     }
     answer = yield _form(f"https://sts.{region}.amazonaws.com{'.cn' if china else ''}/", form)
@@ -103,7 +121,8 @@ def aws_keys(identity: Identity, region: str, *, china: bool = False) -> Generat
     found = [re.search(f"<{name}>([A-Za-z0-9+/=_-]{{16,4096}})</{name}>", text) for name in _KEYS]
     if not all(found):
         raise Rejected("STS gave no keys for the role")
-    return {name: Secret(each[1]) for name, each in zip(("accessKeyID", "secretAccessKey", "sessionToken"), found, strict=True) if each}
+    names = ("accessKeyID", "secretAccessKey", "sessionToken")
+    return Grant(value={name: Secret(each[1]) for name, each in zip(names, found, strict=True) if each}, valid=QUARTER)
 
 
 def _said(annotations: Mapping[str, str], name: str) -> str:
@@ -123,3 +142,9 @@ def _text(body: object, key: str, name: str) -> str:
     if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
         raise Rejected(f"{name} gave no token for the ServiceAccount")
     return token
+
+
+def _valid(body: object) -> timedelta:
+    """What the answer says, at most a day; nothing where it does not."""
+    seconds = body.get("expires_in") if isinstance(body, dict) else None
+    return timedelta(seconds=min(int(str(seconds)[:9]), 86_400)) if re.fullmatch("[0-9]+", str(seconds)) else timedelta(0)

@@ -16,7 +16,6 @@ from typing import Any
 from service import crash
 from service.alerts.bundles import composed, release_due
 from service.alerts.catalog import Catalog, Objects, Raw
-from service.alerts.identities import ReadIdentity
 from service.alerts.lane import GIVE_UP, Lane, Way
 from service.alerts.matching import PLAIN, Complaint, Matcher, ReadLabels, Rules
 from service.alerts.route import ReadSecret
@@ -27,6 +26,7 @@ from service.alerts.templates import Renderer
 from service.cel import Evaluator
 from service.cluster.client import ApiAway
 from service.cluster.events import News
+from service.identities.accounts import ReadIdentity
 from service.kinds.event import Event
 from service.kinds.meta import INVALID_CONFIG, NOTIFICATION_FAILED, NOTIFICATION_GROUP, ObjectKey
 from service.kinds.schema import Invalid

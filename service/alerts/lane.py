@@ -18,7 +18,6 @@ from providers.contract import Busy, Misconfigured, Rejected
 from service import crash
 from service.alerts.catalog import Catalog, Unusable
 from service.alerts.credentials import BadCredentials
-from service.alerts.identities import ReadIdentity
 from service.alerts.lateness import noted
 from service.alerts.message import event_of
 from service.alerts.placing import Memory
@@ -27,6 +26,7 @@ from service.alerts.sending import Wire, send
 from service.alerts.statusid import status_id
 from service.cel import Evaluator
 from service.cluster.client import ClusterError
+from service.identities.accounts import BadAccount, ReadIdentity
 from service.kinds.duration import format_duration
 from service.kinds.meta import ObjectKey
 from service.kinds.notification import Provider
@@ -251,7 +251,7 @@ class Lane:
                 account = (provider.metadata.namespace, provider.spec.service_account_name)
                 route = route.by(await self._way.read_identity(*account, by_type.identity))
             return route
-        except BadCredentials as error:
+        except (BadCredentials, BadAccount) as error:
             raise Uncorrected(str(error)) from error
         except ClusterError as error:
             raise Busy(f"the Provider's Secret or ServiceAccount cannot be read: {error}") from error

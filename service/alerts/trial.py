@@ -12,7 +12,6 @@ from providers import contract
 from providers.contract import Busy, Rejected, Request, Response
 from service.alerts import metadata
 from service.alerts.credentials import BadCredentials
-from service.alerts.identities import ReadIdentity
 from service.alerts.message import event_of, payload_of
 from service.alerts.route import ReadSecret, Route, route_of
 from service.alerts.sending import open_wire, send
@@ -20,6 +19,7 @@ from service.alerts.statusid import status_id
 from service.alerts.table import Table, load
 from service.cel import Evaluator
 from service.cluster.client import ClusterError
+from service.identities.accounts import BadAccount, ReadIdentity
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.event import Event
 from service.kinds.meta import Metadata
@@ -67,7 +67,7 @@ async def trial(
                 raise TrialFailed("spec.serviceAccountName: only a cluster can sign its token; try it without --manifest")
             account = (provider.metadata.namespace, provider.spec.service_account_name)
             route = route.by(await read_identity(*account, by_type.identity))
-    except (Invalid, BadCredentials, ClusterError) as error:
+    except (Invalid, BadCredentials, BadAccount, ClusterError) as error:
         raise TrialFailed(str(error)) from error
     told = _told(event, provider) if isinstance(event, Event) else event
     if isinstance(event, Event) and not metadata.wanted(event, by_type.wants):

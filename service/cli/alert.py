@@ -80,11 +80,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _try(args: argparse.Namespace, namespace: str, name: str) -> list[str]:
-    from service.alerts.identities import Identities
     from service.alerts.trial import trial
     from service.cluster.client import Cluster
     from service.cluster.discovery import Discovery
     from service.compose.access import Secrets, labels_of
+    from service.identities.accounts import Accounts
 
     event = _event(args, namespace)
     if args.manifest is not None:
@@ -120,7 +120,7 @@ async def _try(args: argparse.Namespace, namespace: str, name: str) -> list[str]
             event = await _as_told(raw, (await cluster.request("GET", path)).body, event, Secrets(cluster).config, labels)
         if event is None:
             return []
-        return await trial(raw, Secrets(cluster).read, event, dry_run=args.dry_run, read_identity=Identities(cluster).read)
+        return await trial(raw, Secrets(cluster).read, event, dry_run=args.dry_run, read_identity=Accounts(cluster).read)
     finally:
         await cluster.close()
 
