@@ -46,8 +46,8 @@ soak: $(STAMP) ## the long versions of what the tests do in small
 	$(BIN)/python -m pytest --soak -m soak $(ARGS)
 
 lock: $(STAMP) ## resolve the dependencies again, with hashes
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile $(COMPILE) --extra buckets --extra kafka --extra openpgp --extra postgres --extra socks -o requirements.lock pyproject.toml
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile $(COMPILE) --allow-unsafe --extra dev --extra buckets --extra kafka --extra openpgp --extra postgres --extra socks --build-deps-for editable -c requirements.lock -o requirements-dev.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile $(COMPILE) --extra buckets --extra kafka --extra keyless --extra openpgp --extra postgres --extra socks -o requirements.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile $(COMPILE) --allow-unsafe --extra dev --extra buckets --extra kafka --extra keyless --extra openpgp --extra postgres --extra socks --build-deps-for editable -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 COMPILE := --quiet --upgrade --generate-hashes --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-options --no-emit-find-links
 
