@@ -56,7 +56,7 @@ def refusal(line: bytes) -> Exception:
     """What an error line of the server means. Its words are not repeated: they may name accounts."""
     text = line.decode(errors="replace").lower()
     if "authorization" in text or "authentication" in text or "permissions" in text:
-        return Rejected("NATS refuses the credentials: put valid ones into the Secret, with the right to publish there")
+        return Misconfigured("NATS refuses the credentials: put valid ones into the Secret, with the right to publish there")
     if "payload" in text:
         return Rejected("the event is longer than the NATS server takes: raise its max_payload")
     return Busy("the NATS server ended the connection")
