@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import re
-import resource
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any, Literal, TypeGuard
 from service.celcheck import BUILT_IN, TYPES, source_of
 from service.celfunctions import FUNCTIONS
 from service.cellibrary import cel
-from service.workers import Workers
+from service.workers import Workers, bound_memory
 
 LONGEST = 4096  # characters of an expression: the library's recursion ends the process somewhere beyond 20,000
 CPU_SECONDS, DATA_BYTES = 1.0, 256 * 1024 * 1024
@@ -149,11 +148,7 @@ def _prepare() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for output in (1, 2):
         os.dup2(nowhere, output)
-    with open("/proc/self/status", encoding="ascii") as status:
-        held = next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:")), 2**30)
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = held + DATA_BYTES
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    bound_memory(DATA_BYTES)
 
 
 def _context(values: Mapping[str, Any]) -> cel.Context:

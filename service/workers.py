@@ -7,13 +7,14 @@ fork server (no fork of a process that has threads), with the heavy modules load
 import asyncio
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import forkserver
 from types import FrameType
 from typing import TypeVar
@@ -60,17 +61,32 @@ def _limited(seconds: float, function: Callable[..., T], args: tuple[object, ...
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+@lru_cache(1)
+def bound_memory(more_bytes: int) -> None:
+    """In a worker: let its process hold so much more than it holds now; once for the process."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        held = next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:")), 2**30)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = held + more_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
 def _ensure_fork_server() -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
     forkserver.ensure_running()
 
 
 class Workers:
-    """A bounded pool of lazily spawned processes. Functions and arguments must pickle; keep both small."""
+    """A bounded pool of lazily spawned processes. Functions and arguments must pickle; keep both small.
 
-    def __init__(self, processes: int) -> None:
-        self._processes = processes
+    With `idle`, the processes end when nothing was asked of them for so long; the next work starts new ones.
+    """
+
+    def __init__(self, processes: int, *, idle: timedelta | None = None) -> None:
+        self._processes, self._idle = processes, idle
         self._pool: ProcessPoolExecutor | None = None
+        self._under_way = 0
+        self._end_later: asyncio.TimerHandle | None = None
 
     async def run(self, function: Callable[..., T], *args: object, timeout: timedelta) -> T:
         """Return `function(*args)` from a worker process.
@@ -78,13 +94,20 @@ class Workers:
         Raises what the function raises, and TimeoutError when it runs longer than `timeout`. A worker that dies (killed, out of memory)
         fails the work that was in the pool with ChildProcessError; the next call gets a new pool.
         """
+        self._keep()
         pool = self._pool or self._new_pool()
+        self._under_way += 1
         try:
             return await asyncio.wrap_future(await self._submitted(pool, partial(_limited, timeout.total_seconds(), function, args)))
         except BrokenProcessPool as error:
             if self._pool is pool:
                 self._pool = None
             raise ChildProcessError("a worker process died, probably out of memory; the work will be tried again") from error
+        finally:
+            self._under_way -= 1
+            if self._idle is not None and not self._under_way:
+                self._keep()
+                self._end_later = asyncio.get_running_loop().call_later(self._idle.total_seconds(), self._end)
 
     async def start(self) -> None:
         """Start the fork server, which loads the modules, so that the first work does not wait for it. Workers come when needed."""
@@ -103,6 +126,15 @@ class Workers:
 
     async def close(self) -> None:
         """Stop the processes; work that still waits is cancelled, running work is ended."""
+        self._end()
+
+    def _keep(self) -> None:
+        if self._end_later is not None:
+            self._end_later.cancel()
+            self._end_later = None
+
+    def _end(self) -> None:
+        self._keep()
         pool, self._pool = self._pool, None
         if pool is None:
             return

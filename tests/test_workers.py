@@ -66,6 +66,24 @@ async def test_no_worker_outlives_a_killed_service() -> None:
     service.send_signal(signal.SIGKILL)
     await asyncio.to_thread(service.wait)
     service.stdout.close()
+    await ended(worker)
+
+
+async def test_idle_processes_end_and_others_come_when_needed() -> None:
+    pool = Workers(1, idle=timedelta(milliseconds=300))
+    try:
+        first = await pool.run(os.getpid, timeout=LIMIT)
+        await asyncio.sleep(0.2)
+        assert await pool.run(os.getpid, timeout=LIMIT) == first
+        await asyncio.sleep(0.2)
+        assert await pool.run(os.getpid, timeout=LIMIT) == first
+        await ended(first)
+        assert await pool.run(os.getpid, timeout=LIMIT) != first
+    finally:
+        await pool.close()
+
+
+async def ended(worker: int) -> None:
     for _ in range(100):
         try:
             os.kill(worker, 0)
@@ -74,7 +92,7 @@ async def test_no_worker_outlives_a_killed_service() -> None:
         if _state(worker) == "Z":
             return
         await asyncio.sleep(0.05)
-    pytest.fail("the worker is still there five seconds after the service was killed")
+    pytest.fail("the worker is still there after five seconds")
 
 
 def _state(pid: int) -> str:

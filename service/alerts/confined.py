@@ -17,11 +17,13 @@ from typing import TypeVar
 
 from providers.contract import Busy, Misconfigured, Rejected
 from service.outbound import Policy, problem_of
-from service.workers import Workers
+from service.workers import Workers, bound_memory
 
 T = TypeVar("T")
 
 PROCESSES = 2
+IDLE = timedelta(minutes=5)
+DATA_BYTES = 256 * 1024 * 1024
 _FOLDERS = ("/usr/", "/lib/", "/lib64/", "/etc/", "/dev/null", "/dev/urandom")
 _CODE = (".py", ".pyc", ".so")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -38,16 +40,17 @@ class _Refused(PermissionError):
 
 
 class Confined:
-    """A few processes, started when they are needed first; one that overruns is ended."""
+    """A few processes for each library, started when they are needed first; one that overruns is ended, and all when they are idle."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._workers = Workers(PROCESSES)
+        self._workers: dict[str, Workers] = {}
 
     async def run(self, function: Callable[..., T], *args: object, timeout: timedelta) -> T:
         """Return `function(*args)`. Raises Misconfigured, Busy, and the Rejected or Busy that the function raises."""
+        workers = self._workers.setdefault(function.__module__, Workers(PROCESSES, idle=IDLE))
         try:
-            found: tuple[T | Exception, tuple[str, ...]] = await self._workers.run(_run, self._policy, function, args, timeout=timeout)
+            found: tuple[T | Exception, tuple[str, ...]] = await workers.run(_run, self._policy, function, args, timeout=timeout)
         except TimeoutError as error:
             raise Busy(f"no answer within {timeout.total_seconds():g} s") from error
         except ChildProcessError as error:
@@ -59,7 +62,8 @@ class Confined:
 
     async def close(self) -> None:
         """End the processes."""
-        await self._workers.close()
+        for workers in self._workers.values():
+            await workers.close()
 
 
 def _run(policy: Policy, function: Callable[..., T], args: tuple[object, ...]) -> tuple[T | Exception, tuple[str, ...]]:
@@ -101,6 +105,7 @@ def _confine(policy: Policy) -> None:
                 _refusals.append(problem)
             raise _Refused(problem)
 
+    bound_memory(DATA_BYTES)  # what a target sends may be as long as it likes
     sys.addaudithook(hook)
 
 

@@ -5,15 +5,13 @@ but their values; the process keeps one that loops or grows from holding up the 
 """
 
 import asyncio
-import resource
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 
-from service.workers import Workers
+from service.workers import Workers, bound_memory
 
 LONGEST_TEMPLATE, LONGEST_TEXT = 16_000, 20_000
 CPU_SECONDS, DATA_BYTES = 1.0, 128 * 1024 * 1024
@@ -59,7 +57,7 @@ class Renderer:
 
 def _render(templates: dict[str, str], values: dict[str, Any]) -> Rendered:
     """In the process."""
-    _bound()
+    bound_memory(DATA_BYTES)
     from jinja2 import TemplateError
     from jinja2.exceptions import SecurityError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -88,13 +86,3 @@ def _render(templates: dict[str, str], values: dict[str, Any]) -> Rendered:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     return Rendered(texts=texts)
-
-
-@lru_cache(1)
-def _bound() -> None:
-    """The memory, once for the process."""
-    with open("/proc/self/status", encoding="ascii") as status:
-        held = next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:")), 2**30)
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = held + DATA_BYTES
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
