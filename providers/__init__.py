@@ -26,6 +26,7 @@ from providers import (
     googlepubsub,
     grafana,
     incident_io,
+    kafka,
     lark,
     matrix,
     mattermost,
@@ -83,6 +84,9 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "giteapullrequestcomment": Provider(converse=giteapullrequestcomment.converse, wants="change_request", address="git"),
         "nats": Provider(
             publish=nats.publish, preview=nats.preview, address="nats", secret_keys=("creds", "nkey"), proxies=False, at_once=8
+        ),
+        "kafka": Provider(
+            publish=kafka.publish, preview=kafka.preview, address="free", secret_keys=("mechanism",), proxies=False, at_once=2
         ),
         "googlepubsub": Provider(
             converse=googlepubsub.converse, identity="gcp", address="free", headers=True, secret_keys=("token",), at_once=8

@@ -140,12 +140,29 @@ class Response:
     body: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificates:
+    """What a Provider's certSecretRef holds, in PEM; empty where it is not given."""
+
+    ca: bytes = b""
+    certificate: bytes = b""
+    key: bytes = field(default=b"", repr=False)
+
+
 class Means(Protocol):
     """What a target that is not spoken to by requests is reached with; both ways keep to the rules on which addresses may be reached."""
 
     @property
     def tls(self) -> ssl.SSLContext | None:
         """The TLS that the Provider names, None for the system's authorities."""
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """What that TLS is made of, for a process of its own."""
+
+    @property
+    def timeout(self) -> timedelta:
+        """What the attempt may take."""
 
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection. Raises Misconfigured where the address must not be reached, OSError."""

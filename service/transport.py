@@ -26,7 +26,7 @@ async def tls_of(held: Mapping[str, bytes], where: str, *, system: bool = False)
 
     A CA that is given is the only one that counts, or with `system` counts beside the system's. Raises BadTransport.
     """
-    ca, certificate, key = (held.get(new, held.get(old, b"")) for new, old in _OLD_NAMES.items())
+    ca, certificate, key = pem_of(held)
     if bool(certificate) != bool(key):
         raise BadTransport(f"{where} has only one of tls.crt and tls.key: add the other")
     if not ca and not certificate:
@@ -35,6 +35,12 @@ async def tls_of(held: Mapping[str, bytes], where: str, *, system: bool = False)
         return await asyncio.to_thread(_made, ca, certificate, key, system)
     except (ssl.SSLError, ValueError, OSError):
         raise BadTransport(f"{where} holds a certificate or key that cannot be used: store them in PEM form") from None
+
+
+def pem_of(held: Mapping[str, bytes]) -> tuple[bytes, bytes, bytes]:
+    """The authorities, the certificate and the key of a Secret's decoded data, empty where it holds none."""
+    ca, certificate, key = (held.get(new, held.get(old, b"")) for new, old in _OLD_NAMES.items())
+    return ca, certificate, key
 
 
 @lru_cache(maxsize=CONTEXTS)

@@ -10,20 +10,22 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from providers import contract
-from providers.contract import Identity, Secret, Target
+from providers.contract import Certificates, Identity, Secret, Target
 from service.alerts.credentials import BadCredentials, one_line, target_of
 from service.kinds.notification import Provider
-from service.transport import BadTransport, checked_proxy, proxy_of, tls_of
+from service.transport import BadTransport, checked_proxy, pem_of, proxy_of, tls_of
 
 ReadSecret = Callable[[str, str], Awaitable[Mapping[str, bytes] | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where and how to send. `tls` is None for the system's authorities; `proxy` is empty for none, and holds its own credentials."""
+    """Where and how to send. `tls`, made of `certificates`, is None for the system's authorities; `proxy` is empty for none, and holds
+    its own credentials."""
 
     target: Target
     tls: ssl.SSLContext | None = None
+    certificates: Certificates | None = None
     proxy: Secret = field(default_factory=Secret)
 
     def named(self, status_id: str) -> "Route":
@@ -57,13 +59,15 @@ async def route_of(provider: Provider, by_type: contract.Provider, read_secret: 
     secret = await read_secret(namespace, spec.secret_ref) if spec.secret_ref else None
     target = target_of(provider, by_type, secret, now=now)
     tls: ssl.SSLContext | None = None
+    certificates: Certificates | None = None
     _check_unused(provider, secret, by_type)
     if spec.cert_secret_ref:
         held = await _held(read_secret, namespace, spec.cert_secret_ref)
         tls = await _context(held, f"Secret/{namespace}/{spec.cert_secret_ref}", required=True)
+        certificates = Certificates(**dict(zip(("ca", "certificate", "key"), pem_of(held), strict=True)))
     elif secret and by_type.wants == "commit_status":
         tls = await _context(secret, f"Secret/{namespace}/{spec.secret_ref}", required=False)
-    return Route(target=target, tls=tls, proxy=await _proxy(provider, secret, read_secret))
+    return Route(target=target, tls=tls, certificates=certificates, proxy=await _proxy(provider, secret, read_secret))
 
 
 def _check_unused(provider: Provider, secret: Mapping[str, bytes] | None, by_type: contract.Provider) -> None:

@@ -17,7 +17,20 @@ from urllib.request import getproxies
 import aiohttp
 from yarl import URL
 
-from providers.contract import Busy, Dialogue, Event, Misconfigured, Placing, Provider, Rejected, Reply, Request, Response, Step
+from providers.contract import (
+    Busy,
+    Certificates,
+    Dialogue,
+    Event,
+    Misconfigured,
+    Placing,
+    Provider,
+    Rejected,
+    Reply,
+    Request,
+    Response,
+    Step,
+)
 from service.alerts.confined import Confined
 from service.alerts.placing import Memory, place
 from service.alerts.route import Route
@@ -70,6 +83,7 @@ class _Means:
 
     wire: Wire
     tls: ssl.SSLContext | None
+    certificates: Certificates | None
     timeout: timedelta
 
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -94,7 +108,8 @@ async def send(wire: Wire, provider: Provider, event: Event, *, route: Route, ti
                 await place(provider.place(event, route.target), memory, _next_of, lambda request: _answer(wire, request, route))
                 return
             if provider.publish is not None:
-                await _published(provider.publish(event, route.target, _Means(wire=wire, tls=route.tls, timeout=timeout)))
+                means = _Means(wire=wire, tls=route.tls, certificates=route.certificates, timeout=timeout)
+                await _published(provider.publish(event, route.target, means))
                 return
             dialogue = provider.dialogue(event, route.target)
             request = _following(dialogue, None)

@@ -27,13 +27,13 @@ FLUX_PROVIDER_TYPES = (
     "matrix", "opsgenie", "alertmanager", "grafana", "githubdispatch", "githubpullrequestcomment", "gitlabmergerequestcomment", "pagerduty",
     "datadog", "nats", "zulip", "otel", "zoom", "incident.io",
 )  # fmt: skip
-OWN_PROVIDER_TYPES = ("apprise", "awssns", "mattermost")
+OWN_PROVIDER_TYPES = ("apprise", "awssns", "kafka", "mattermost")
 PROVIDER_TYPES = FLUX_PROVIDER_TYPES + OWN_PROVIDER_TYPES
 SENT_PROVIDER_TYPES = (  # what is carried out; providers.PROVIDERS holds the same
     "slack", "generic", "generic-hmac", "discord", "msteams", "googlechat", "rocket", "mattermost", "webex", "telegram", "lark", "matrix",
     "zulip", "zoom", "pagerduty", "opsgenie", "alertmanager", "incident.io", "grafana", "sentry", "datadog", "otel", "githubdispatch",
     "github", "gitlab", "gitea", "bitbucket", "bitbucketserver", "azuredevops", "githubpullrequestcomment", "gitlabmergerequestcomment",
-    "giteapullrequestcomment", "nats", "googlepubsub", "azureeventhub", "awssns", "apprise",
+    "giteapullrequestcomment", "nats", "kafka", "googlepubsub", "azureeventhub", "awssns", "apprise",
 )  # fmt: skip
 RESOURCE_KINDS = (
     "Bucket", "GitRepository", "Kustomization", "HelmRelease", "HelmChart", "HelmRepository", "ImageRepository", "ImagePolicy",

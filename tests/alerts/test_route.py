@@ -3,18 +3,13 @@
 import ssl
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from providers import PROVIDERS
 from service.alerts.credentials import BadCredentials
@@ -22,36 +17,10 @@ from service.alerts.route import Route, route_of
 from service.kinds.codec import decode
 from service.kinds.notification import Provider
 from tests.alerts.conftest import Slack, World, alert, event, provider
+from tests.peers.authority import Authority
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOOK = "https://hooks.example.com/hush-hush"
-
-
-class Authority:
-    """Issues certificates for 127.0.0.1, as PEM."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-        self.pem = self._issue(self._name, self._key, is_authority=True).public_bytes(serialization.Encoding.PEM)
-
-    def pair(self) -> tuple[bytes, bytes]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._issue(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")]), key, is_authority=False)
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        return certificate.public_bytes(serialization.Encoding.PEM), private
-
-    def _issue(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_authority: bool) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(self._name).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1))
-        builder = builder.not_valid_after(now + timedelta(days=1))
-        builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        usage = x509.KeyUsage(True, False, False, False, False, is_authority, is_authority, False, False)
-        return builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Apprise: what it is given, what its answers mean, and that its words hold no part of a URL."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,8 @@ class Noting:
     """Means that note what would be run apart."""
 
     tls = None
+    certificates = None
+    timeout = timedelta(seconds=15)
 
     def __init__(self) -> None:
         self.got: tuple[Any, ...] = ()

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from providers import nats
-from providers.contract import Busy, Misconfigured, Rejected, Secret, Target
+from providers.contract import Busy, Certificates, Misconfigured, Rejected, Secret, Target
 from tests.peers.binaries import binary
 from tests.peers.process import Running, free_port
 from tests.providers.conftest import FOLDER, event_of, target_of
@@ -29,6 +30,8 @@ class Direct:
     """Connections without rules."""
 
     tls: ssl.SSLContext | None = None
+    certificates: Certificates | None = None
+    timeout: timedelta = timedelta(seconds=15)
 
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(host, port)
@@ -113,8 +116,8 @@ async def test_nonce_is_signed_with_the_seed(keys: dict[str, str]) -> None:
         (Server(greeting=b"INFO {\r\n"), Busy),
         (Server(greeting=b"INFO {}\r\n" + b"x" * 70_000), Busy),
         (Server(says=lambda _: None), Busy),
-        (Server(says=lambda _: b"-ERR 'Authorization Violation'\r\n"), Rejected),
-        (Server(says=lambda _: b"-ERR 'Permissions Violation for Publish to \"a\"'\r\n"), Rejected),
+        (Server(says=lambda _: b"-ERR 'Authorization Violation'\r\n"), Misconfigured),
+        (Server(says=lambda _: b"-ERR 'Permissions Violation for Publish to \"a\"'\r\n"), Misconfigured),
         (Server(says=lambda _: b"-ERR 'Maximum Payload Violation'\r\n"), Rejected),
         (Server(says=lambda _: b"-ERR 'Slow Consumer'\r\n"), Busy),
         (Server(greeting=b'INFO {"tls_required": true}\r\n', says=lambda _: None), Busy),
@@ -162,7 +165,7 @@ async def test_real_server_has_the_event(peers: Any, tmp_path: Path) -> None:
         target = Target(address=Secret(f"nats://127.0.0.1:{port}"), channel="flux.events", keys={"nkey": Secret(SEED)})
         async with asyncio.timeout(10):
             await until_it_is_up(target)
-        with pytest.raises(Rejected, match="refuses the credentials"):
+        with pytest.raises(Misconfigured, match="refuses the credentials"):
             await nats.publish(EVENT, replace(target, keys={}), MEANS)
         with pytest.raises(Busy):
             await nats.publish(EVENT, target, replace(MEANS, tls=ssl.create_default_context()))

@@ -26,7 +26,7 @@ SHARED = {
     "jwt",
     "mrkdwn",
 }
-SHARED |= {"slack_api", "slack_blocks", "slack_lasting", "slack_notes", "slack_words", "nats_wire", "reason"}
+SHARED |= {"slack_api", "slack_blocks", "slack_lasting", "slack_notes", "slack_words", "kafka_line", "nats_wire", "reason"}
 FORMS = ("render", "settle", "converse", "place", "publish")
 FOLDER = Path(providers.__path__[0])
 CASES = Path(__file__).parent
