@@ -16,7 +16,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import SortMode
 
-PRIVATE = "refs/sluice/"
+PRIVATE, INCOMING = "refs/sluice/", "refs/incoming/"
 MOST_COMMITS = 16
 _MARK = "sluice-newest-only"
 

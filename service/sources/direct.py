@@ -1,9 +1,9 @@
 """The short way of a fetch: where the ref points, and the commit that a payload names, asked for side by side on kept connections.
 
 In: a request, with a hint or without. Out: what a fetch brings, or Unfit, and then libgit2 fetches. The payload is a hint: what counts is
-the commit that the remote names for the ref; if it is another one, that is fetched. The first fetch of a store, pinned commits and large
-changes are not for this way. libgit2 takes three round trips, one after the other, and meets a delayed ACK (59 ms for one commit on
-loopback); this takes one (15 ms; 20 without a hint).
+the commit that the remote names for the ref; if it is another one, that is fetched. A commit that the object pins is asked for by its
+id. The first fetch of a ref into a store and large changes are not for this way. libgit2 takes three round trips, one after the other, and
+meets a delayed ACK (59 ms for one commit on loopback); this takes one (15 ms; 20 without a hint).
 """
 
 import asyncio
@@ -74,8 +74,8 @@ class Direct:
 
     async def fetch(self, request: Request, blocking: Blocking) -> Fetched:
         """Bring the store up to date. Raises Unfit where the ordinary way must, and Stopped when the remote is silent."""
-        if request.wanted.commit:
-            raise Unfit("a pinned commit")
+        if request.wanted.commit and request.wanted.label:
+            raise Unfit("a commit of a branch, whose history tells that it is one")
         name = request.store.name
         try:
             here = await blocking(lambda _: _look(request))
@@ -95,6 +95,8 @@ class Direct:
             raise Unfit(str(error)) from error
 
     async def _fetched(self, request: Request, here: _Here, offer: Offer, blocking: Blocking) -> Fetched:
+        if request.wanted.commit:
+            return await self._pinned(request, here, offer, blocking)
         wanted, hint = request.wanted.source, request.wanted.hint
         brought = None
         try:
@@ -113,6 +115,16 @@ class Direct:
             raise pack
         if pack is None and ref.commit != here.before and not await blocking(lambda _: is_whole(_open(request), ref.commit)):
             pack = await self._pack(request, here, offer, ref.id)
+        return await blocking(lambda stopped: _settled(request, here, found, pack, stopped))
+
+    async def _pinned(self, request: Request, here: _Here, offer: Offer, blocking: Blocking) -> Fetched:
+        """The commit of an id, which is there for ever once it is."""
+        commit = request.wanted.commit
+        if not offer.leaves_history_out:
+            raise Unfit("the server cannot leave history out")
+        is_here = await blocking(lambda _: is_whole(_open(request), commit))
+        pack = None if is_here else await self._pack(request, here, offer, commit)
+        found = _Found(ref=Ref(id=commit, commit=commit), label="", sees_hint=True)
         return await blocking(lambda stopped: _settled(request, here, found, pack, stopped))
 
     async def _ref(self, request: Request, blocking: Blocking) -> _Found | None:
@@ -172,7 +184,7 @@ def _look(request: Request) -> _Here:
     repo = _open(request)
     tips = {name: str(repo.references[name].target) for name in repo.references if name.startswith(PRIVATE)}
     before = tips.get(PRIVATE + request.uid, "")
-    if not tips:
+    if not tips and not request.wanted.commit:
         raise Unfit("the store is empty")
     known = shallow(repo)
     if len(known) > MOST_SHALLOW:
@@ -195,7 +207,7 @@ def _settled(request: Request, here: _Here, found: _Found, pack: bytes | None, s
     """Store what came, move the private ref, say what it leads to. A commit that is not whole is never named by a ref."""
     repo, private, ref = _open(request), PRIVATE + request.uid, found.ref
     if pack is not None:
-        land(repo, read(pack, lambda id_, most: stored(repo, id_, most)), ref.commit, beside=here.before or here.tips[0])
+        land(repo, read(pack, lambda id_, most: stored(repo, id_, most)), ref.commit, beside=here.before or next(iter(here.tips), ""))
     if stopped():
         raise Unfit("nobody waits any more")
     if ref.commit != here.before:

@@ -30,7 +30,7 @@ from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
 from service.sources.openrepo import repository
 from service.sources.reach import GIT_POLICY
-from service.sources.shared import Ask, Shared, adopt
+from service.sources.shared import Ask, Shared, adopt, held
 from service.sources.smart import Smart, Unfit
 from service.sources.ssh import is_ssh
 from service.sources.transfer import Fetched, Request, prepare, transfer
@@ -73,9 +73,9 @@ class GitStore:
         for ref in sorted(folder.glob(f"*/{PRIVATE}*"), key=lambda path: path.stat().st_mtime):
             self._stores.setdefault(ref.name, []).append(ref.parents[2])
 
-    def path(self, url: str, credentials: Credentials, wanted: Wanted) -> Path:
-        """Where a fetch goes. Pinned commits need all history, so they keep apart from the shallow stores."""
-        name = "\0".join((url, credentials.identity, "all" if wanted.commit else "tip"))
+    def path(self, url: str, credentials: Credentials) -> Path:
+        """Where a fetch goes."""
+        name = "\0".join((url, credentials.identity, "tip"))
         return self._folder / hashlib.sha256(name.encode()).hexdigest()[:32]
 
     def located(self, uid: str) -> Path | None:
@@ -91,7 +91,7 @@ class GitStore:
         `age` is how long ago the push was stored that has led here. A damaged store is made anew, once. Cancelling ends the work too.
         A host whose ref lags behind the hint is asked again, briefly.
         """
-        store = self.path(url, credentials, wanted)
+        store = self.path(url, credentials)
         request = Request(
             store=store,
             url=url,
@@ -139,6 +139,9 @@ class GitStore:
 
     async def _healing(self, request: Request) -> Fetched:
         await self._blocking(lambda _: _make(request.store))
+        here = await self._blocking(lambda _: held(request)) if request.wanted.commit else None
+        if here is not None:
+            return here
         try:
             return await self._run(request)
         except BadStore as error:

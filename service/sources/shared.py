@@ -11,8 +11,9 @@ import pygit2
 
 from service.sources.depth import PRIVATE
 from service.sources.gitref import Wanted
+from service.sources.landing import is_whole
 from service.sources.openrepo import repository
-from service.sources.transfer import Fetched, Request
+from service.sources.transfer import Fetched, Request, described
 
 MOST_KEPT = 4096
 
@@ -60,6 +61,19 @@ def adopt(request: Request, found: Fetched) -> Fetched | None:
         if before != found.commit:
             repo.references.create(name, found.commit, force=True)
         return replace(found, before=before, is_behind=bool(hint) and hint != found.commit and hint not in repo)
+    except (pygit2.GitError, OSError, KeyError, ValueError):
+        return None  # the fetch has the words for a damaged store
+
+
+def held(request: Request) -> Fetched | None:
+    """Return the pinned commit if an earlier fetch of the object has brought it: an id names the same content for ever. Blocking."""
+    try:
+        repo, commit = repository(request.store), request.wanted.commit
+        known = repo.references.get(PRIVATE + request.uid)
+        if known is None or str(known.target) != commit or not is_whole(repo, commit):
+            return None
+        tree, subject, author = described(repo, commit)
+        return Fetched(store=request.store, commit=commit, before=commit, tree=tree, subject=subject, author=author)
     except (pygit2.GitError, OSError, KeyError, ValueError):
         return None  # the fetch has the words for a damaged store
 

@@ -8,7 +8,7 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,16 +21,16 @@ from pygit2.enums import ConfigLevel, CredentialType
 from service.outbound import Policy
 from service.sources import depth
 from service.sources.credentials import Credentials, masked
-from service.sources.depth import PRIVATE
+from service.sources.depth import INCOMING, PRIVATE
 from service.sources.fetcherror import AuthRefused, BadStore, FetchError, NoCommit, NoRef, RemoteEmpty, RemoteFailed, RemoteGone, Stopped
 from service.sources.gitref import Wanted
 from service.sources.newesttag import newest_tags
 from service.sources.openrepo import repository
+from service.sources.pinned import Head, bring
 from service.sources.reach import GIT_POLICY, landed, origin_of, reachable
 from service.sources.semver import Range
 from service.sources.ssh import is_ssh, key_of, with_user
 
-INCOMING = "refs/incoming/"
 _COUNTED = re.compile(r"objects: +(?:\d+% \(\d+/)?(\d+)")
 
 
@@ -168,8 +168,7 @@ def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
     callbacks.check()  # whoever gave up on this fetch must not see the ref move later
     if tip != before:
         repo.references.create(private, tip, force=True)
-    if not request.wanted.commit:
-        depth.forget_history(repo)
+    depth.forget_history(repo)
     tree, subject, author = described(repo, tip)
     hint = request.wanted.hint
     behind = bool(hint) and hint != tip and hint not in repo
@@ -243,37 +242,48 @@ def _fetch(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, ref
 def _fetch_newest(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, refspec: str) -> int:
     """Fetch without history; returns how many objects came."""
     callbacks.most_objects = 0
+    return _fetch_to_depth(repo, request, callbacks, [refspec], 1)
+
+
+def _fetch_to_depth(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, refspecs: list[str], depth: int) -> int:
     try:
-        return _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=callbacks.proxy, depth=1).total_objects
+        return _remote(repo, request, callbacks).fetch(refspecs, callbacks=callbacks, proxy=callbacks.proxy, depth=depth).total_objects
     except pygit2.GitError as error:
         if "shallow" not in str(error):
             raise
         return (
-            _remote(repo, request, callbacks).fetch([refspec], callbacks=callbacks, proxy=callbacks.proxy).total_objects
+            _remote(repo, request, callbacks).fetch(refspecs, callbacks=callbacks, proxy=callbacks.proxy).total_objects
         )  # the server cannot leave history out
 
 
 def _pinned(repo: pygit2.Repository, request: Request, callbacks: _Callbacks, before: str) -> str:
-    """The pinned commit, if it is on the branch (or on any, where none is named): a host also serves commits of forks by id."""
+    """The pinned commit, see service.sources.pinned."""
     want = request.wanted
     if before == want.commit and want.commit in repo:
         return want.commit  # an id names the same content for ever
-    incoming = INCOMING + secrets.token_hex(8) + "/"
-    try:
-        target = incoming + want.source.removeprefix("refs/")
-        refspecs = [f"+{want.source}:{target}"] + ([] if want.label else [f"+refs/tags/*:{incoming}tags/*"])
-        _remote(repo, request, callbacks).fetch(refspecs, callbacks=callbacks, proxy=callbacks.proxy)
-        tips = [repo.references[name].peel() for name in repo.references if name.startswith(incoming)]
-        commits = [tip.id for tip in tips if isinstance(tip, pygit2.Commit)]
-        if not commits:
-            raise _missing(repo, request, callbacks)
-        if want.commit in repo and any(str(tip) == want.commit or repo.descendant_of(tip, want.commit) for tip in commits):
-            return want.commit
+    found = bring(repo, want, _Wire(repo, request, callbacks))
+    if found is None:
+        raise _missing(repo, request, callbacks)
+    if not found:
         where = f"branch '{want.label}'" if want.label else "any branch or tag"
         raise NoRef(f"unable to clone '{request.url}': commit '{want.commit}' is not on {where}")
-    finally:
-        for name in [name for name in repo.references if name.startswith(incoming)]:
-            repo.references.delete(name)
+    return want.commit
+
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """See service.sources.pinned.Wire."""
+
+    repo: pygit2.Repository
+    request: Request
+    callbacks: _Callbacks
+
+    def heads(self) -> Sequence[Head]:
+        found = _remote(self.repo, self.request, self.callbacks).list_heads(callbacks=self.callbacks, proxy=self.callbacks.proxy)
+        return [Head(name=head.name or "", id=str(head.oid)) for head in found]
+
+    def fetch(self, refspecs: list[str], depth: int) -> None:
+        _fetch_to_depth(self.repo, self.request, self.callbacks, refspecs, depth)
 
 
 def _missing(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> FetchError:

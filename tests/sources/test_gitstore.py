@@ -220,8 +220,8 @@ async def test_credentials(remote, tmp_path, good, bad):
         with pytest.raises(AuthRefused) as told:
             await fetch(store, url.replace("://", "://git:wr0ng@"))
         assert "wr0ng" not in str(told.value)
-    assert store.path(url, good, MAIN) != store.path(url, bad, MAIN)
-    assert got.store == store.path(url, good, MAIN)
+    assert store.path(url, good) != store.path(url, bad)
+    assert got.store == store.path(url, good)
 
 
 @pytest.fixture(scope="module")
