@@ -188,7 +188,7 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("drift", "interval", "what others change of applied objects: undone at the interval, at once, or reported", choices=DRIFT_MODES)
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
     switch("no-private-addresses", "refuse private and loopback addresses where an object names an issuer, an alert's target or the like")
-    switch("workload-identity", "let Providers act as the cloud identity of a ServiceAccount of their namespace")
+    switch("workload-identity", "let sources and Providers act as the cloud identity of a ServiceAccount of their namespace")
     switch("allow-loopback", "allow loopback addresses all the same, for trials on one machine")
     for flag, words in _HOOK_TEXTS.items():
         option(flag, None, words)

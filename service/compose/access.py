@@ -44,13 +44,13 @@ class Secrets:
             raise
         return {str(key): str(value) for key, value in (answer.body.get("data") or {}).items()}
 
-    async def pull_secrets(self, namespace: str, account: str) -> tuple[str, ...]:
-        """The names of a ServiceAccount's image pull secrets, () where there is no such account. Raises ApiError, ApiAway."""
+    async def pull_secrets(self, namespace: str, account: str) -> tuple[str, ...] | None:
+        """The names of a ServiceAccount's image pull secrets, None where there is no such account. Raises ApiError, ApiAway."""
         try:
             answer = await self._cluster.request("GET", _ACCOUNTS.format(namespace, account), timeout=READ_TIMEOUT)
         except ApiError as error:
             if error.not_found:
-                return ()
+                return None
             raise
         return tuple(str(each["name"]) for each in answer.body.get("imagePullSecrets") or () if each.get("name"))
 

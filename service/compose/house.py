@@ -26,6 +26,8 @@ from service.compose.measures import ControllerMetrics, ObjectGauges
 from service.compose.telling import Telling
 from service.compose.unheard import Unheard
 from service.compose.watching import Watches
+from service.identities.accounts import Accounts
+from service.identities.grants import Grants
 from service.kinds.meta import ObjectKey
 from service.kinds.table import SOURCES
 from service.kustomizations.catalog import Catalog, key_of
@@ -179,6 +181,7 @@ class House:
             read_pull_secrets=self.secrets.pull_secrets,
             on_event=self.telling.tell,
             read=lambda key: by_kind[key.kind].objects.get((key.namespace, key.name)),
+            grants=Grants(Accounts(ground.cluster), self.outbound) if ground.settings.workload_identity else None,
             consumers_done=self._consumers_done,
         )
         shadow = ground.settings.shadow

@@ -30,7 +30,6 @@ class HelmRepositorySpec:
             "Where the credentials of a registry come from.",
             enum=("generic", "aws", "azure", "gcp"),
             default="generic",
-            honours="generic",
         ),
     ] = "generic"
     secret_ref: Annotated[

@@ -66,11 +66,9 @@ class OCIRepositorySpec:
     timeout: Annotated[timedelta, Facts("Time limit of one pull.", pattern=SHORT_DURATION, default="60s")] = timedelta(seconds=60)
     ref: Annotated[OCIRef | None, Facts("What to pull; the tag latest by default.")] = None
     layer_selector: Annotated[LayerSelector | None, Facts("Which layer; the first one, extracted, by default.")] = None
-    provider: Annotated[
-        str, Facts("Where credentials come from.", enum=("generic", "aws", "azure", "gcp"), default="generic", honours="generic")
-    ] = "generic"
+    provider: Annotated[str, Facts("Where credentials come from.", enum=("generic", "aws", "azure", "gcp"), default="generic")] = "generic"
     secret_ref: Annotated[str | None, Facts("Secret of type kubernetes.io/dockerconfigjson.", inside="name")] = None
-    service_account_name: Annotated[str, Facts("ServiceAccount whose image pull secrets authenticate.")] = ""
+    service_account_name: Annotated[str, Facts("ServiceAccount whose image pull secrets, or whose cloud identity, authenticate.")] = ""
     cert_secret_ref: Annotated[str | None, Facts("Secret with ca.crt, or with tls.crt and tls.key, or with both.", inside="name")] = None
     proxy_secret_ref: Annotated[str | None, Facts("Secret with the address and credentials of a proxy.", inside="name")] = None
     verify: Annotated[OCIVerification | None, Facts("Signatures that must be good before an artifact counts.")] = None

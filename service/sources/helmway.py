@@ -1,6 +1,7 @@
 """How a Helm repository is reached: the object and its Secrets in, an open museum or registry out.
 
-A Secret of secretRef has username and password, for registries also .dockerconfigjson; TLS in it is the old form of certSecretRef.
+A Secret of secretRef has username and password, for registries also .dockerconfigjson; TLS in it is the old form of certSecretRef. At a
+registry a ServiceAccount can stand for it, which Flux's kind has no field for: an annotation names it.
 https://github.com/fluxcd/source-controller/blob/main/docs/spec/v1/helmrepositories.md#secret-reference
 """
 
@@ -11,9 +12,10 @@ from dataclasses import dataclass, field
 
 from service.kinds import meta
 from service.kinds.helm import HelmRepository
+from service.sources.cloudlogin import ACCOUNT_ANNOTATION, CLOUDS, Holder, refused, registry_login
 from service.sources.dockerconfig import KEY, BadDockerConfig, Login, login_for
 from service.sources.failure import EndedEarly
-from service.sources.manifests import Repository
+from service.sources.manifests import RegistryError, Repository
 from service.sources.museum import Museum
 from service.sources.reconciler import Needs
 from service.sources.registry import Registry
@@ -33,11 +35,16 @@ class Access:
     certificates: str | None = None
     pass_credentials: bool = False
     insecure: bool = False
+    provider: str = "generic"
+    account: str = ""
 
     @classmethod
     async def of(cls, found: HelmRepository, needs: Needs) -> "Access":
         """Read the Secret of a repository. Raises EndedEarly, ApiError, ApiAway."""
         spec, namespace = found.spec, found.metadata.namespace
+        account = found.metadata.annotations.get(ACCOUNT_ANNOTATION, "")
+        if not spec.is_oci and (account or spec.provider in CLOUDS):
+            raise EndedEarly.invalid(f"spec.provider and the annotation {ACCOUNT_ANNOTATION} are for spec.type oci: remove them, or set it")
         secret = await held(needs.read_secret, namespace, spec.secret_ref) if spec.secret_ref else {}
         old_tls = spec.secret_ref if not spec.is_oci and any(secret.get(name) for name in _OLD_TLS) else None
         return cls(
@@ -48,6 +55,8 @@ class Access:
             certificates=spec.cert_secret_ref or old_tls,
             pass_credentials=spec.pass_credentials,
             insecure=spec.insecure and spec.is_oci,
+            provider=spec.provider,
+            account=account,
         )
 
     @property
@@ -67,8 +76,15 @@ class Access:
             raise self._bad("required fields 'username' and 'password' must both be there, or none of them")
         return Login(username=user, password=password)
 
-    def registry_login(self, repository: Repository) -> Login:
-        """What a registry is told. Raises EndedEarly."""
+    @property
+    def holder(self) -> Holder:
+        field = f"the annotation {ACCOUNT_ANNOTATION}"
+        return Holder(namespace=self.namespace, provider=self.provider, account=self.account, field=field)
+
+    async def registry_login(self, repository: Repository, needs: Needs) -> Login:
+        """What a registry is told. Raises EndedEarly, ApiError, ApiAway."""
+        if not self.secret_name:
+            return await registry_login(self.holder, (), repository, needs)
         if KEY not in self.secret:
             return self.login()
         try:
@@ -101,9 +117,14 @@ async def museum_of(access: Access, needs: Needs) -> AsyncIterator[Museum]:
 @asynccontextmanager
 async def registry_of(access: Access, needs: Needs, repository: Repository) -> AsyncIterator[Registry]:
     """One chart's repository in a registry. Raises EndedEarly, ApiError, ApiAway."""
-    login = access.registry_login(repository)
+    login = await access.registry_login(repository, needs)
     async with access.remote.open(needs.outbound, needs.read_secret) as way:
         registry = Registry(way.session, repository, login, proxy=way.proxy)
         if access.insecure:
             await registry.allow_http()
-        yield registry
+        try:
+            yield registry
+        except RegistryError as error:
+            if error.unauthorized:
+                refused(access.holder, needs)
+            raise

@@ -20,15 +20,15 @@ from service.kinds.meta import Condition, ObjectKey, Revision
 from service.kinds.oci import OCIRepository
 from service.reconcile.conditions import condition
 from service.reconcile.queue import Trigger
+from service.sources.cloudlogin import Holder, refused, registry_login
 from service.sources.credentials import masked
-from service.sources.dockerconfig import BadDockerConfig, Login, login_for
 from service.sources.failure import EndedEarly, Failure
 from service.sources.manifests import RegistryError, Repository
 from service.sources.ociref import LAYER_FAILED, PULL_FAILED, Layer, chosen, resolved
 from service.sources.openrepo import SnapshotGone
 from service.sources.reconciler import Needs, Raw
 from service.sources.registry import Registry
-from service.sources.remote import Remote, held
+from service.sources.remote import Remote
 from service.sources.signatures import NotVerified
 from service.sources.snapshot import Snapshot, ignore_files
 from service.sources.tarball import Tarball, Tarballs, Words
@@ -91,25 +91,20 @@ class OCIOrigin:
             proxy=spec.proxy_secret_ref,
             insecure=spec.insecure,
         )
-        login = await self._login(found, repository)
         async with remote.open(self._needs.outbound, self._needs.read_secret) as way:
+            holder = Holder(
+                namespace=found.metadata.namespace, provider=spec.provider, account=spec.service_account_name, proxy=way.proxy or ""
+            )
+            login = await registry_login(holder, [spec.secret_ref] if spec.secret_ref else [], repository, self._needs)
             registry = Registry(way.session, repository, login, proxy=way.proxy)
             if spec.insecure:
                 await registry.allow_http()
-            yield registry
-
-    async def _login(self, found: OCIRepository, repository: Repository) -> Login:
-        namespace, names = found.metadata.namespace, [found.spec.secret_ref] if found.spec.secret_ref else []
-        if not names and found.spec.service_account_name:
-            names = list(await self._needs.read_pull_secrets(namespace, found.spec.service_account_name))
-        for name in names:
             try:
-                login = login_for(await held(self._needs.read_secret, namespace, name), str(repository))
-            except BadDockerConfig as error:
-                raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, f"secret '{namespace}/{name}': {error}") from error
-            if login is not None:
-                return login
-        return Login()
+                yield registry
+            except RegistryError as error:
+                if error.unauthorized:
+                    refused(holder, self._needs)
+                raise
 
     async def _pulled(self, found: OCIRepository, registry: Registry) -> tuple[Snapshot, Layer]:
         tag, digest = await resolved(found.spec.ref, registry)

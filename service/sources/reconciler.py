@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from service import crash
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.discovery import Discovery, NoSuchKind
+from service.identities.grants import Grants
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.event import Event
 from service.kinds.meta import ObjectKey
@@ -48,7 +49,8 @@ class Needs:
     """What the reconcilers of all kinds work with.
 
     `read` returns the object from a watch's cache, or None if it is not there; without it each run asks the API. `read_secret` returns the
-    decoded data of a Secret, or None, `read_pull_secrets` the names that a ServiceAccount gives. `consumers_done` returns when our own
+    decoded data of a Secret, or None, `read_pull_secrets` the names that a ServiceAccount gives, None where it is not there. `grants`: what
+    clouds give to ServiceAccounts, None where objects may not act as them. `consumers_done` returns when our own
     consumers have applied a revision of a source, or soon: packing the tarball would take the processor from them.
     """
 
@@ -60,9 +62,10 @@ class Needs:
     published: Published
     outbound: Outbound
     read_secret: Callable[[str, str], Awaitable[Mapping[str, bytes] | None]]
-    read_pull_secrets: Callable[[str, str], Awaitable[tuple[str, ...]]]
+    read_pull_secrets: Callable[[str, str], Awaitable[tuple[str, ...] | None]]
     on_event: Callable[[Event], None]
     read: Callable[[ObjectKey], Raw | None] | None = None
+    grants: Grants | None = None
     consumers_done: Callable[[ObjectKey], Awaitable[None]] = _at_once
 
 

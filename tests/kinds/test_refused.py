@@ -65,9 +65,7 @@ IGNORED = {
 }
 BY_VALUE = [
     ("GitRepository", {"provider": "aws"}, "spec.provider"),
-    ("OCIRepository", {"provider": "aws"}, "spec.provider"),
     ("HelmChart", {"verify": {"provider": "notation"}}, "spec.verify.provider"),
-    ("HelmRepository", {"provider": "aws"}, "spec.provider"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"deletionPolicy": "FromTheFuture"}, "spec.deletionPolicy"),
     ("Receiver", {"type": "github-enterprise"}, "spec.type"),

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
+from service.identities.grants import Grants
 from service.kinds.meta import ObjectKey
 from service.outbound import Outbound, Policy
 from service.sources.artifact import ArtifactStore
@@ -97,6 +98,8 @@ class Bench:
         self.secrets: dict[str, dict[str, bytes]] = {}
         self.pull_secrets: dict[str, tuple[str, ...]] = {}
         self.when_told: Callable[[], object] = lambda: None
+        self.outbound = Outbound(Policy(loopback=True))
+        self.grants: Grants | None = None
         self.restart()
 
     def restart(self, shadow: bool = False) -> None:
@@ -112,7 +115,8 @@ class Bench:
             artifacts=self.artifacts,
             read_secret=self.read_secret,
             read_pull_secrets=self.read_pull_secrets,
-            outbound=Outbound(Policy(loopback=True)),
+            outbound=self.outbound,
+            grants=self.grants,
             published=self.published,
             on_event=lambda event: self.events.append((event.severity, event.reason, event.message)),
         )
@@ -126,9 +130,9 @@ class Bench:
         assert namespace == "apps"
         return self.secrets.get(name)
 
-    async def read_pull_secrets(self, namespace: str, account: str) -> tuple[str, ...]:
+    async def read_pull_secrets(self, namespace: str, account: str) -> tuple[str, ...] | None:
         assert namespace == "apps"
-        return self.pull_secrets.get(account, ())
+        return self.pull_secrets.get(account)
 
     async def run(self):
         self.api.patches.clear()

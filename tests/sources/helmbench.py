@@ -18,6 +18,7 @@ from aiohttp import encode_basic_auth, web
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
 from service.compose.charts import Charts
+from service.identities.grants import Grants
 from service.kinds.meta import SOURCE_GROUP, ObjectKey
 from service.kinds.table import KINDS
 from service.outbound import Outbound, Policy
@@ -142,6 +143,9 @@ class HelmBench:
     def __init__(self, api: Api, museum: Museum, cluster: Cluster, workers: Workers, state: Path) -> None:
         self.api, self.museum, self.cluster, self.workers, self.state = api, museum, cluster, workers, state
         self.secrets: dict[str, dict[str, bytes]] = {}
+        self.pull_secrets: dict[str, tuple[str, ...]] = {}
+        self.outbound = Outbound(Policy(loopback=True))
+        self.grants: Grants | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -163,8 +167,9 @@ class HelmBench:
             gitstore=self.gitstore,
             artifacts=self.artifacts,
             read_secret=self._read_secret,
-            read_pull_secrets=self._none,
-            outbound=Outbound(Policy(loopback=True)),
+            read_pull_secrets=self._read_pull_secrets,
+            outbound=self.outbound,
+            grants=self.grants,
             published=self.published,
             on_event=lambda event: self.events.append((event.involved.name, event.severity, event.reason, event.message)),
         )
@@ -181,8 +186,9 @@ class HelmBench:
         assert namespace == "apps"
         return self.secrets.get(name)
 
-    async def _none(self, namespace: str, account: str) -> tuple[str, ...]:
-        return ()
+    async def _read_pull_secrets(self, namespace: str, account: str) -> tuple[str, ...] | None:
+        assert namespace == "apps"
+        return self.pull_secrets.get(account)
 
     async def run(self, kind: str, name: str) -> Any:
         self.api.patches.clear()

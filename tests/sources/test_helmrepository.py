@@ -147,7 +147,7 @@ async def test_what_only_a_change_can_mend_stalls(bench):
     bench.repository(url="oci://127.0.0.1/charts")
     assert (await bench.run(KIND, NAME)).result == "stalled"
     assert bench.condition(KIND, NAME) == ("False", "URLInvalid", "invalid Helm repository URL: set spec.type to oci")
-    bench.repository(provider="aws")
+    bench.repository(provider="aws")  # of the type default
     assert (await bench.run(KIND, NAME)).result == "stalled"
     assert "spec.provider" in bench.condition(KIND, NAME)[2]
 
