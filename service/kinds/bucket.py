@@ -17,7 +17,7 @@ from service.kinds.source import AccessFrom, Artifact
 class BucketSTS:
     """Where short-lived credentials come from."""
 
-    provider: Annotated[str, Facts("Kind of token service.", enum=("aws", "ldap"))]
+    provider: Annotated[str, Facts("Kind of token service.", enum=("ldap", "aws"), honours="ldap")]
     endpoint: Annotated[str, Facts("Address of the token service.", pattern=r"^(http|https)://.*$")]
     secret_ref: Annotated[str | None, Facts("Secret with username and password, for ldap.", inside="name")] = None
     cert_secret_ref: Annotated[str | None, Facts("Secret with ca.crt, or with tls.crt and tls.key.", inside="name")] = None
@@ -41,12 +41,14 @@ class BucketSpec:
         str | None,
         Facts("Secret with accesskey and secretkey, serviceaccount (gcp) or Azure's keys.", inside="name"),
     ] = None
-    cert_secret_ref: Annotated[str | None, Facts("Secret with ca.crt of the endpoint.", inside="name")] = None
+    cert_secret_ref: Annotated[
+        str | None, Facts("Secret with ca.crt of the endpoint; generic ones also with tls.crt and tls.key.", inside="name")
+    ] = None
     proxy_secret_ref: Annotated[str | None, Facts("Secret with the address and credentials of a proxy.", inside="name")] = None
     service_account_name: Annotated[str, Facts("ServiceAccount whose workload identity authenticates to the cloud.", verdict="refused")] = (
         ""
     )
-    sts: Annotated[BucketSTS | None, Facts("Short-lived credentials by a token service.", verdict="refused")] = None
+    sts: Annotated[BucketSTS | None, Facts("Short-lived credentials by a token service.")] = None
     ignore: Annotated[str | None, Facts("Patterns in the form of .gitignore for what is not fetched.")] = None
     suspend: Annotated[bool, Facts("Stops the reconciliation of this object.")] = False
     access_from: Annotated[

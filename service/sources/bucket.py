@@ -9,8 +9,7 @@ import hashlib
 import logging
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,20 +19,20 @@ from service.kinds.bucket import Bucket
 from service.kinds.meta import ObjectKey, Revision
 from service.outbound import OutboundRefused
 from service.reconcile.queue import Trigger
-from service.sources.bucketclient import Access, BucketClient, BucketError, Listed, NotInstalled, endpoint_url, read_into
+from service.sources.bucketaccess import opened
+from service.sources.bucketclient import BucketClient, BucketError, Listed
 from service.sources.failure import EndedEarly, Failure
 from service.sources.ignore import IGNORE_FILE, Ignore, own_rules
 from service.sources.openrepo import SnapshotGone
 from service.sources.reconciler import Needs, Raw
-from service.sources.remote import held
 from service.sources.snapshot import Snapshot
 from service.sources.tarball import Tarball, Tarballs, Words
 from service.sources.treestore import MOST_BYTES, MOST_FILES, BadArchive, clean_path, import_objects, last_import, last_objects
-from service.transport import BadTransport, proxy_of
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 16
+MOST_RULES_BYTES = 2**20
 IMPORT_LIMIT = timedelta(minutes=5)
 OPERATION_FAILED = "BucketOperationFailed"
 IGNORE_FAILED = "SourceIgnoreError"
@@ -56,10 +55,10 @@ class BucketOrigin:
         """List, fetch what is new, and publish it."""
         begun, where = time.perf_counter(), f"bucket '{found.spec.bucket_name}'"
         try:
-            async with asyncio.timeout(found.spec.timeout.total_seconds()), self._client(found) as client:
+            async with asyncio.timeout(found.spec.timeout.total_seconds()), opened(found, self._needs) as client:
                 snapshot, fetched = await self._newest(found, client)
         except BucketError as error:
-            raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED if error.credentials else OPERATION_FAILED, str(error)) from error
+            raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED if error.unauthorized else OPERATION_FAILED, str(error)) from error
         except (BadArchive, OutboundRefused) as error:
             raise EndedEarly.fetch(OPERATION_FAILED, f"{where}: {error}") from error
         except TimeoutError as error:
@@ -81,29 +80,6 @@ class BucketOrigin:
             status={"observedIgnore": found.spec.ignore},
         )
         return self._tarballs.of(found, snapshot, words, moved=moved)
-
-    @asynccontextmanager
-    async def _client(self, found: Bucket) -> AsyncIterator[BucketClient]:
-        spec, namespace, read = found.spec, found.metadata.namespace, self._needs.read_secret
-        secret = await held(read, namespace, spec.secret_ref) if spec.secret_ref else None
-        ca, proxy = b"", ""
-        if spec.cert_secret_ref:
-            certificates = await held(read, namespace, spec.cert_secret_ref)
-            ca = certificates.get("ca.crt") or certificates.get("caFile") or b""
-            if not ca or certificates.get("tls.crt"):
-                why = f"secret '{namespace}/{spec.cert_secret_ref}': of certificates only ca.crt is carried out for buckets"
-                raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, why)
-        if spec.proxy_secret_ref:
-            try:
-                where = f"secret '{namespace}/{spec.proxy_secret_ref}'"
-                proxy = proxy_of(await held(read, namespace, spec.proxy_secret_ref), where)
-            except BadTransport as error:
-                raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, str(error)) from error
-        await self._needs.outbound.check(endpoint_url(spec))
-        try:
-            yield BucketClient(spec, Access(secret=secret, ca=ca, proxy=proxy))
-        except NotInstalled as error:
-            raise EndedEarly.invalid(str(error)) from error
 
     async def _newest(self, found: Bucket, client: BucketClient) -> tuple[Snapshot, int]:
         """The snapshot of what the bucket holds now, and how many objects were fetched for it."""
@@ -140,8 +116,10 @@ class BucketOrigin:
         """The root's .sourceignore, then spec.ignore; nothing is left out by itself."""
         text = ""
         if IGNORE_FILE in listed:
+            if listed[IGNORE_FILE].size > MOST_RULES_BYTES:
+                raise BucketError(f"{IGNORE_FILE} is larger than {MOST_RULES_BYTES:,} bytes")
             with tempfile.TemporaryFile() as file:
-                await client.read(IGNORE_FILE, file, most=2**20)
+                await client.read(listed[IGNORE_FILE], file)
                 file.seek(0)
                 text = file.read().decode(errors="surrogateescape")
         return own_rules(text, found.spec.ignore)
@@ -185,7 +163,8 @@ async def _fetched(client: BucketClient, files: Mapping[str, Path], listed: Mapp
 
     async def one(key: str, target: Path) -> None:
         async with free:
-            await read_into(client, key, target, most=listed[key].size)
+            with target.open("wb") as file:
+                await client.read(listed[key], file)
 
     try:
         async with asyncio.TaskGroup() as tasks:

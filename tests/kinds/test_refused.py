@@ -15,7 +15,7 @@ HONOURED = {
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend
         verify.provider verify.secretRef.name""",
     "Bucket": """bucketName endpoint interval timeout provider region prefix insecure secretRef.name certSecretRef.name proxySecretRef.name
-        ignore suspend""",
+        ignore suspend sts.provider sts.endpoint sts.secretRef.name sts.certSecretRef.name""",
     "ExternalArtifact": "sourceRef",
     "HelmRepository": "url interval timeout type provider secretRef.name certSecretRef.name passCredentials insecure suspend",
     "HelmChart": """chart version sourceRef.kind sourceRef.name interval reconcileStrategy valuesFiles valuesFile ignoreMissingValuesFiles
@@ -43,7 +43,7 @@ REFUSED = {
     "OCIRepository": "verify.matchOIDCIdentity verify.trustedRootSecretRef",
     "HelmRepository": "",
     "HelmChart": "verify.matchOIDCIdentity",
-    "Bucket": "serviceAccountName sts",
+    "Bucket": "serviceAccountName",
     "ExternalArtifact": "",
     "GitRepository": "serviceAccountName verify recurseSubmodules include",
     "Kustomization": """kubeConfig decryption healthCheckExprs""",
@@ -65,6 +65,7 @@ IGNORED = {
 }
 BY_VALUE = [
     ("GitRepository", {"provider": "aws"}, "spec.provider"),
+    ("Bucket", {"sts": {"provider": "aws", "endpoint": "https://sts.amazonaws.com"}}, "spec.sts.provider"),
     ("HelmChart", {"verify": {"provider": "notation"}}, "spec.verify.provider"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"deletionPolicy": "FromTheFuture"}, "spec.deletionPolicy"),

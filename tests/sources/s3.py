@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 
 import hashlib
 import hmac
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
@@ -17,7 +18,10 @@ KEY, SECRET, REGION = "key", "hunter2", "us-east-1"
 
 
 class StandIn:
-    """The objects of the bucket `apps`; `asked` are the requests. `signed`: only signed ones are answered."""
+    """The objects of the bucket `apps`; `asked` are the requests. `signed`: only signed ones are answered, of whom `keys` are.
+
+    `refusals` are answered first, one for each request: a status and its headers.
+    """
 
     def __init__(self) -> None:
         self.host = ""
@@ -25,10 +29,17 @@ class StandIn:
         self.asked: list[str] = []
         self.signed = False
         self.cut: set[str] = set()
+        self.keys = {KEY: SECRET}
+        self.region = REGION
+        self.session = ""
+        self.refusals: list[tuple[int, dict[str, str]]] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         key = request.path.removeprefix("/apps").removeprefix("/")
         self.asked.append(f"{request.method} {key or 'list'}")
+        if self.refusals:
+            status, headers = self.refusals.pop(0)
+            return web.Response(status=status, headers=headers, text="<Error><Message>hunter2</Message></Error>")
         if self.signed and not self._is_signed(request):
             return web.Response(status=403, text="<Error><Code>SignatureDoesNotMatch</Code><Message>hunter2</Message></Error>")
         if not request.path.startswith("/apps"):
@@ -37,6 +48,8 @@ class StandIn:
             return web.Response(text=self._list(request), content_type="application/xml")
         if key not in self.objects:
             return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
+        if request.headers.get("If-Match", f'"{self.etag(key)}"') != f'"{self.etag(key)}"':
+            return web.Response(status=412, text="<Error><Code>PreconditionFailed</Code></Error>")
         headers = {"ETag": f'"{self.etag(key)}"', "Last-Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}
         if key in self.cut:
             answer = web.StreamResponse(headers={**headers, "Content-Length": str(len(self.objects[key]))})
@@ -56,12 +69,13 @@ class StandIn:
         shown = names[:PAGE]
         more = len(names) > PAGE
         entries = "".join(
-            f"<Contents><Key>{escape(name)}</Key><LastModified>2026-11-21T10:00:00.000Z</LastModified>"
+            f"<Contents><Key>{quote(name)}</Key><LastModified>2026-11-21T10:00:00.000Z</LastModified>"
             f"<ETag>&quot;{self.etag(name)}&quot;</ETag><Size>{len(self.objects[name])}</Size></Contents>"
             for name in shown
         )
         token = f"<NextContinuationToken>{escape(shown[-1])}</NextContinuationToken>" if more else ""
-        return f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{entries}</ListBucketResult>"
+        about = f"<EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}</IsTruncated>"
+        return f"<ListBucketResult>{about}{token}{entries}</ListBucketResult>"
 
     def _is_signed(self, request: web.Request) -> bool:
         scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
@@ -77,21 +91,23 @@ class StandIn:
         )
         scope = f"{day}/{region}/{service}/aws4_request"
         text = "\n".join([scheme, request.headers["x-amz-date"], scope, hashlib.sha256(canonical.encode()).hexdigest()])
-        made = f"AWS4{SECRET}".encode()
+        made = f"AWS4{self.keys.get(key, '')}".encode()
         for word in (day, region, service, "aws4_request"):
             made = hmac.digest(made, word.encode(), "sha256")
-        return key == KEY and region == REGION and hmac.digest(made, text.encode(), "sha256").hex() == parts["Signature"]
+        if key not in self.keys or region != self.region or request.headers.get("x-amz-security-token", "") != self.session:
+            return False
+        return hmac.digest(made, text.encode(), "sha256").hex() == parts["Signature"]
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[StandIn]:
+async def served(tls: ssl.SSLContext | None = None) -> AsyncIterator[StandIn]:
     """The store at `host`."""
     found = StandIn()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", found.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     found.host = f"127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield found
