@@ -131,16 +131,20 @@ class Outbound:
             raise OutboundFailed(f"no answer: {error}") from error
         raise OutboundFailed(f"redirected more than {redirects} times")
 
-    def session(self, *, tls: ssl.SSLContext | bool, proxied: bool, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
+    def session(self, *, tls: ssl.SSLContext | bool, timeout: aiohttp.ClientTimeout, proxy: str = "") -> aiohttp.ClientSession:
         """Return a session for one tenant's remote: each request and each redirect is checked, and connections go to checked addresses.
 
-        `proxied`: a proxy is named with each request, which then resolves the names itself. A refusal comes as OutboundRefused, or as the
-        cause of an aiohttp.ClientError: `refusal_in` finds it.
+        `proxy` is the URL of one that all requests take, and that then resolves the names itself. A refusal comes as OutboundRefused, or as
+        the cause of an aiohttp.ClientError: `refusal_in` finds it.
         """
-
-        resolver = None if proxied else self.resolver()
-        connector = aiohttp.TCPConnector(ssl=tls, resolver=resolver, use_dns_cache=False)
-        return aiohttp.ClientSession(connector=connector, middlewares=(self.checked,), cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout)
+        resolver = None if proxy else self.resolver()
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls, resolver=resolver, use_dns_cache=False),
+            middlewares=(self.checked,),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=timeout,
+            proxy=proxy or None,
+        )
 
     def resolver(self) -> AbstractResolver:
         """Return what gives a connector the checked addresses of a name, and no others."""

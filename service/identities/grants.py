@@ -91,10 +91,10 @@ class Grants:
     async def _asked(self, wanted: Wanted, dialogue: Exchange[T]) -> Grant[T]:
         timeout = aiohttp.ClientTimeout(total=LIMIT.total_seconds())
         try:
-            async with self._outbound.session(tls=self._tls, proxied=bool(wanted.proxy), timeout=timeout) as session:
+            async with self._outbound.session(tls=self._tls, proxy=wanted.proxy, timeout=timeout) as session:
                 request = next(dialogue)
                 while True:
-                    answer = await _answer(session, request, wanted.proxy or None)
+                    answer = await _answer(session, request)
                     try:
                         request = dialogue.send(answer)
                     except StopIteration as end:
@@ -106,10 +106,10 @@ class Grants:
             raise NotGranted(f"the credentials of ServiceAccount/{wanted.namespace}/{wanted.account} at {wanted.cloud}: {why}") from error
 
 
-async def _answer(session: aiohttp.ClientSession, request: Request, proxy: str | None) -> Response:
+async def _answer(session: aiohttp.ClientSession, request: Request) -> Response:
     """A redirect is an answer like any other: the token goes to one host only."""
     url = URL(request.url.reveal(), encoded=True)
-    sent = session.request(request.method, url, headers=request.headers, data=request.body or None, allow_redirects=False, proxy=proxy)
+    sent = session.request(request.method, url, headers=request.headers, data=request.body or None, allow_redirects=False)
     async with sent as answer:
         body = b""
         while len(body) < MOST_BYTES and (chunk := await answer.content.read(MOST_BYTES)):

@@ -115,7 +115,7 @@ class ExternalArtifactReconciler:
         hashed, size = hashlib.new(kind), 0
         timeout = aiohttp.ClientTimeout(total=LIMIT.total_seconds(), sock_connect=10, sock_read=30)
         async with (
-            self._needs.outbound.session(tls=True, proxied=False, timeout=timeout) as session,
+            self._needs.outbound.session(tls=True, timeout=timeout) as session,
             session.get(artifact.url, allow_redirects=False) as answer,
         ):
             if answer.status != 200:

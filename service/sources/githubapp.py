@@ -132,8 +132,8 @@ class Apps:
         headers = {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {await asyncio.to_thread(proof, app, time.time())}"}
         verified = tls if tls is not None else True
         try:
-            async with self._outbound.session(tls=verified, proxied=bool(proxy), timeout=timeout) as session:
-                ask = _Ask(session=session, headers=headers, proxy=proxy or None)
+            async with self._outbound.session(tls=verified, proxy=proxy, timeout=timeout) as session:
+                ask = _Ask(session=session, headers=headers)
                 number = app.installation or await _installation(ask, app)
                 found = await ask.json("POST", f"{app.api}/app/installations/{number}/access_tokens")
         except OutboundRefused as error:
@@ -148,11 +148,10 @@ class Apps:
 class _Ask:
     session: aiohttp.ClientSession
     headers: Mapping[str, str]
-    proxy: str | None
 
     async def json(self, method: str, url: str) -> Any:
         """The answer, None for 404. A redirect is not followed: the proof goes to one host only."""
-        async with self.session.request(method, url, headers=self.headers, proxy=self.proxy, allow_redirects=False) as answer:
+        async with self.session.request(method, url, headers=self.headers, allow_redirects=False) as answer:
             if answer.status == 404:
                 return None
             if answer.status in (401, 403):

@@ -111,7 +111,7 @@ async def museum_of(access: Access, needs: Needs) -> AsyncIterator[Museum]:
     """The chart repository behind http or https. Raises EndedEarly, ApiError, ApiAway."""
     login = access.login()
     async with access.remote.open(needs.outbound, needs.read_secret) as way:
-        yield Museum(way.session, access.url, login, pass_credentials=access.pass_credentials, proxy=way.proxy)
+        yield Museum(way.session, access.url, login, pass_credentials=access.pass_credentials)
 
 
 @asynccontextmanager
@@ -119,7 +119,7 @@ async def registry_of(access: Access, needs: Needs, repository: Repository) -> A
     """One chart's repository in a registry. Raises EndedEarly, ApiError, ApiAway."""
     login = await access.registry_login(repository, needs)
     async with access.remote.open(needs.outbound, needs.read_secret) as way:
-        registry = Registry(way.session, repository, login, proxy=way.proxy)
+        registry = Registry(way.session, repository, login)
         if access.insecure:
             await registry.allow_http()
         try:

@@ -42,14 +42,11 @@ class Got:
 class Museum:
     """One repository. `pass_credentials`: the log-in also goes to other hosts that the index names charts at."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, url: str, login: Login, *, pass_credentials: bool = False, proxy: str | None = None
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, login: Login, *, pass_credentials: bool = False) -> None:
         self._session = session
         self._url = url
         self._login = login
         self._pass = pass_credentials
-        self._proxy = proxy
 
     async def fetch(self, url: str, target: Path, *, most: int, asked: Mapping[str, str] | None = None) -> Got | None:
         """Write what is at `url` to a file; None where it has not changed, by the conditions `asked`.
@@ -63,7 +60,7 @@ class Museum:
                 headers = {"Accept-Encoding": "identity", **(asked or {})}
                 if self._login.given and _origin(at) in allowed:
                     headers["Authorization"] = aiohttp.encode_basic_auth(self._login.username, self._login.password)
-                async with self._session.get(at, headers=headers, proxy=self._proxy, allow_redirects=False) as answer:
+                async with self._session.get(at, headers=headers, allow_redirects=False) as answer:
                     if answer.status in _MOVED and "Location" in answer.headers:
                         at = _onward(at, answer.headers["Location"])
                         continue

@@ -92,11 +92,9 @@ class OCIOrigin:
             insecure=spec.insecure,
         )
         async with remote.open(self._needs.outbound, self._needs.read_secret) as way:
-            holder = Holder(
-                namespace=found.metadata.namespace, provider=spec.provider, account=spec.service_account_name, proxy=way.proxy or ""
-            )
+            holder = Holder(namespace=found.metadata.namespace, provider=spec.provider, account=spec.service_account_name, proxy=way.proxy)
             login = await registry_login(holder, [spec.secret_ref] if spec.secret_ref else [], repository, self._needs)
-            registry = Registry(way.session, repository, login, proxy=way.proxy)
+            registry = Registry(way.session, repository, login)
             if spec.insecure:
                 await registry.allow_http()
             try:

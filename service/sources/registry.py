@@ -44,13 +44,12 @@ _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
 
 class Registry:
-    """One repository over one session. `proxy` is the URL of an HTTP proxy."""
+    """One repository over one session."""
 
-    def __init__(self, session: aiohttp.ClientSession, repository: Repository, login: Login, *, proxy: str | None = None) -> None:
+    def __init__(self, session: aiohttp.ClientSession, repository: Repository, login: Login) -> None:
         self._session = session
         self._repository = repository
         self._login = login
-        self._proxy = proxy
         host = _HUB_API if repository.host in ("docker.io", DOCKER_HUB) else repository.host
         self._origin = f"https://{host}"
         self._token = ""
@@ -58,7 +57,7 @@ class Registry:
     async def allow_http(self) -> None:
         """Where the registry does not speak TLS, speak http with it."""
         try:
-            async with self._session.get(f"{self._origin}/v2/", proxy=self._proxy, allow_redirects=False):
+            async with self._session.get(f"{self._origin}/v2/", allow_redirects=False):
                 return
         except (aiohttp.ClientError, OSError):
             self._origin = self._origin.replace("https://", "http://", 1)
@@ -180,7 +179,7 @@ class Registry:
             headers = {"Accept": ", ".join(accept)} if accept else {}
             if self._token and f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" == self._origin:
                 headers["Authorization"] = self._token
-            answer = await self._session.request(method, url, headers=headers, proxy=self._proxy, allow_redirects=False)
+            answer = await self._session.request(method, url, headers=headers, allow_redirects=False)
             if answer.status not in (301, 302, 303, 307, 308):
                 return answer
             onward = urljoin(url, answer.headers.get("Location", ""))
@@ -209,13 +208,13 @@ class Registry:
         query = {"service": asked.get("service", ""), "scope": scope}
         if self._login.refresh:
             form = {**query, "grant_type": "refresh_token", "client_id": "sluice", "refresh_token": self._login.refresh}
-            sent = self._session.post(asked["realm"], data=form, proxy=self._proxy, allow_redirects=False)
+            sent = self._session.post(asked["realm"], data=form, allow_redirects=False)
         else:
             headers = {}
             if self._login.given:
                 headers["Authorization"] = aiohttp.encode_basic_auth(self._login.username, self._login.password)
             url = f"{asked['realm']}{'&' if '?' in asked['realm'] else '?'}{urlencode(query)}"
-            sent = self._session.get(url, headers=headers, proxy=self._proxy, allow_redirects=False)
+            sent = self._session.get(url, headers=headers, allow_redirects=False)
         async with sent as answer:
             if answer.status != 200:
                 raise RegistryError(f"the token server of {self._repository.host} answered {answer.status}", answer.status)

@@ -1,4 +1,4 @@
-"""How a source's HTTP remote is reached: Secrets of its namespace in, a session and its proxy out, under the one outbound policy."""
+"""How a source's HTTP remote is reached: Secrets of its namespace in, a session out, under the one outbound policy."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,10 +19,10 @@ SILENCE = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """An open session and the URL of the proxy to name with each request, None without."""
+    """An open session, and the URL of the proxy that it takes, "" without."""
 
     session: aiohttp.ClientSession
-    proxy: str | None
+    proxy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +44,14 @@ class Remote:
                 tls = await tls_of(await held(read_secret, self.namespace, self.certificates), where, system=True)
                 if tls is None:
                     raise BadTransport(f"{where} has neither ca.crt nor tls.crt and tls.key: add them")
-            proxy = None
+            proxy = ""
             if self.proxy:
                 proxy = proxy_of(await held(read_secret, self.namespace, self.proxy), f"secret '{self.namespace}/{self.proxy}'")
         except BadTransport as error:
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, str(error)) from error
         timeouts = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT.total_seconds(), sock_read=SILENCE.total_seconds())
         verified = tls if tls is not None else not self.insecure
-        async with outbound.session(tls=verified, proxied=proxy is not None, timeout=timeouts) as session:
+        async with outbound.session(tls=verified, proxy=proxy, timeout=timeouts) as session:
             yield Way(session=session, proxy=proxy)
 
 

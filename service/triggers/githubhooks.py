@@ -94,7 +94,7 @@ class GitHubHooks:
         again = 0
         for repository in sorted(set(self._repositories(entry.key))):
             try:
-                async with self._outbound.session(tls=True, proxied=False, timeout=TIMEOUT) as session:
+                async with self._outbound.session(tls=True, timeout=TIMEOUT) as session:
                     again += await _Asking(session, entry).look_at(repository, self._is_new)
             except GitHubSays as error:
                 problems[repository] = str(error)
