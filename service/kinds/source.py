@@ -75,12 +75,12 @@ class GitRepositorySpec:
     provider: Annotated[
         str,
         Facts(
-            "Where credentials come from; generic means secretRef.", enum=("generic", "aws", "azure", "github"), honours="generic|github"
+            "Where credentials come from; generic means secretRef.",
+            enum=("generic", "aws", "azure", "github"),
+            honours="generic|github|aws|azure",
         ),
     ] = "generic"
-    service_account_name: Annotated[
-        str, Facts("ServiceAccount whose workload identity authenticates to aws or azure.", verdict="refused")
-    ] = ""
+    service_account_name: Annotated[str, Facts("ServiceAccount whose workload identity authenticates to aws or azure.")] = ""
     ref: Annotated[GitRef | None, Facts("What to check out; the branch master by default.")] = None
     verify: Annotated[GitVerification | None, Facts("Signatures that must be good before a revision counts.", verdict="refused")] = None
     proxy_secret_ref: Annotated[str | None, Facts("Secret with the address and credentials of a proxy.", inside="name")] = None

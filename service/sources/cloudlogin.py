@@ -41,7 +41,7 @@ async def granted(holder: Holder, way_for: Callable[[], Way[T]], needs: Needs) -
     """What the cloud gives to the account, for the remote that `way_for` is about. Raises EndedEarly, ApiError, ApiAway."""
     cloud = CLOUDS[holder.provider]
     if not holder.account:
-        why = f"spec.provider {cloud} needs a Secret or {holder.field}: the account whose identity it is, since sluice never lends its own"
+        why = f"spec.provider {cloud} needs {holder.field}: sluice lends nobody its own identity. Or set generic, and name a Secret"
         raise EndedEarly.fetch(meta.INVALID_PROVIDER, why, stalls=True)
     if needs.grants is None:
         why = f"{holder.field} with spec.provider {cloud}: carried out with --workload-identity only, which is not set"

@@ -26,7 +26,7 @@ class Credentials:
     """What one GitRepository may send. `ca` is PEM, trusted beside the system's roots and for this remote only.
 
     Over ssh `ssh_key` is the private key, `password` its passphrase, `known_hosts` the host keys to trust.
-    `scope` says whose the password is where it changes by itself; then it tells identities apart instead of the password.
+    `scope` says whose the log-in is where it changes by itself; then it tells identities apart instead of that.
     `proxy` is the URL of the proxy to go through, with its own credentials; "" leaves it to the environment.
     """
 
@@ -42,7 +42,8 @@ class Credentials:
     @property
     def identity(self) -> str:
         """A hash of all of it: objects share a store only where they would see the same."""
-        parts = [self.username.encode(), (self.scope or self.password).encode(), self.bearer.encode(), self.ca]
+        told = ("", self.scope, "") if self.scope else (self.username, self.password, self.bearer)
+        parts = [*map(str.encode, told), self.ca]
         parts += [b"scope"] if self.scope else []
         parts += [self.proxy.encode()] if self.proxy else []
         parts += [b"ssh", self.ssh_key, self.known_hosts] if self.ssh_key else []

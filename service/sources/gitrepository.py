@@ -16,21 +16,18 @@ from service.kinds import meta
 from service.kinds.meta import ObjectKey
 from service.kinds.source import GitRepository
 from service.reconcile.queue import Trigger
-from service.sources.credentials import Credentials, InvalidSecret, masked, read_credentials
+from service.sources.credentials import Credentials, masked
 from service.sources.depth import PRIVATE
 from service.sources.failure import EndedEarly
 from service.sources.fetcherror import AuthRefused, FetchError
-from service.sources.githubapp import Apps, read_app
+from service.sources.gitlogin import GitLogin
 from service.sources.gitref import InvalidRef, InvalidUrl, Wanted, checked_url, wanted
 from service.sources.openrepo import SnapshotGone, open_store
 from service.sources.reconciler import Needs, Raw
-from service.sources.remote import held
 from service.sources.snapshot import Snapshot, ignore_files, moved_ignore_files
 from service.sources.sparse import BadSparse, below, folders_of, missing
-from service.sources.ssh import is_ssh, read_ssh
 from service.sources.tarball import Tarball, Tarballs, Words
 from service.sources.transfer import Fetched, described
-from service.transport import BadTransport, proxy_of
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +43,7 @@ class GitOrigin:
 
     def __init__(self, needs: Needs) -> None:
         self._needs = needs
-        self._apps = Apps(needs.outbound)
+        self._login = GitLogin(needs)
         self._tarballs = Tarballs(artifacts=needs.artifacts, gitstore=needs.gitstore, workers=needs.workers)
 
     def check(self, spec: Raw) -> None:
@@ -59,7 +56,7 @@ class GitOrigin:
         _checked_sparse(found)
         begun, credentials = time.perf_counter(), Credentials()
         try:
-            credentials = await self._credentials(found, await self._proxy(found))
+            credentials = await self._login.of(found)
             fetched = await self._needs.gitstore.fetch(
                 uid=found.metadata.uid,
                 url=url,
@@ -69,9 +66,8 @@ class GitOrigin:
                 age=datetime.now(UTC) - max((trigger.stored_at for trigger in triggers), default=datetime.now(UTC)),
             )
         except FetchError as error:
-            if isinstance(error, AuthRefused):
-                self._apps.doubt(credentials)
-            raise EndedEarly.fetch(error.reason, f"failed to checkout and determine revision: {error}") from error
+            why = self._login.refused(found, credentials, error) if isinstance(error, AuthRefused) else str(error)
+            raise EndedEarly.fetch(error.reason, f"failed to checkout and determine revision: {why}") from error
         crash.point("source.fetched")
         snapshot = await self._opened(found, want, fetched)
         moved = self._needs.published.publish(snapshot, triggers)
@@ -86,40 +82,6 @@ class GitOrigin:
             status={"observedIgnore": found.spec.ignore, "observedSparseCheckout": list(found.spec.sparse_checkout) or None},
         )
         return self._tarballs.of(found, snapshot, words, moved=moved)
-
-    async def _credentials(self, found: GitRepository, proxy: str) -> Credentials:
-        name, namespace = found.spec.secret_ref, found.metadata.namespace
-        is_app = found.spec.provider == "github"
-        if is_app and (name is None or not found.spec.url.startswith("https:")):
-            why = "spec.provider github needs an https address and spec.secretRef with the keys of a GitHub App"
-            raise EndedEarly.fetch(meta.INVALID_PROVIDER, why, stalls=True)
-        if name is None and is_ssh(found.spec.url):
-            why = "failed to configure authentication options: ssh needs spec.secretRef, with the keys identity and known_hosts"
-            raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, why)
-        if name is None:
-            return Credentials(proxy=proxy)
-        data = await self._needs.read_secret(namespace, name)
-        if data is None:
-            raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, f"failed to get secret '{namespace}/{name}': secrets \"{name}\" not found")
-        try:
-            if is_app:
-                return await self._apps.credentials(read_app(data), proxy)
-            return replace(read_ssh(data) if is_ssh(found.spec.url) else read_credentials(data), proxy=proxy)
-        except (InvalidSecret, BadTransport) as error:
-            why = f"failed to configure authentication options: secret '{namespace}/{name}': {error}"
-            raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, why) from error
-
-    async def _proxy(self, found: GitRepository) -> str:
-        name, namespace = found.spec.proxy_secret_ref, found.metadata.namespace
-        if not name:
-            return ""
-        if not found.spec.url.startswith("https:"):  # libgit2 would go there without the proxy
-            why = "spec.proxySecretRef: a proxy is used for https addresses only; write https:// into spec.url, or remove it"
-            raise EndedEarly.fetch(meta.GIT_OPERATION_FAILED, why, stalls=True)
-        try:
-            return proxy_of(await held(self._needs.read_secret, namespace, name), f"secret '{namespace}/{name}'")
-        except BadTransport as error:
-            raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, f"failed to configure proxy options: {error}") from error
 
     async def _opened(self, found: GitRepository, want: Wanted, fetched: Fetched) -> Snapshot:
         try:

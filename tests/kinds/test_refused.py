@@ -10,7 +10,7 @@ from service.kinds.table import KINDS, Kind
 
 HONOURED = {
     "GitRepository": """url interval timeout provider secretRef.name proxySecretRef.name ref.branch ref.tag ref.semver ref.commit ref.name
-        ignore sparseCheckout suspend""",
+        serviceAccountName ignore sparseCheckout suspend""",
     "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend
         verify.provider verify.secretRef.name""",
@@ -45,7 +45,7 @@ REFUSED = {
     "HelmChart": "verify.matchOIDCIdentity",
     "Bucket": "serviceAccountName",
     "ExternalArtifact": "",
-    "GitRepository": "serviceAccountName verify recurseSubmodules include",
+    "GitRepository": "verify recurseSubmodules include",
     "Kustomization": """kubeConfig decryption healthCheckExprs""",
     "Receiver": "",
     "Alert": "",
@@ -64,7 +64,6 @@ IGNORED = {
     "Provider": "interval",
 }
 BY_VALUE = [
-    ("GitRepository", {"provider": "aws"}, "spec.provider"),
     ("Bucket", {"sts": {"provider": "aws", "endpoint": "https://sts.amazonaws.com"}}, "spec.sts.provider"),
     ("HelmChart", {"verify": {"provider": "notation"}}, "spec.verify.provider"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),

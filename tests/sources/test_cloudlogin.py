@@ -103,7 +103,7 @@ async def test_refused_log_in_is_told_and_asked_for_anew(bench: Bench, network: 
     ("more", "allowed", "reason", "words"),
     [
         ({}, False, "FeatureGateDisabled", "spec.serviceAccountName with spec.provider aws: carried out with --workload-identity only"),
-        ({"serviceAccountName": ""}, True, "InvalidProviderConfiguration", "spec.provider aws needs a Secret or spec.serviceAccountName"),
+        ({"serviceAccountName": ""}, True, "InvalidProviderConfiguration", "spec.provider aws needs spec.serviceAccountName"),
         ({"serviceAccountName": "gone"}, True, "AuthenticationFailed", "failed to get service account 'apps/gone': there is none"),
         ({"provider": "gcp"}, True, "AuthenticationFailed", f"failed to get credential from gcp: {REGISTRY} is no registry of gcp"),
     ],
@@ -159,7 +159,7 @@ async def test_charts_are_pulled_as_the_account_of_the_annotation(charts: helmbe
     _, reason, words = charts.condition("HelmChart", "web") or ("", "", "")
     assert (reason, words) == (
         "InvalidProviderConfiguration",
-        f"spec.provider aws needs a Secret or the annotation {ACCOUNT}: the account whose identity it is, since sluice never lends its own",
+        f"spec.provider aws needs the annotation {ACCOUNT}: sluice lends nobody its own identity. Or set generic, and name a Secret",
     )
     charts.pull_secrets["fetch"] = ()
     charts.api.put("HelmRepository", "museum", {**registry, "provider": "aws"}, annotations={ACCOUNT: "fetch"})
