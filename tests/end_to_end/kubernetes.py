@@ -31,6 +31,7 @@ PLURALS = {
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "GitRepository": ("/apis/source.toolkit.fluxcd.io/v1", "gitrepositories"),
+    "Bucket": ("/apis/source.toolkit.fluxcd.io/v1", "buckets"),
     "OCIRepository": ("/apis/source.toolkit.fluxcd.io/v1", "ocirepositories"),
     "HelmRepository": ("/apis/source.toolkit.fluxcd.io/v1", "helmrepositories"),
     "HelmChart": ("/apis/source.toolkit.fluxcd.io/v1", "helmcharts"),
