@@ -92,7 +92,7 @@ class ChartVerification:
     provider: Annotated[str, Facts("Kind of signature.", enum=("cosign", "notation"), default="cosign", honours="cosign")] = "cosign"
     secret_ref: Annotated[str | None, Facts("Secret with the trusted public keys (*.pub).", inside="name")] = None
     match_oidc_identity: Annotated[
-        tuple[OIDCIdentity, ...], Facts("Who may have signed without a key; any one suffices.", name="matchOIDCIdentity", verdict="refused")
+        tuple[OIDCIdentity, ...], Facts("Who may have signed without a key; any one suffices.", name="matchOIDCIdentity")
     ] = ()
 
 

@@ -50,9 +50,9 @@ class OCIVerification:
         str | None, Facts("Secret with the trusted public keys (*.pub), or with trustpolicy.json and certificates.", inside="name")
     ] = None
     match_oidc_identity: Annotated[
-        tuple[OIDCIdentity, ...], Facts("Who may have signed without a key; any one suffices.", name="matchOIDCIdentity", verdict="refused")
+        tuple[OIDCIdentity, ...], Facts("Who may have signed without a key; any one suffices.", name="matchOIDCIdentity")
     ] = ()
-    trusted_root_secret_ref: Annotated[str | None, Facts("Secret with another trusted_root.json.", inside="name", verdict="refused")] = None
+    trusted_root_secret_ref: Annotated[str | None, Facts("Secret with another trusted_root.json than Sigstore's.", inside="name")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,12 +29,13 @@ LOOK_LIMIT = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A version that can be pulled: at the URLs of `listed`, or where `tag` is set from `repository`; `digest` where that is known."""
+    """A version that can be pulled: at the URLs of `listed`, or where `tag` is set from `repository`; `digest` and `signer` where known."""
 
     listed: Listed
     repository: Repository | None = None
     tag: str = ""
     digest: str = ""
+    signer: str = ""
 
 
 async def in_index(index: Path, name: str, wanted: str, needs: Needs) -> Found:
@@ -92,12 +93,12 @@ async def verified(access: Access, found: Found, wanted: Wanted, verifier: Verif
     try:
         async with asyncio.timeout(LOOK_LIMIT.total_seconds()), registry_of(access, needs, found.repository) as registry:
             digest = await registry.digest_of(found.tag)
-            await verifier.verify(wanted, registry, digest)
+            signer = await verifier.verify(wanted, registry, digest)
     except (NotVerified, RegistryError) as error:
         raise ChartFailed(meta.CHART_VERIFICATION_ERROR, f"{said}{error}") from error
     except TimeoutError as error:
         raise ChartFailed(meta.CHART_VERIFICATION_ERROR, f"{said}{found.repository.host} did not answer in time") from error
-    return replace(found, digest=digest)
+    return replace(found, digest=digest, signer=signer)
 
 
 async def pull(access: Access, found: Found, target: Path, needs: Needs, *, timeout: timedelta) -> None:

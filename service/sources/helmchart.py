@@ -63,6 +63,7 @@ class ChartFetch:
     link: str
     verified: int | None = None
     """The generation whose signature was found good."""
+    signer: str = ""
     moved: bool = False
 
     @property
@@ -81,7 +82,7 @@ class ChartFetch:
             "observedValuesFiles": list(made.values_files) or None,
         }
         reason = meta.CHART_PACKAGED if self.packaged else meta.CHART_PULLED
-        words = f"verified signature of version {made.version}"
+        words = f"verified signature of version {made.version}" + (f", signed by {self.signer}" if self.signer else "")
         good = () if self.verified is None else (condition(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, words, self.verified),)
         return Stored(artifact=self.artifact, ready=said, news=said, reason=reason, status=status, conditions=good)
 
@@ -165,7 +166,7 @@ class HelmChartOrigin:
             candidate = await in_index(file, spec.chart, spec.version, self._needs)
         recipe = _recipe(found, metadata=str(found.metadata.generation) if spec.merged_files else "")
         made = Made(name=candidate.listed.name, version=named_version(candidate.listed.version, recipe.metadata))
-        fetch = self._fetch(made, packaged=recipe.changes, source_revision=index, found=found)
+        fetch = replace(self._fetch(made, packaged=recipe.changes, source_revision=index, found=found), signer=candidate.signer)
         if await self._is_stored(found, made):
             return replace(fetch, made=replace(made, values_files=found.status.observed_values_files))
         await pull(access, candidate, drafts / "pulled", self._needs, timeout=repository.spec.timeout)

@@ -10,13 +10,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from service import crash
 from service.kinds import meta
-from service.kinds.meta import Condition, ObjectKey, Revision
+from service.kinds.meta import ObjectKey, Revision
 from service.kinds.oci import OCIRepository
 from service.reconcile.conditions import condition
 from service.reconcile.queue import Trigger
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 MOST_LAYER_BYTES = 512 * 2**20
 IMPORT_LIMIT = timedelta(minutes=5)
 WALK_LIMIT = timedelta(minutes=1)
+_SIGNED_BY = ", signed by "
 _SOURCE, _REVISION = "org.opencontainers.image.source", "org.opencontainers.image.revision"
 
 
@@ -54,7 +55,7 @@ class OCIOrigin:
         self._tarballs = Tarballs(artifacts=needs.artifacts, gitstore=needs.gitstore, workers=needs.workers)
         self._verifier = Verifier(needs.read_secret)
         self._layers: dict[str, Layer] = {}  # by uid: that of the newest snapshot
-        self._checked: dict[str, tuple[str, int]] = {}  # by uid: digest and generation of the last good signature
+        self._checked: dict[str, _Checked] = {}  # by uid: the last good signature
 
     def check(self, spec: Raw) -> None:
         """The address, and whose signatures count: what the CRD does not hold."""
@@ -80,7 +81,8 @@ class OCIOrigin:
         if moved:
             seconds = round(time.perf_counter() - begun, 4)
             log.info("new revision", extra={"object": str(found.key), "revision": snapshot.revision, "seconds": seconds})
-        return self._tarballs.of(found, snapshot, _words(found, snapshot, layer), moved=moved)
+        checked = self._checked.get(found.metadata.uid) or _checked_before(found)
+        return self._tarballs.of(found, snapshot, _words(found, snapshot, layer, checked), moved=moved)
 
     @asynccontextmanager
     async def _registry(self, found: OCIRepository) -> AsyncIterator[Registry]:
@@ -119,15 +121,14 @@ class OCIOrigin:
     async def _verified(self, found: OCIRepository, registry: Registry, digest: str, revision: Revision) -> None:
         """Once for each digest and generation. Raises EndedEarly."""
         verification, uid = found.spec.verify, found.metadata.uid
-        checked = (digest, found.metadata.generation)
-        if verification is None or self._checked.get(uid) == checked:
+        if verification is None or (self._checked.get(uid) or _checked_before(found)).covers(digest, found):
             return
         try:
-            await self._verifier.verify(Wanted.of(found.metadata.namespace, verification), registry, digest)
+            who = await self._verifier.verify(Wanted.of(found.metadata.namespace, verification), registry, digest)
         except NotVerified as error:
             why = f"failed to verify the signature using provider '{verification.provider}': {error}"
             raise EndedEarly.unverified(why, revision) from error
-        self._checked[uid] = checked
+        self._checked[uid] = _Checked(digest=digest, generation=found.metadata.generation, who=who)
 
     async def _imported(self, found: OCIRepository, registry: Registry, layer: Layer) -> Snapshot:
         """The files of one layer, as a tree in the object's own store."""
@@ -198,24 +199,43 @@ def _repository(url: str) -> Repository:
         raise EndedEarly.fetch(meta.URL_INVALID, f"failed to parse url '{masked(url)}': {error}", stalls=True) from error
 
 
-def _verified(found: OCIRepository, revision: Revision) -> Condition:
-    message = f"verified signature of revision {revision}"
-    return condition(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, message, found.metadata.generation)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """A good signature: of which digest, in which generation of the object, and by whom where that is known."""
+
+    digest: str
+    generation: int
+    who: str
+
+    def covers(self, digest: str, found: OCIRepository) -> bool:
+        return (self.digest, self.generation) == (digest, found.metadata.generation)
 
 
-def _words(found: OCIRepository, snapshot: Snapshot, layer: Layer) -> Words:
+def _checked_before(found: OCIRepository) -> _Checked:
+    """What the status tells, as Flux relies on it too: after a restart nothing is checked again."""
+    artifact = found.status.artifact
+    for each in found.status.conditions:
+        if each.type == meta.SOURCE_VERIFIED and each.status == "True" and artifact is not None:
+            digest = artifact.revision.rpartition("@")[2]
+            return _Checked(digest=digest, generation=each.observed_generation, who=each.message.partition(_SIGNED_BY)[2])
+    return _Checked(digest="", generation=-1, who="")
+
+
+def _words(found: OCIRepository, snapshot: Snapshot, layer: Layer, checked: _Checked) -> Words:
     annotations, selector = layer.manifest.annotations, found.spec.layer_selector
     news = f"stored artifact with revision '{snapshot.revision}' from '{found.spec.url}'"
     if annotations.get(_SOURCE) and annotations.get(_REVISION):
         news += f", origin source '{annotations[_SOURCE]}', origin revision '{annotations[_REVISION]}'"
     observed = {"mediaType": selector.media_type, "operation": selector.operation} if selector is not None else None
     status = found.status
+    good = f"verified signature of revision {snapshot.revision}{_SIGNED_BY if checked.who else ''}{checked.who}"
+    verified = condition(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, good, found.metadata.generation)
     return Words(
         ready=f"stored artifact for digest '{snapshot.revision}'",
         news=news,
         same_rules=status.observed_ignore == found.spec.ignore and status.observed_layer_selector == selector,
         status={"observedIgnore": found.spec.ignore, "observedLayerSelector": observed},
         metadata=annotations,
-        conditions=() if found.spec.verify is None else (_verified(found, snapshot.revision),),
+        conditions=() if found.spec.verify is None else (verified,),
         as_it_is=layer.is_copied,
     )

@@ -8,10 +8,14 @@ from typing import Any
 
 from service.kinds.helm import ChartVerification
 from service.kinds.oci import OCIVerification, OIDCIdentity
-from service.sources import cosign
+from service.sources import cosign, keyless
 from service.sources.failure import EndedEarly
+from service.sources.keyless import Keyless
 from service.sources.registry import Registry
 from service.sources.remote import ReadSecret, held
+from service.sources.signatures import NotVerified, signatures_of
+
+ROOT = "trusted_root.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +41,12 @@ class Wanted:
 
 def check_spec(verify: Any) -> None:
     """Look at spec.verify as it stands in the object. Raises EndedEarly for what only a change of the object can mend."""
-    if not (verify or {}).get("secretRef"):
-        raise EndedEarly.invalid("spec.verify: signatures without a key are not carried out by this version; name a secretRef")
+    found = verify if isinstance(verify, dict) else {}
+    if found.get("provider", "cosign") != "cosign":
+        return
+    for name in ("matchOIDCIdentity", "trustedRootSecretRef"):
+        if found.get("secretRef") and found.get(name):
+            raise EndedEarly.invalid(f"spec.verify.{name}: is for signatures without a key; take it away, or spec.verify.secretRef")
 
 
 class Verifier:
@@ -46,8 +54,27 @@ class Verifier:
 
     def __init__(self, read_secret: ReadSecret) -> None:
         self._read_secret = read_secret
+        self._keyless = Keyless()
 
-    async def verify(self, wanted: Wanted, registry: Registry, digest: str) -> None:
-        """Return if a signature counts. Raises NotVerified, RegistryError, EndedEarly, ApiError, ApiAway."""
-        data = await held(self._read_secret, wanted.namespace, wanted.secret)
-        await cosign.verify(registry, digest, cosign.keys_of(data))
+    async def verify(self, wanted: Wanted, registry: Registry, digest: str) -> str:
+        """Return who has signed, "" for one who has a key. Raises NotVerified, RegistryError, EndedEarly, ApiError, ApiAway."""
+        if wanted.secret:
+            data = await held(self._read_secret, wanted.namespace, wanted.secret)
+            await cosign.verify(registry, digest, cosign.keys_of(data))
+            return ""
+        problem = keyless.problem_of(wanted.identities)
+        if problem:
+            raise EndedEarly.invalid(problem)
+        found = tuple([each async for each in signatures_of(registry, digest)])
+        if not found:
+            raise NotVerified("no signatures found")
+        signer = await self._keyless.verify(found, digest, wanted.identities, await self._root(wanted))
+        return signer if wanted.identities else f"{signer}: spec.verify.matchOIDCIdentity names nobody, so anybody's signature would count"
+
+    async def _root(self, wanted: Wanted) -> bytes | None:
+        if not wanted.trusted_root:
+            return None
+        data = await held(self._read_secret, wanted.namespace, wanted.trusted_root)
+        if ROOT not in data:
+            raise NotVerified(f"the Secret '{wanted.namespace}/{wanted.trusted_root}' has no key '{ROOT}'")
+        return data[ROOT]

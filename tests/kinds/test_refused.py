@@ -13,13 +13,14 @@ HONOURED = {
         serviceAccountName ignore sparseCheckout suspend""",
     "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend
-        verify.provider verify.secretRef.name""",
+        verify.provider verify.secretRef.name verify.matchOIDCIdentity[].issuer verify.matchOIDCIdentity[].subject
+        verify.trustedRootSecretRef.name""",
     "Bucket": """bucketName endpoint interval timeout provider region prefix insecure secretRef.name certSecretRef.name proxySecretRef.name
         ignore suspend sts.provider sts.endpoint sts.secretRef.name sts.certSecretRef.name""",
     "ExternalArtifact": "sourceRef",
     "HelmRepository": "url interval timeout type provider secretRef.name certSecretRef.name passCredentials insecure suspend",
     "HelmChart": """chart version sourceRef.kind sourceRef.name interval reconcileStrategy valuesFiles valuesFile ignoreMissingValuesFiles
-        verify.provider verify.secretRef.name suspend""",
+        verify.provider verify.secretRef.name verify.matchOIDCIdentity[].issuer verify.matchOIDCIdentity[].subject suspend""",
     "Kustomization": """path prune serviceAccountName buildMetadata postBuild.substitute postBuild.substituteFrom[].kind
         postBuild.substituteFrom[].name postBuild.substituteFrom[].optional postBuild.substituteStrategy
         targetNamespace interval retryInterval timeout suspend wait force namePrefix nameSuffix deletionPolicy
@@ -40,9 +41,9 @@ HONOURED = {
         serviceAccountName""",
 }
 REFUSED = {
-    "OCIRepository": "verify.matchOIDCIdentity verify.trustedRootSecretRef",
+    "OCIRepository": "",
     "HelmRepository": "",
-    "HelmChart": "verify.matchOIDCIdentity",
+    "HelmChart": "",
     "Bucket": "serviceAccountName",
     "ExternalArtifact": "",
     "GitRepository": "verify recurseSubmodules include",

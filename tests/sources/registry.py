@@ -72,11 +72,16 @@ class StandIn:
         subject = {"mediaType": MANIFEST, "digest": digest, "size": len(self.manifests[digest])}
         layer = {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
         self.blobs[layer["digest"]] = content
-        body = json.dumps({"mediaType": MANIFEST, "artifactType": artifact_type, "layers": [layer], "subject": subject}).encode()
+        self.blobs[digest_of(b"{}")] = b"{}"
+        config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(b"{}"), "size": 2}
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": artifact_type, "config": config}
+        body = json.dumps({**manifest, "layers": [layer], "subject": subject}).encode()
         self.manifests[digest_of(body)] = body
         listed = {"mediaType": MANIFEST, "digest": digest_of(body), "size": len(body), "artifactType": artifact_type}
         tag = digest.replace(":", "-")
-        index = json.loads(self.manifests[self.tags[tag]]) if tag in self.tags else {"mediaType": INDEX, "manifests": []}
+        index = (
+            json.loads(self.manifests[self.tags[tag]]) if tag in self.tags else {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
+        )
         self.put(tag, json.dumps({**index, "manifests": [*index["manifests"], listed]}).encode())
         return digest_of(body)
 

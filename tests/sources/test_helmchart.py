@@ -379,7 +379,7 @@ async def test_after_a_restart_a_git_chart_waits_for_its_source(bench, history: 
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"verify": {"provider": "cosign"}}, "signatures without a key"),
+        ({"verify": {"secretRef": {"name": "a"}, "matchOIDCIdentity": [{"issuer": "", "subject": ""}]}}, "spec.verify.matchOIDCIdentity"),
         ({"verify": {"provider": "cosign", "secretRef": {"name": "keys"}}}, "only charts of a HelmRepository of the type oci"),
         ({"verify": {"provider": "notation", "secretRef": {"name": "keys"}}}, "spec.verify.provider"),
         ({"chart": "Web"}, "invalid chart name 'Web'"),

@@ -14,6 +14,7 @@ from service.sources.snapshot import changed_paths
 from service.sources.tree import GitTree
 from tests.sources.bench import Bench, opened
 from tests.sources.registry import INDEX, StandIn, served, tarball
+from tests.sources.sigstore import ISSUER, SUBJECT, Sigstore, put_bundle, put_simple
 
 FILES = {"apps/a.yaml": b"a: 1\n", "apps/b.yaml": b"b: 1\n", "image.png": b"png", "link": None}
 
@@ -228,7 +229,11 @@ async def test_ignore_changes_the_artifact_without_a_pull(bench, registry):
         ({"ref": {"tag": "a b"}}, "not a tag"),
         ({"ref": {"semver": "newest"}}, "not a range"),
         ({"ref": {"semver": "1.x", "semverFilter": "("}}, "spec.ref"),
-        ({"verify": {"provider": "cosign"}}, "signatures without a key"),
+        (
+            {"verify": {"secretRef": {"name": "keys"}, "matchOIDCIdentity": [{"issuer": "a", "subject": "b"}]}},
+            "spec.verify.matchOIDCIdentity",
+        ),
+        ({"verify": {"secretRef": {"name": "keys"}, "trustedRootSecretRef": {"name": "root"}}}, "spec.verify.trustedRootSecretRef"),
         ({"verify": {"provider": "notation", "secretRef": {"name": "keys"}}}, "spec.verify.provider"),
         ({"provider": "aws"}, "spec.provider"),
     ],
@@ -294,3 +299,39 @@ async def test_only_what_is_signed_counts(bench, registry):
     bench.api.put(spec(registry))
     await bench.run()
     assert bench.api.condition("SourceVerified") is None
+
+
+async def test_only_what_the_named_have_signed_without_a_key_counts(bench, registry):
+    pytest.importorskip("sigstore", reason="needs sigstore: pip install 'sluice-gitops[keyless]'")
+    own = Sigstore()
+    bench.secrets["root"] = {"trusted_root.json": own.trusted_root()}
+    digest = registry.push("1.0", tarball(FILES))
+    put_simple(registry, digest, *own.simple(digest, subject="https://github.com/somebody/else"))
+    team = {"issuer": f"^{ISSUER}$", "subject": "^https://github.com/team/app/.*$"}
+    verify = {"provider": "cosign", "trustedRootSecretRef": {"name": "root"}}
+    bench.api.put(spec(registry, verify={**verify, "matchOIDCIdentity": [team]}))
+    await bench.run()
+    assert bench.api.ready()[:2] == ("False", "VerificationError")
+    assert "signed by https://github.com/somebody/else" in bench.api.ready()[2]
+    assert bench.key not in bench.published
+    put_bundle(registry, digest, own.bundle(digest))
+    assert (await bench.run()).result == "succeeded"
+    good = f"verified signature of revision 1.0@{digest}, signed by {SUBJECT} ({ISSUER})"
+    assert bench.api.condition("SourceVerified")["message"] == good
+    bench.restart()
+    registry.asked.clear()
+    assert (await bench.run()).result == "unchanged"
+    assert not [each for each in registry.asked if "sig" in each or "referrers" in each]  # the status tells, as with Flux
+    assert bench.api.condition("SourceVerified")["message"] == good
+    del registry.tags[digest.replace(":", "-")]
+    bench.api.put(spec(registry, verify=verify))
+    await bench.run()
+    assert bench.api.condition("SourceVerified")["message"].endswith("names nobody, so anybody's signature would count")
+    for verify, words in (
+        ({"trustedRootSecretRef": {"name": "keys"}}, "has no key 'trusted_root.json'"),
+        ({"matchOIDCIdentity": [{"issuer": "(", "subject": ""}]}, "spec.verify.matchOIDCIdentity[0].issuer"),
+    ):
+        bench.secrets["keys"] = {}
+        bench.api.put(spec(registry, verify=verify))
+        await bench.run()
+        assert words in bench.api.ready()[2]
