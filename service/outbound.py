@@ -94,10 +94,11 @@ def check_url(url: str) -> None:
 
 
 class Outbound:
-    """One policy for many requests; each has a connection of its own."""
+    """One policy for many requests; each has a connection of its own. `proxies`: scheme -> address, as the environment names them."""
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
+        self.proxies = getproxies()  # once: to look through the environment costs more than all checks of a request
 
     async def check(self, url: str) -> None:
         """For clients that connect by themselves: look at the addresses that the URL's host has now. Raises OutboundRefused."""
@@ -188,7 +189,7 @@ class Outbound:
         literal = _literal(host)
         if literal is not None:  # the connector asks the resolver for names alone
             _check(host, [literal], port, self.policy)
-        if parts.scheme not in getproxies() or proxy_bypass(host):
+        if parts.scheme not in self.proxies or proxy_bypass(host):
             return False
         try:
             _check(host, await _resolved(host, port), port, self.policy)

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
-from urllib.request import getproxies
 
 import aiohttp
 from yarl import URL
@@ -183,7 +182,7 @@ async def _exchange(wire: Wire, request: Request, route: Route) -> Response:
     session = wire.direct
     if proxy is None and await wire.outbound.is_proxied(str(url)):  # by the environment, which no tenant writes
         check_url(str(url))
-        session, proxy = wire.proxied, getproxies()[url.scheme]
+        session, proxy = wire.proxied, wire.outbound.proxies[url.scheme]
     async with session.request(
         request.method,
         url,
