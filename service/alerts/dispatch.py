@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -156,13 +156,20 @@ class Dispatcher:
 
     async def _round(self, way: Way, tasks: asyncio.TaskGroup) -> timedelta | None:
         """Match what is stored, see to it that each Provider with messages has a lane; return when to come back without being woken."""
-        try:
-            all_matched = await self._match_all()
-            until = None if self._shadow else await release_due(self._held, self._shaper.is_mute)
-            waiting, count = await self._needs.outbox.survey()
-            for provider in () if self._shadow else waiting:
+        until: timedelta | None = None
+
+        def start(providers: Iterable[ObjectKey]) -> None:
+            for provider in () if self._shadow else providers:
                 self._start_lane(provider, way, tasks)
-            self._needs.metrics.outbox_pending.set(count)
+
+        try:
+            work = await self._needs.outbox.work(BATCH)
+            all_matched, holds = await self._match_all(work.events, start)
+            if (holds or work.holds) and not self._shadow:
+                until = await release_due(self._held, self._shaper.is_mute)
+                start(await self._needs.outbox.lanes())
+            else:
+                start(work.providers)
         except StateError as error:
             log.error("the outbox cannot be used", extra={"error": str(error)})
             return RETRY
@@ -176,19 +183,22 @@ class Dispatcher:
         lane = self._lanes[provider] = Lane(provider, way)
         tasks.create_task(lane.run(), name=f"alerts to {provider}")
 
-    async def _match_all(self) -> bool:
-        """Match every stored event; False if some have to wait because the API server does not answer."""
-        after = 0
+    async def _match_all(self, events: Sequence[StoredEvent], start: Callable[[Iterable[ObjectKey]], None]) -> tuple[bool, bool]:
+        """Match every stored event, given the first; return whether none has to wait for the API server, and whether messages are held."""
         waiting: set[ObjectKey] = set()
+        holds = False
         self._labels_away = None
-        while events := await self._needs.outbox.unmatched(BATCH, after=after):
+        while events:
             found = [each for stored in events if (each := await self._match(stored, waiting)) is not None]
             await self._needs.outbox.match_all([(stored.id, () if self._shadow else messages) for stored, messages in found], composed)
             crash.point("outbox.matched")
-            after = events[-1].id
+            messages = [each for _, some in found for each in some]
+            start({each.provider for each in messages})
+            holds = holds or any(each.hold is not None for each in messages)
             if len(events) < BATCH:
                 break  # what came meanwhile wakes again
-        return not waiting
+            events = await self._needs.outbox.unmatched(BATCH, after=events[-1].id)
+        return not waiting, holds
 
     async def _match(self, stored: StoredEvent, waiting: set[ObjectKey]) -> tuple[StoredEvent, tuple[OutMessage, ...]] | None:
         """The messages of an event; None where it waits, and with it what happened to its object later."""

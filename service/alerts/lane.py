@@ -96,7 +96,6 @@ class Lane:
     async def run(self) -> None:
         """Send until stopped."""
         while True:
-            self._woken.clear()
             try:
                 until = await self._send_due()
             except StateError as error:
@@ -115,8 +114,9 @@ class Lane:
 
     async def _send_due(self) -> datetime | None:
         """Send what is due and return when to go on: None if nothing is left."""
-        await self._look_for_change()
         while True:
+            self._woken.clear()  # what wakes from here on may come too late for this look
+            await self._look_for_change()
             if self._is_paused():
                 return self._paused_until
             if self._failures:

@@ -111,6 +111,7 @@ class Oversight:
         """Once: tell what is to be told as of now. Raises StateError."""
         senders = await self._watched.letters.senders()
         self.senders = senders
+        self._watched.metrics.outbox_pending.set(sum(each.queued for each in senders.values() if each.key.kind == "Provider"))
         for sender in senders.values():
             objects = {"Provider": self._watched.providers, "Alert": self._watched.alerts}.get(sender.key.kind)
             if objects is None:

@@ -1,8 +1,9 @@
 """One SQLite file, one thread that writes, one that reads; writes that wait together are committed together.
 
 In: work, a function of a connection. Out: what it returned, once it is on disk. All works that are queued run in one transaction and
-share one wait for the disk; where one of them fails they run again, each in its own savepoint, so that it fails alone. (Savepoints from the
-start would be two more statements a work, each of which gives the interpreter away.) https://www.sqlite.org/wal.html
+share one wait for the disk; those that may be done together do it in a few statements, since each gives the interpreter away, and a busy
+loop takes its time to give it back. Where one fails they run again, each in its own savepoint, so that it fails alone.
+https://www.sqlite.org/wal.html
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from service.state.errors import StateBusy, StateClosed, StateUnwritable
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Connection: TypeAlias = sqlite3.Connection
 
 QUEUE_LIMIT = 4096
@@ -26,8 +28,12 @@ _DISK = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_REA
 
 @dataclass(slots=True)
 class _Job(Generic[T]):
-    work: Callable[[Connection], T]
+    """One call of `write`, or of `write_together` with its item."""
+
+    work: Callable[..., T]
     future: asyncio.Future[T]
+    item: Any = None
+    together: bool = False
     result: T | None = None
     error: BaseException | None = None
 
@@ -51,13 +57,19 @@ class Database:
         batch failed, or the batch could not be committed as a whole. It does not run if the caller is cancelled before its turn. Raises
         what `work` raises (nothing of it is kept then), StateBusy when too much waits, StateUnwritable when the disk refuses, StateClosed.
         """
+        return await self._queue(_Job(work, asyncio.get_running_loop().create_future()))
+
+    async def write_together(self, work: Callable[[Connection, Sequence[Item]], None], item: Item) -> None:
+        """The same for a work that is called once for all items that wait for it, oldest first."""
+        await self._queue(_Job(work, asyncio.get_running_loop().create_future(), item=item, together=True))
+
+    async def _queue(self, job: _Job[T]) -> T:
         if self._closed:
             raise StateClosed(f"{self.name} is closed: the service is stopping")
         if self._jobs.qsize() >= QUEUE_LIMIT:
             raise StateBusy(f"{QUEUE_LIMIT} writes wait for {self.name} already; try again in some seconds")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, future))
-        return await future
+        self._jobs.put(job)
+        return await job.future
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Return `work(connection)` over what is committed; the connection refuses writes. Raises what `work` raises, StateClosed."""
@@ -108,24 +120,21 @@ class Database:
 
     def _commit_or_split(self, batch: Sequence[_Job[Any]]) -> None:
         """Commit all; where one fails, the others without it; where the transaction as a whole fails, each alone."""
-        if self._commit(batch, self._run_plain) is None:
+        if self._commit(batch, self._run_together) is None:
             return
-        error = self._commit(batch, self._run_in_savepoint)
+        error = self._commit(batch, self._run_in_savepoints)
         if error is not None and len(batch) > 1:
             for job in batch:
-                job.error = self._commit([job], self._run_in_savepoint) or job.error
+                job.error = self._commit([job], self._run_in_savepoints) or job.error
         elif error is not None:
             batch[0].error = error
 
-    def _commit(self, batch: Sequence[_Job[Any]], run_one: Callable[[_Job[Any]], None]) -> Exception | None:
+    def _commit(self, batch: Sequence[_Job[Any]], run_all: Callable[[Sequence[_Job[Any]]], None]) -> Exception | None:
         """Return None after the commit (single works may carry an error), or why nothing at all was kept."""
         run = self._writer.execute
         try:
             run(self._sql["begin"])
-            for job in batch:
-                run_one(job)
-                if not self._writer.in_transaction:  # SQLite gave up the whole transaction, as it does on a full disk
-                    return job.error if isinstance(job.error, Exception) else StateUnwritable(f"{self.name}: the transaction was lost")
+            run_all(batch)
             run(self._sql["commit"])
         except Exception as error:  # noqa: BLE001 - of the transaction, or of a work without a savepoint, which then runs in one
             if self._writer.in_transaction:
@@ -133,21 +142,33 @@ class Database:
             return _translated(error, self.name)
         return None
 
-    def _run_plain(self, job: _Job[Any]) -> None:
-        job.result = job.work(self._writer)
+    def _run_together(self, batch: Sequence[_Job[Any]]) -> None:
+        groups: dict[object, list[_Job[Any]]] = {}
+        for job in batch:
+            groups.setdefault(job.work if job.together else id(job), []).append(job)
+        for group in groups.values():
+            self._run(group)
 
-    def _run_in_savepoint(self, job: _Job[Any]) -> None:
+    def _run_in_savepoints(self, batch: Sequence[_Job[Any]]) -> None:
         run = self._writer.execute
-        job.result = job.error = None
-        run(self._sql["savepoint"])
-        try:
-            job.result = job.work(self._writer)
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller who waits for this work
-            job.error = _translated(error, self.name)
-            if self._writer.in_transaction:
+        for job in batch:
+            job.result = job.error = None
+            run(self._sql["savepoint"])
+            try:
+                self._run([job])
+            except Exception as error:  # it belongs to the caller who waits for this work
+                job.error = _translated(error, self.name)
+                if not self._writer.in_transaction:  # SQLite gave up the whole transaction, as it does on a full disk
+                    raise
                 run(self._sql["undo"])
-        if self._writer.in_transaction:
             run(self._sql["release"])
+
+    def _run(self, group: Sequence[_Job[Any]]) -> None:
+        first, *_ = group
+        if first.together:
+            first.work(self._writer, [job.item for job in group])
+        else:
+            first.result = first.work(self._writer)
 
 
 def _translated(error: Exception, name: str) -> Exception:

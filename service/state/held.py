@@ -63,21 +63,28 @@ class HeldWriter:
     """Puts messages into the outbox, or holds them, inside somebody's transaction."""
 
     def __init__(self) -> None:
-        self._sql, self._queue = statements.load("held"), statements.load("outbox")["message"]
+        outbox = statements.load("outbox")
+        self._sql, self._queue, self._is_held = statements.load("held"), outbox["message"], outbox["is_held"]
 
-    def put(self, connection: Connection, event: int, message: "OutMessage", compose: Compose) -> None:
+    def put_all(self, connection: Connection, messages: Sequence[tuple[int, "OutMessage"]], compose: Compose) -> None:
+        """Queue or hold messages of events, given in their order: all at once where nothing is held or told once."""
+        if any(each.hold is not None or each.once for _, each in messages) or connection.execute(self._is_held).fetchone()[0]:
+            for event, each in messages:
+                self._put(connection, event, each, compose)
+        else:
+            connection.executemany(self._queue, [_row(event, each, moments.now()) for event, each in messages])
+
+    def _put(self, connection: Connection, event: int, message: "OutMessage", compose: Compose) -> None:
         """Hold the message, or queue it behind what is held about the same object; nothing where it is told once and has been."""
         now = moments.now()
-        alert = keys.to_stored(message.alert)
         if message.once and not self._is_first(connection, message.once, now):
             return
-        row = {"event": event, "now": moments.to_stored(now), "alert": alert, "provider": keys.to_stored(message.provider)}
-        row |= {"object": message.object, "payload": message.payload}
+        row = _row(event, message, now)
         if message.hold is not None:
             hold = {"until": moments.to_stored(message.hold.until), "bundle": message.hold.bundle, "why": message.hold.why}
             connection.execute(self._sql["hold"], row | hold | {"about": message.about or message.object})
             return
-        values = {"alert": alert, "about": message.about or message.object}
+        values = {"alert": row["alert"], "about": message.about or message.object}
         for (bundle,) in connection.execute(self._sql["bundles_about"], values).fetchall():
             self.release(connection, bundle, compose)
         connection.execute(self._queue, row)
@@ -95,6 +102,13 @@ class HeldWriter:
     def _is_first(self, connection: Connection, key: str, now: datetime) -> bool:
         connection.execute(self._sql["forget_once"], {"before": moments.to_stored(now - KEEP_TIME)})
         return connection.execute(self._sql["tell_once"], {"key": key, "now": moments.to_stored(now)}).rowcount > 0
+
+
+def _row(event: int, message: "OutMessage", now: datetime) -> dict[str, Any]:
+    return {
+        "event": event, "now": moments.to_stored(now), "alert": keys.to_stored(message.alert),
+        "provider": keys.to_stored(message.provider), "object": message.object, "payload": message.payload,
+    }  # fmt: skip
 
 
 class Held:

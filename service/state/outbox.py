@@ -59,6 +59,15 @@ class OutMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What there is to do: events to match, Providers that messages wait for; `holds`: some messages are held."""
+
+    events: Sequence[StoredEvent]
+    providers: frozenset[ObjectKey]
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
     """A message that waits. `attempts` have failed since `asked_at`, the last with `error`; it stands for `folded` earlier ones."""
 
@@ -128,11 +137,23 @@ class Outbox:
             self._store.on_events()
         return added
 
+    async def work(self, limit: int) -> Work:
+        """The oldest events that were not matched, and who waits for messages, in one look."""
+
+        def work(connection: Connection) -> tuple[list[Any], list[Any], bool]:
+            events = connection.execute(self._sql["unmatched"], {"limit": limit, "after": 0}).fetchall()
+            lanes = connection.execute(self._sql["lanes"]).fetchall()
+            return events, lanes, bool(connection.execute(self._sql["is_held"]).fetchone()[0])
+
+        events, lanes, holds = await self._store.read(work)
+        providers = frozenset(keys.from_stored(provider) for provider, _ in lanes)
+        return Work(events=[_event(row) for row in events], providers=providers, holds=holds)
+
     async def unmatched(self, limit: int = 100, *, after: int = 0) -> list[StoredEvent]:
         """The oldest events that were not matched, of those with an id above `after`."""
         values = {"limit": limit, "after": after}
         rows = await self._store.read(lambda connection: connection.execute(self._sql["unmatched"], values).fetchall())
-        return [StoredEvent(id=row[0], key=row[1], json=row[2], stored_at=moments.from_stored(row[3])) for row in rows]
+        return [_event(row) for row in rows]
 
     async def match(self, event_id: int, deliveries: Sequence[OutMessage]) -> None:
         """Store an event's messages, due at once, and mark it matched, in one transaction. A second time changes nothing."""
@@ -140,14 +161,12 @@ class Outbox:
 
     async def match_all(self, matched: Sequence[tuple[int, Sequence[OutMessage]]], compose: Compose = newest_of) -> None:
         """The same for several events, given in their order. `compose` makes one payload of what was held and must go now."""
-        now = moments.to_stored(moments.now())
+        values = {"events": json.dumps([event for event, _ in matched]), "now": moments.to_stored(moments.now())}
 
         def work(connection: Connection) -> None:
-            for event_id, deliveries in matched:
-                if not connection.execute(self._sql["match"], {"event": event_id, "now": now}).rowcount:
-                    continue
-                for each in deliveries:
-                    self._held.put(connection, event_id, each, compose)
+            new = {event for (event,) in connection.execute(self._sql["match"], values).fetchall()}
+            messages = [(event, each) for event, deliveries in matched if event in new for each in deliveries]
+            self._held.put_all(connection, messages, compose)
 
         await self._store.write(work)
 
@@ -185,7 +204,12 @@ class Outbox:
 
     async def sent(self, message: int) -> None:
         """The provider has it."""
-        await self._end(("count_sent", "sent"), {"id": message, "now": moments.to_stored(moments.now())})
+        await self._store.write_together(self._sent_all, message)
+
+    def _sent_all(self, connection: Connection, messages: Sequence[int]) -> None:
+        values = {"ids": json.dumps(messages), "now": moments.to_stored(moments.now())}
+        for name in ("count_sent", "sent"):
+            connection.execute(self._sql[name], values)
 
     async def retry(self, message: int, at: datetime, error: str, *, refused: bool = False) -> None:
         """An attempt failed; the next is due at `at`. `error` must not hold secrets. `refused`: a person has to correct the Provider."""
@@ -253,16 +277,8 @@ class Outbox:
 
     async def pending(self) -> int:
         """How many messages are queued."""
-        return (await self.survey())[1]
-
-    async def survey(self) -> tuple[frozenset[ObjectKey], int]:
-        """The Providers that messages wait for, and how many wait in all."""
-
-        def work(connection: Connection) -> tuple[list[Any], int]:
-            return connection.execute(self._sql["lanes"]).fetchall(), connection.execute(self._sql["count_queued"]).fetchone()[0]
-
-        rows, count = await self._store.read(work)
-        return frozenset(keys.from_stored(provider) for provider, _ in rows), count
+        (count,) = await self._store.read(lambda connection: connection.execute(self._sql["count_queued"]).fetchone())
+        return int(count)
 
     async def unmatched_since(self) -> datetime | None:
         """When the oldest event was stored that was not matched yet."""
@@ -279,6 +295,10 @@ class Outbox:
                 connection.execute(self._sql[name], values)
 
         await self._store.write(work)
+
+
+def _event(row: Sequence[Any]) -> StoredEvent:
+    return StoredEvent(id=row[0], key=row[1], json=row[2], stored_at=moments.from_stored(row[3]))
 
 
 def _message(row: Sequence[Any]) -> StoredMessage:

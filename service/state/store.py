@@ -5,7 +5,7 @@ In: a folder. Out: `write` and `read` of work on `state.db`, `cache`, the same f
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from service.state.lock import FolderLock
 __all__ = ["Connection", "Store"]
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +54,10 @@ class Store:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Return `work(connection)` once it is on disk. See `Database.write` for what work may do and what is raised."""
         return await self._state.write(work)
+
+    async def write_together(self, work: Callable[[Connection, Sequence[Item]], None], item: Item) -> None:
+        """Return once what `work` does with all items that wait for it is on disk."""
+        await self._state.write_together(work, item)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Return `work(connection)` over what is committed."""

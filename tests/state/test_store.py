@@ -7,7 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -243,3 +244,20 @@ async def test_accepted_write_outlives_a_kill(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     assert len(await keys_in(store)) == 40
     await store.close()
+
+
+async def test_works_done_together_are_one_call_and_one_that_fails_fails_alone(store: Store) -> None:
+    calls: list[list[str]] = []
+
+    def put(connection: Connection, names: Sequence[str]) -> None:
+        calls.append(list(names))
+        connection.executemany(ADD, [(name,) for name in names])
+
+    first = asyncio.create_task(store.write(lambda _: time.sleep(0.1)))  # the others wait for it
+    await asyncio.sleep(0.02)
+    await asyncio.gather(first, *(store.write_together(put, name) for name in "abc"))
+    assert calls == [["a", "b", "c"]]
+    calls.clear()
+    results = await asyncio.gather(*(store.write_together(put, name) for name in "xay"), return_exceptions=True)
+    assert [type(each) for each in results] == [type(None), sqlite3.IntegrityError, type(None)]
+    assert await keys_in(store) == ["a", "b", "c", "x", "y"]

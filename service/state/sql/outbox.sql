@@ -15,7 +15,10 @@ INSERT INTO events (stored_at, key, json) VALUES (:stored_at, :key, :json) ON CO
 SELECT id, key, json, stored_at FROM events WHERE matched_at IS NULL AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: match
-UPDATE events SET matched_at = :now WHERE id = :event AND matched_at IS NULL;
+UPDATE events SET matched_at = :now WHERE id IN (SELECT value FROM json_each(:events)) AND matched_at IS NULL RETURNING id;
+
+-- name: is_held
+SELECT EXISTS (SELECT 1 FROM held);
 
 -- name: message
 INSERT INTO messages (event, stored_at, alert, provider, object, payload, due_at, asked_at)
@@ -26,9 +29,10 @@ SELECT id, event, stored_at, alert, provider, payload, due_at, attempts, error, 
 FROM messages WHERE state = 'queued' AND due_at <= :now ORDER BY id LIMIT :limit;
 
 -- name: heads
+-- In the order of the ids from the start (hence `+`): where much is due, the first of it is found without a look at the rest.
 SELECT id, event, stored_at, alert, provider, payload, due_at, attempts, error, asked_at, folded
 FROM messages AS head
-WHERE state = 'queued' AND provider = :provider AND due_at <= :now AND NOT EXISTS (
+WHERE state = 'queued' AND provider = :provider AND +due_at <= :now AND NOT EXISTS (
     SELECT 1 FROM messages AS earlier
     WHERE earlier.state = 'queued' AND earlier.provider = :provider AND earlier.object = head.object AND earlier.id < head.id
 )
@@ -60,12 +64,13 @@ FROM messages WHERE state = 'queued' AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: count_sent
 INSERT INTO senders (object, sent, last_sent_at)
-SELECT provider, 1, :now FROM messages WHERE id = :id AND state = 'queued'
-UNION ALL SELECT alert, 1, :now FROM messages WHERE id = :id AND state = 'queued'
-ON CONFLICT (object) DO UPDATE SET sent = sent + 1, last_sent_at = excluded.last_sent_at, failing_since = NULL, refused = 0;
+SELECT provider, count(*), :now FROM messages WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued' GROUP BY provider
+UNION ALL
+SELECT alert, count(*), :now FROM messages WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued' GROUP BY alert
+ON CONFLICT (object) DO UPDATE SET sent = sent + excluded.sent, last_sent_at = excluded.last_sent_at, failing_since = NULL, refused = 0;
 
 -- name: sent
-UPDATE messages SET state = 'sent', error = '', ended_at = :now WHERE id = :id AND state = 'queued';
+UPDATE messages SET state = 'sent', error = '', ended_at = :now WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued';
 
 -- name: count_failed
 INSERT INTO senders (object, failed, last_error, last_error_at, failing_since, refused)
