@@ -82,7 +82,7 @@ class GitRepositorySpec:
     ] = "generic"
     service_account_name: Annotated[str, Facts("ServiceAccount whose workload identity authenticates to aws or azure.")] = ""
     ref: Annotated[GitRef | None, Facts("What to check out; the branch master by default.")] = None
-    verify: Annotated[GitVerification | None, Facts("Signatures that must be good before a revision counts.", verdict="refused")] = None
+    verify: Annotated[GitVerification | None, Facts("Signatures that must be good before a revision counts.")] = None
     proxy_secret_ref: Annotated[str | None, Facts("Secret with the address and credentials of a proxy.", inside="name")] = None
     ignore: Annotated[
         str | None, Facts("Patterns in the form of .gitignore for what stays out of the artifact; they replace the built-in extras.")

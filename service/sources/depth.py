@@ -17,6 +17,8 @@ import pygit2
 from pygit2.enums import SortMode
 
 PRIVATE, INCOMING = "refs/sluice/", "refs/incoming/"
+VERIFIED = ".verified"
+"""Behind an object's private ref: that of the last commit whose signature was good."""
 MOST_COMMITS = 16
 _MARK = "sluice-newest-only"
 

@@ -76,6 +76,8 @@ class Direct:
         """Bring the store up to date. Raises Unfit where the ordinary way must, and Stopped when the remote is silent."""
         if request.wanted.commit and request.wanted.label:
             raise Unfit("a commit of a branch, whose history tells that it is one")
+        if request.wanted.with_tag:
+            raise Unfit("an annotated tag, and not only where it leads to")
         name = request.store.name
         try:
             here = await blocking(lambda _: _look(request))

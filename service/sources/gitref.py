@@ -36,6 +36,7 @@ class Wanted:
     """What to fetch: `source` is a full ref name, or refs/heads/* where a commit is looked for on any branch; "" `commit`: the tip.
 
     `semver` is a checked range: the newest tag inside it is looked for among `source`, which is refs/tags/* then.
+    `with_tag`: the annotated tag itself is wanted too, not only the commit that it leads to.
     `hint` is the id that a payload says the ref has now, "" for none: it makes a fetch shorter and is never believed.
     """
 
@@ -43,6 +44,7 @@ class Wanted:
     label: str
     commit: str = ""
     semver: str = ""
+    with_tag: bool = False
     hint: str = ""
 
     def hinted(self, ids: Iterable[str]) -> "Wanted":

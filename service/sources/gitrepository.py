@@ -17,11 +17,13 @@ from service.kinds.meta import ObjectKey
 from service.kinds.source import GitRepository
 from service.reconcile.queue import Trigger
 from service.sources.credentials import Credentials, masked
-from service.sources.depth import PRIVATE
+from service.sources.depth import PRIVATE, VERIFIED
 from service.sources.failure import EndedEarly
 from service.sources.fetcherror import AuthRefused, FetchError
 from service.sources.gitlogin import GitLogin
 from service.sources.gitref import InvalidRef, InvalidUrl, Wanted, checked_url, wanted
+from service.sources.gitsignature import Keys
+from service.sources.gitverification import GitVerification
 from service.sources.openrepo import SnapshotGone, open_store
 from service.sources.reconciler import Needs, Raw
 from service.sources.snapshot import Snapshot, ignore_files, moved_ignore_files
@@ -44,6 +46,7 @@ class GitOrigin:
     def __init__(self, needs: Needs) -> None:
         self._needs = needs
         self._login = GitLogin(needs)
+        self._verification = GitVerification(needs.gitstore, needs.read_secret)
         self._tarballs = Tarballs(artifacts=needs.artifacts, gitstore=needs.gitstore, workers=needs.workers)
 
     def check(self, spec: Raw) -> None:
@@ -55,6 +58,7 @@ class GitOrigin:
         url, want = _checked_url(found.spec.url), _checked_ref(found)
         _checked_sparse(found)
         begun, credentials = time.perf_counter(), Credentials()
+        want, keys = await self._verification.plan(found, want)
         try:
             credentials = await self._login.of(found)
             fetched = await self._needs.gitstore.fetch(
@@ -69,7 +73,7 @@ class GitOrigin:
             why = self._login.refused(found, credentials, error) if isinstance(error, AuthRefused) else str(error)
             raise EndedEarly.fetch(error.reason, f"failed to checkout and determine revision: {why}") from error
         crash.point("source.fetched")
-        snapshot = await self._opened(found, want, fetched)
+        snapshot = await self._opened(found, want, fetched, keys)
         moved = self._needs.published.publish(snapshot, triggers)
         if moved:
             seconds = round(time.perf_counter() - begun, 4)
@@ -79,12 +83,18 @@ class GitOrigin:
             news=f"stored artifact for commit '{_shortened(snapshot.subject)}'",
             same_rules=(found.status.observed_ignore, found.status.observed_sparse_checkout)
             == (found.spec.ignore, found.spec.sparse_checkout),
-            status={"observedIgnore": found.spec.ignore, "observedSparseCheckout": list(found.spec.sparse_checkout) or None},
+            status={
+                "observedIgnore": found.spec.ignore,
+                "observedSparseCheckout": list(found.spec.sparse_checkout) or None,
+                "sourceVerificationMode": self._verification.mode(found),
+            },
+            conditions=self._verification.conditions(found),
         )
         return self._tarballs.of(found, snapshot, words, moved=moved)
 
-    async def _opened(self, found: GitRepository, want: Wanted, fetched: Fetched) -> Snapshot:
+    async def _opened(self, found: GitRepository, want: Wanted, fetched: Fetched, keys: Keys | None) -> Snapshot:
         try:
+            await self._verification.check(found, want, fetched, keys)
             return await self._snapshot(found, want, fetched)
         except SnapshotGone as error:
             await self._needs.gitstore.discard(fetched.store)
@@ -122,13 +132,15 @@ class GitOrigin:
     async def restore(self, found: GitRepository, triggers: tuple[Trigger, ...]) -> None:
         """After a restart without a fetch: the snapshot of what was fetched last, from the store, so that consumers need no remote.
 
-        Not what status.artifact names: that may lag behind what the consumers have applied, and would take them back.
+        Not what status.artifact names: that may lag behind what the consumers have applied, and would take them back. Where signatures
+        are asked for, what was good last.
         """
         store = self._needs.gitstore.located(found.metadata.uid)
         if found.key in self._needs.published or store is None:
             return
         try:
-            want, fetched = wanted(found.spec.ref), await asyncio.to_thread(_last_fetched, store, found.metadata.uid)
+            name = PRIVATE + found.metadata.uid + (VERIFIED if found.spec.verify is not None else "")
+            want, fetched = wanted(found.spec.ref), await asyncio.to_thread(_commit_at, store, name)
             if want.semver:  # the ref in the store does not tell which tag it was
                 fetched = replace(fetched, label=_label_of(found, fetched.commit))
             snapshot = await self._snapshot(found, want, fetched)
@@ -140,6 +152,7 @@ class GitOrigin:
     async def forget(self, key: ObjectKey, uid: str) -> None:
         """The object is gone."""
         self._tarballs.forget(uid)
+        self._verification.forget(uid)
         await self._needs.gitstore.forget(uid)
 
 
@@ -174,11 +187,11 @@ def _label_of(found: GitRepository, commit: str) -> str:
     return label if digest == f"sha1:{commit}" else ""
 
 
-def _last_fetched(store: Path, uid: str) -> Fetched:
-    """What the object's private ref names."""
+def _commit_at(store: Path, name: str) -> Fetched:
+    """What a private ref of the object names."""
     try:
         repo = open_store(store)
-        commit = str(repo.references[PRIVATE + uid].target)
+        commit = str(repo.references[name].target)
         tree, subject, author = described(repo, commit)
         return Fetched(store=store, commit=commit, before=commit, tree=tree, subject=subject, author=author)
     except (KeyError, ValueError) as error:

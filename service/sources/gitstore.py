@@ -23,12 +23,12 @@ import pygit2
 
 from service.outbound import Policy
 from service.sources.credentials import Credentials
-from service.sources.depth import PRIVATE
+from service.sources.depth import PRIVATE, VERIFIED
 from service.sources.direct import Direct
 from service.sources.fetcherror import BadStore, FetchError, RemoteFailed, Stopped
 from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
-from service.sources.openrepo import repository
+from service.sources.openrepo import SnapshotGone, repository
 from service.sources.reach import GIT_POLICY
 from service.sources.shared import Ask, Shared, adopt, held
 from service.sources.smart import Smart, Unfit
@@ -71,7 +71,9 @@ class GitStore:
         prepare(limits.connect, limits.silence)
         self._stores: dict[str, list[Path]] = {}
         for ref in sorted(folder.glob(f"*/{PRIVATE}*"), key=lambda path: path.stat().st_mtime):
-            self._stores.setdefault(ref.name, []).append(ref.parents[2])
+            known = self._stores.setdefault(ref.name.removesuffix(VERIFIED), [])
+            if ref.parents[2] not in known:
+                known.append(ref.parents[2])
 
     def path(self, url: str, credentials: Credentials) -> Path:
         """Where a fetch goes."""
@@ -198,6 +200,10 @@ class GitStore:
         for path in known[:-KEPT_STORES]:
             await self.alone(path, lambda store: _drop(store, uid))
 
+    async def mark_verified(self, uid: str, store: Path, commit: str) -> None:
+        """Keep a commit as the object's last one whose signature was good; "" says that there is none. Raises SnapshotGone."""
+        await self._blocking(lambda _: _mark(store, PRIVATE + uid + VERIFIED, commit))
+
     async def forget(self, uid: str) -> None:
         """Remove the object's private refs, and the stores that nobody else uses."""
         for path in self._stores.pop(uid, []):
@@ -244,11 +250,23 @@ def _make(store: Path, anew: bool = False) -> None:
             raise FetchError(f"the state folder cannot be written: {error.strerror}") from error
 
 
+def _mark(store: Path, name: str, commit: str) -> None:
+    try:
+        repo = repository(store)
+        if commit:
+            repo.references.create(name, commit, force=True)
+        elif name in repo.references:
+            repo.references.delete(name)
+    except (pygit2.GitError, ValueError) as error:
+        raise SnapshotGone(f"the store {store.name} cannot be written: {error}") from error
+
+
 def _drop(store: Path, uid: str) -> None:
     try:
         repo = repository(store)
-        if PRIVATE + uid in repo.references:
-            repo.references.delete(PRIVATE + uid)
+        for name in (PRIVATE + uid, PRIVATE + uid + VERIFIED):
+            if name in repo.references:
+                repo.references.delete(name)
         if any(name.startswith(PRIVATE) for name in repo.references):
             return
     except pygit2.GitError as error:

@@ -56,7 +56,7 @@ class Fetched:
     """What the remote has for the ref: `before` is the commit of this object's last fetch, "" the first time.
 
     `is_behind`: a payload has named a commit that the ref does not lead to and that the store has never seen; the host may be slow.
-    `label` is the tag that a range of versions has led to.
+    `label` is the tag that a range of versions has led to; `tag` is the id of an annotated tag that was wanted.
     """
 
     store: Path
@@ -67,6 +67,7 @@ class Fetched:
     author: str
     is_behind: bool = False
     label: str = ""
+    tag: str = ""
 
 
 class _TooMuch(Exception):
@@ -164,7 +165,7 @@ def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
     before = _target(repo, private)
     if request.wanted.semver:
         request = replace(request, wanted=_newest_tag(repo, request, callbacks))
-    tip = _pinned(repo, request, callbacks, before) if request.wanted.commit else _tip(repo, request, callbacks)
+    tip, tag = (_pinned(repo, request, callbacks, before), "") if request.wanted.commit else _tip(repo, request, callbacks)
     callbacks.check()  # whoever gave up on this fetch must not see the ref move later
     if tip != before:
         repo.references.create(private, tip, force=True)
@@ -173,7 +174,7 @@ def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
     hint = request.wanted.hint
     behind = bool(hint) and hint != tip and hint not in repo
     found = Fetched(store=request.store, commit=tip, before=before, tree=tree, subject=subject, author=author, is_behind=behind)
-    return replace(found, label=request.wanted.label)
+    return replace(found, label=request.wanted.label, tag=tag if request.wanted.with_tag else "")
 
 
 def described(repo: pygit2.Repository, commit: str) -> tuple[str, str, str]:
@@ -192,7 +193,7 @@ def _newest_tag(repo: pygit2.Repository, request: Request, callbacks: _Callbacks
     found = [request.wanted.at_tag(tag) for tag in tags]
     if len(found) == 1:
         return found[0]
-    times = [_commit_time(repo, _tip(repo, replace(request, wanted=each), callbacks)) for each in found]
+    times = [_commit_time(repo, _tip(repo, replace(request, wanted=each), callbacks)[0]) for each in found]
     return found[times.index(max(times))]
 
 
@@ -200,8 +201,8 @@ def _commit_time(repo: pygit2.Repository, commit: str) -> int:
     return int(repo[commit].peel(pygit2.Commit).commit_time)
 
 
-def _tip(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> str:
-    """The commit at the wanted ref; tags are peeled."""
+def _tip(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> tuple[str, str]:
+    """The commit at the wanted ref, and the annotated tag that leads to it, "" without one."""
     incoming = INCOMING + secrets.token_hex(8)
     try:
         _fetch(repo, request, callbacks, f"+{request.wanted.source}:{incoming}")
@@ -209,9 +210,10 @@ def _tip(repo: pygit2.Repository, request: Request, callbacks: _Callbacks) -> st
         if found is None:
             raise _missing(repo, request, callbacks)
         try:
-            return str(found.peel(pygit2.Commit).id)
+            commit = str(found.peel(pygit2.Commit).id)
         except pygit2.InvalidSpecError as error:
             raise NoCommit(f"'{request.wanted.source}' of '{request.url}' does not lead to a commit") from error
+        return commit, "" if str(found.target) == commit else str(found.target)
     finally:
         if incoming in repo.references:
             repo.references.delete(incoming)

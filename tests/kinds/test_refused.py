@@ -10,7 +10,7 @@ from service.kinds.table import KINDS, Kind
 
 HONOURED = {
     "GitRepository": """url interval timeout provider secretRef.name proxySecretRef.name ref.branch ref.tag ref.semver ref.commit ref.name
-        serviceAccountName ignore sparseCheckout suspend""",
+        serviceAccountName verify.mode verify.secretRef.name ignore sparseCheckout suspend""",
     "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend
         verify.provider verify.secretRef.name verify.matchOIDCIdentity[].issuer verify.matchOIDCIdentity[].subject
@@ -46,7 +46,7 @@ REFUSED = {
     "HelmChart": "",
     "Bucket": "serviceAccountName",
     "ExternalArtifact": "",
-    "GitRepository": "verify recurseSubmodules include",
+    "GitRepository": "recurseSubmodules include",
     "Kustomization": """kubeConfig decryption healthCheckExprs""",
     "Receiver": "",
     "Alert": "",
