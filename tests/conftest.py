@@ -16,6 +16,8 @@ import pytest
 
 from tests.peers.binaries import missing
 from tests.peers.kube import API, FULL, ControlPlane
+from tests.peers.postgres import Postgres, missing_postgres
+from tests.peers.postgres import running as running_postgres
 from tests.peers.process import Running
 
 START_SECONDS = 20
@@ -103,6 +105,26 @@ def kubeconfig(request: pytest.FixtureRequest) -> Path:
     """A kubeconfig with all rights; each test makes its own namespace in it."""
     path: Path = request.getfixturevalue(f"{request.param}_kubeconfig")
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres(peers: Peers) -> Iterator[Postgres]:
+    """A PostgreSQL server of this test process, which loses what it has when it crashes."""
+    if why := missing_postgres():
+        peers.lack(why)
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def state_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What a store is opened with beside its folder: "" for SQLite, then the URL of an empty schema."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.fresh() as url:
+        yield url
 
 
 @pytest.fixture

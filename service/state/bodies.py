@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from service.state import statements
 from service.state.store import Connection, Store
 
 TOTAL_BYTES = 256 * 1024 * 1024
@@ -26,7 +25,7 @@ class Bodies:
     """At most `total_bytes` of them, the newest. All methods raise as `Database.write` does."""
 
     def __init__(self, store: Store, *, total_bytes: int = TOTAL_BYTES) -> None:
-        self._store, self._sql = store, statements.load("inbox")
+        self._store, self._sql, self._oldest = store, store.cache.statements("log"), store.statements("inbox")["oldest"]
         self._total = total_bytes
 
     async def keep(self, row: int, trace: str, kept: KeptBody) -> None:
@@ -47,7 +46,7 @@ class Bodies:
 
     async def tidy(self) -> None:
         """Forget the bodies of deliveries that are forgotten."""
-        oldest = await self._store.read(lambda connection: connection.execute(self._sql["oldest"]).fetchone()[0])
+        oldest = await self._store.read(lambda connection: connection.execute(self._oldest).fetchone()[0])
 
         def work(connection: Connection) -> None:
             connection.execute(self._sql["forget_orphans"], {"oldest": oldest})

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.state import statements
 from service.state.store import Connection, Store
 
 
@@ -21,7 +20,7 @@ class Cache:
     """Builds by the uid of their Kustomization."""
 
     def __init__(self, store: Store) -> None:
-        self._database, self._sql = store.cache, statements.load("cache")
+        self._database, self._sql = store.cache, store.cache.statements("cache")
 
     async def get_build(self, uid: str) -> StoredBuild | None:
         """The stored build, or None."""

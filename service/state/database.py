@@ -1,29 +1,64 @@
-"""One SQLite file, one thread that writes, one that reads; writes that wait together are committed together.
+"""One database, one thread that writes, one that reads; writes that wait together are committed together.
 
 In: work, a function of a connection. Out: what it returned, once it is on disk. All works that are queued run in one transaction and
 share one wait for the disk; those that may be done together do it in a few statements, since each gives the interpreter away, and a busy
-loop takes its time to give it back. Where one fails they run again, each in its own savepoint, so that it fails alone.
-https://www.sqlite.org/wal.html
+loop takes its time to give it back, or asks a server. Where one fails they run again, each in its own savepoint, so that it fails alone.
+What is peculiar to SQLite and to PostgreSQL is behind `Link`: `files.py` and `postgres.py`.
 """
 
 import asyncio
 import queue
-import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from service.state.errors import StateBusy, StateClosed, StateUnwritable
+from service.state import statements
+from service.state.errors import StateAway, StateBusy, StateClosed, StateInDoubt
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-Connection: TypeAlias = sqlite3.Connection
 
 QUEUE_LIMIT = 4096
 BATCH_LIMIT = 256
-_DISK = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY))
+
+
+class Rows(Protocol):
+    """What a statement found or did, as both clients give it."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """What work is given."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> Rows: ...
+    def executemany(self, sql: str, values: Any, /) -> object: ...
+
+
+class Link(Protocol):
+    """A connection, and what differs between databases."""
+
+    def connect(self) -> Connection:
+        """The connection, made again where it was lost. Raises StateAway."""
+
+    @property
+    def away(self) -> str:
+        """Why it cannot be had, "" as far as is known."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether there is one to be ended."""
+
+    def translated(self, error: Exception) -> Exception:
+        """The StateError that an error of the client means, StateAway if the connection is lost; any other error itself."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -39,23 +74,34 @@ class _Job(Generic[T]):
 
 
 class Database:
-    """Owns two connections to one file that `files.open_file` has prepared."""
+    """Owns two connections to what `files.open_file` or `postgres.open_shared` has prepared."""
 
-    def __init__(self, writer: Connection, reader: Connection, sql: Mapping[str, str], *, name: str) -> None:
+    def __init__(self, writer: Link, reader: Link, dialect: statements.Dialect, *, name: str) -> None:
         self.name = name
-        self._writer, self._reader, self._sql = writer, reader, sql
+        self._writer, self._reader, self._dialect = writer, reader, dialect
+        self._sql = self.statements("connection")
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._closed = False
         self._reads = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-reader")
         self._thread = threading.Thread(target=self._write_all, name=f"{name}-writer", daemon=True)
         self._thread.start()
 
+    def statements(self, file: str) -> Mapping[str, str]:
+        """The named statements of a file, as this database wants them."""
+        return statements.load(file, self._dialect)
+
+    @property
+    def away(self) -> str:
+        """Why it cannot be reached, "" as far as is known."""
+        return self._writer.away
+
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Return `work(connection)` after the commit that holds it.
 
         `work` runs in the writer thread, must be short, must leave transactions alone, and may be called again when another work of its
         batch failed, or the batch could not be committed as a whole. It does not run if the caller is cancelled before its turn. Raises
-        what `work` raises (nothing of it is kept then), StateBusy when too much waits, StateUnwritable when the disk refuses, StateClosed.
+        what `work` raises (nothing of it is kept then), StateBusy when too much waits, StateUnwritable when the disk or the server refuses,
+        StateClosed.
         """
         return await self._queue(_Job(work, asyncio.get_running_loop().create_future()))
 
@@ -72,7 +118,10 @@ class Database:
         return await job.future
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Return `work(connection)` over what is committed; the connection refuses writes. Raises what `work` raises, StateClosed."""
+        """Return `work(connection)` over what is committed; the connection refuses writes. Work that lost it is done again.
+
+        Raises what `work` raises, StateAway, StateClosed.
+        """
         if self._closed:
             raise StateClosed(f"{self.name} is closed: the service is stopping")
         return await asyncio.get_running_loop().run_in_executor(self._reads, self._read, work)
@@ -97,9 +146,18 @@ class Database:
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         try:
-            return work(self._reader)
-        except sqlite3.Error as error:
-            raise _translated(error, self.name) from error
+            return self._read_once(work)
+        except StateAway:
+            return self._read_once(work)
+
+    def _read_once(self, work: Callable[[Connection], T]) -> T:
+        try:
+            return work(self._reader.connect())
+        except Exception as error:
+            found = self._reader.translated(error)
+            if found is error:
+                raise
+            raise found from error
 
     def _write_all(self) -> None:
         running = True
@@ -119,65 +177,60 @@ class Database:
         self._writer.close()
 
     def _commit_or_split(self, batch: Sequence[_Job[Any]]) -> None:
-        """Commit all; where one fails, the others without it; where the transaction as a whole fails, each alone."""
-        if self._commit(batch, self._run_together) is None:
+        """Commit all; where one fails, the others without it; where the transaction as a whole fails, each alone. What may have been kept
+        is not done again."""
+        error = self._commit(batch, self._run_together)
+        if error is not None and not isinstance(error, StateInDoubt):
+            error = self._commit(batch, self._run_in_savepoints)
+        if error is None:
             return
-        error = self._commit(batch, self._run_in_savepoints)
-        if error is not None and len(batch) > 1:
-            for job in batch:
-                job.error = self._commit([job], self._run_in_savepoints) or job.error
-        elif error is not None:
-            batch[0].error = error
+        for job in batch:
+            alone = len(batch) > 1 and not isinstance(error, StateInDoubt)
+            job.error = (self._commit([job], self._run_in_savepoints) or job.error) if alone else error
 
-    def _commit(self, batch: Sequence[_Job[Any]], run_all: Callable[[Sequence[_Job[Any]]], None]) -> Exception | None:
+    def _commit(self, batch: Sequence[_Job[Any]], run_all: Callable[[Connection, Sequence[_Job[Any]]], None]) -> Exception | None:
         """Return None after the commit (single works may carry an error), or why nothing at all was kept."""
-        run = self._writer.execute
+        link, committing = self._writer, False
         try:
-            run(self._sql["begin"])
-            run_all(batch)
-            run(self._sql["commit"])
+            connection = link.connect()
+            connection.execute(self._sql["begin"])
+            run_all(connection, batch)
+            committing = True
+            connection.execute(self._sql["commit"])
         except Exception as error:  # noqa: BLE001 - of the transaction, or of a work without a savepoint, which then runs in one
-            if self._writer.in_transaction:
-                run(self._sql["rollback"])
-            return _translated(error, self.name)
+            if link.in_transaction:
+                connection.execute(self._sql["rollback"])
+            found = link.translated(error)
+            return StateInDoubt(f"{found}, or all of it was") if committing and isinstance(found, StateAway) else found
         return None
 
-    def _run_together(self, batch: Sequence[_Job[Any]]) -> None:
+    def _run_together(self, connection: Connection, batch: Sequence[_Job[Any]]) -> None:
         groups: dict[object, list[_Job[Any]]] = {}
         for job in batch:
             groups.setdefault(job.work if job.together else id(job), []).append(job)
         for group in groups.values():
-            self._run(group)
+            _run(connection, group)
 
-    def _run_in_savepoints(self, batch: Sequence[_Job[Any]]) -> None:
-        run = self._writer.execute
+    def _run_in_savepoints(self, connection: Connection, batch: Sequence[_Job[Any]]) -> None:
         for job in batch:
             job.result = job.error = None
-            run(self._sql["savepoint"])
+            connection.execute(self._sql["savepoint"])
             try:
-                self._run([job])
+                _run(connection, [job])
             except Exception as error:  # it belongs to the caller who waits for this work
-                job.error = _translated(error, self.name)
-                if not self._writer.in_transaction:  # SQLite gave up the whole transaction, as it does on a full disk
+                job.error = self._writer.translated(error)
+                if not self._writer.in_transaction:  # SQLite gave up the whole of it, as it does on a full disk, or the server is away
                     raise
-                run(self._sql["undo"])
-            run(self._sql["release"])
-
-    def _run(self, group: Sequence[_Job[Any]]) -> None:
-        first, *_ = group
-        if first.together:
-            first.work(self._writer, [job.item for job in group])
-        else:
-            first.result = first.work(self._writer)
+                connection.execute(self._sql["undo"])
+            connection.execute(self._sql["release"])
 
 
-def _translated(error: Exception, name: str) -> Exception:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code not in _DISK:
-        return error
-    full = code == sqlite3.SQLITE_FULL
-    words = "the disk is full: free some space" if full else f"{error}: look at the disk and the rights of the state folder"
-    return StateUnwritable(f"{name} cannot be used, {words}; nothing of this was stored")
+def _run(connection: Connection, group: Sequence[_Job[Any]]) -> None:
+    first, *_ = group
+    if first.together:
+        first.work(connection, [job.item for job in group])
+    else:
+        first.result = first.work(connection)
 
 
 def _resolve(batch: Sequence[_Job[Any]]) -> None:

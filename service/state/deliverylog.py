@@ -4,13 +4,14 @@ In: the rows of the inbox, and notes of what was refused, filtered or repeated, 
 makes an accepted delivery wait. Out: entries, newest first.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from service.kinds.meta import ObjectKey
-from service.state import keys, moments, statements
+from service.state import keys, moments
 from service.state.store import Connection, Store
 
 KEEP_REFUSALS = 1_000  # of each state
@@ -70,7 +71,7 @@ class DeliveryLog:
     """Each method is one transaction of each file; all raise as `Database.read` and `Database.write` do."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._sql = store, statements.load("inbox")
+        self._store, self._sql, self._notes = store, store.statements("inbox"), store.cache.statements("log")
 
     async def note(self, note: Note) -> None:
         """Log a delivery that was not stored; the newest KEEP_REFUSALS of a state are kept.
@@ -84,8 +85,8 @@ class DeliveryLog:
         }  # fmt: skip
 
         def work(connection: Connection) -> None:
-            connection.execute(self._sql["refuse"], values)
-            connection.execute(self._sql["forget_refusals"], {"keep": KEEP_REFUSALS, "state": note.state})
+            connection.execute(self._notes["refuse"], values)
+            connection.execute(self._notes["forget_refusals"], {"keep": KEEP_REFUSALS, "state": note.state})
 
         await self._store.cache.write(work)
 
@@ -96,27 +97,27 @@ class DeliveryLog:
         def accepted(connection: Connection) -> list[LogEntry]:
             return list(self._entries(connection, connection.execute(self._sql["log"], values).fetchall()))
 
-        notes = await self._store.cache.read(lambda connection: connection.execute(self._sql["refusals"], values).fetchall())
+        notes = await self._store.cache.read(lambda connection: connection.execute(self._notes["refusals"], values).fetchall())
         found = await self._store.read(accepted) + [_note_entry(row) for row in notes]
         return sorted(found, key=lambda entry: entry.at, reverse=True)[:limit]
 
     async def find(self, wanted: str) -> LogEntry | None:
         """The newest entry with this row, trace or sender's id."""
-        values = {"wanted": wanted}
+        values = {"wanted": wanted, "number": int(wanted) if re.fullmatch("[1-9][0-9]{0,17}", wanted) else 0}
 
         def accepted(connection: Connection) -> list[LogEntry]:
             return list(self._entries(connection, connection.execute(self._sql["found"], values).fetchall()))
 
         for entry in await self._store.read(accepted):
             return entry
-        notes = await self._store.cache.read(lambda connection: connection.execute(self._sql["refusal"], values).fetchall())
+        notes = await self._store.cache.read(lambda connection: connection.execute(self._notes["refusal"], values).fetchall())
         return _note_entry(notes[0]) if notes else None
 
     async def counts(self) -> Mapping[str, int]:
         """How many deliveries are queued, done, aside and refused (of those still kept)."""
         found: dict[str, int] = {"queued": 0, "done": 0, "aside": 0}
         found.update(await self._store.read(lambda connection: connection.execute(self._sql["counts"]).fetchall()))
-        refusals = await self._store.cache.read(lambda connection: connection.execute(self._sql["count_refusals"]).fetchone())
+        refusals = await self._store.cache.read(lambda connection: connection.execute(self._notes["count_refusals"]).fetchone())
         return found | {"refused": refusals[0]}
 
     async def age(self, *, keep: int, longest: timedelta) -> int:
@@ -129,7 +130,7 @@ class DeliveryLog:
             return connection.execute(self._sql["forget_aged"], values).rowcount
 
         def tidy(connection: Connection) -> None:
-            connection.execute(self._sql["age_refusals"], {"before": before})
+            connection.execute(self._notes["age_refusals"], {"before": before})
 
         while (some := await self._store.write(work)) > 0:
             gone += some

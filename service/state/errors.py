@@ -1,8 +1,8 @@
-"""What can go wrong with the state folder, by consequence; every message says what to do next."""
+"""What can go wrong with the state, by consequence; every message says what to do next."""
 
 
 class StateError(Exception):
-    """The state folder cannot be used for this."""
+    """The state cannot be used for this."""
 
 
 class StateLocked(StateError):
@@ -10,7 +10,7 @@ class StateLocked(StateError):
 
 
 class StateTooNew(StateError):
-    """A newer version wrote the folder."""
+    """A newer version wrote the state."""
 
 
 class StateBusy(StateError):
@@ -19,6 +19,14 @@ class StateBusy(StateError):
 
 class StateUnwritable(StateError):
     """The disk refused: full, read-only or failing. Nothing was stored, the sender should try again."""
+
+
+class StateAway(StateUnwritable):
+    """The database server cannot be reached. Nothing was stored, the sender should try again."""
+
+
+class StateInDoubt(StateUnwritable):
+    """The server went away while it stored: all of it is there, or nothing. The sender should try again."""
 
 
 class StateClosed(StateError):

@@ -12,22 +12,50 @@ from pathlib import Path
 from typing import Literal
 
 from service.state import moments, statements
-from service.state.database import Database
+from service.state.database import Connection, Database
 from service.state.errors import StateTooNew, StateUnwritable
 
 log = logging.getLogger(__name__)
 
+_DISK = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY))
 _DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _PARTS = ("", "-wal", "-shm")
 
 
+class _File:
+    """A connection to a file, which is never lost."""
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection, self._name = connection, name
+
+    away = ""
+
+    def connect(self) -> Connection:
+        return self._connection
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def translated(self, error: Exception) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code not in _DISK:
+            return error
+        full = code == sqlite3.SQLITE_FULL
+        words = "the disk is full: free some space" if full else f"{error}: look at the disk and the rights of the state folder"
+        return StateUnwritable(f"{self._name} cannot be used, {words}; nothing of this was stored")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 def open_file(path: Path, *, durable: bool) -> Database:
-    """Open `<name>.db`, whose migrations are `sql/<name>_0001.sql` and so on.
+    """Open `<name>.db`, whose migrations are `sql/sqlite/<name>_0001.sql` and so on.
 
     `durable`: each commit waits for the disk. A damaged file is renamed to `<file>.damaged-<time>` with a warning, and a new one is begun.
     Raises StateTooNew where a newer version wrote it (the file is left as it is), StateUnwritable.
     """
-    sql, migrations = statements.load("connection"), statements.migrations(path.stem)
+    sql, migrations = statements.load("connection", "sqlite"), statements.migrations(path.stem, "sqlite")
     try:
         if _damage(path, sql):
             _set_aside(path)
@@ -95,7 +123,7 @@ def _open(
         raise
     reader.execute(sql["only_reads"])
     path.chmod(0o600)
-    return Database(writer, reader, sql, name=path.name)
+    return Database(_File(writer, path.name), _File(reader, path.name), "sqlite", name=path.name)
 
 
 def _migrate(connection: sqlite3.Connection, sql: Mapping[str, str], migrations: Sequence[Mapping[str, str]]) -> None:

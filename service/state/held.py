@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from service.kinds.meta import ObjectKey
-from service.state import keys, moments, statements
+from service.state import keys, moments
 from service.state.store import Connection, Store
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ class HeldMessage:
 class HeldWriter:
     """Puts messages into the outbox, or holds them, inside somebody's transaction."""
 
-    def __init__(self) -> None:
-        outbox = statements.load("outbox")
-        self._sql, self._queue, self._is_held = statements.load("held"), outbox["message"], outbox["is_held"]
+    def __init__(self, store: Store) -> None:
+        outbox = store.statements("outbox")
+        self._sql, self._queue, self._is_held = store.statements("held"), outbox["message"], outbox["is_held"]
 
     def put_all(self, connection: Connection, messages: Sequence[tuple[int, "OutMessage"]], compose: Compose) -> None:
         """Queue or hold messages of events, given in their order: all at once where nothing is held or told once."""
@@ -115,7 +115,7 @@ class Held:
     """Rows of `state.db`. All methods raise as `Database.write` does."""
 
     def __init__(self, store: Store, compose: Compose) -> None:
-        self._store, self._sql, self._writer, self._compose = store, statements.load("held"), HeldWriter(), compose
+        self._store, self._sql, self._writer, self._compose = store, store.statements("held"), HeldWriter(store), compose
 
     async def bundles(self) -> list[Bundle]:
         """Everything that is held."""

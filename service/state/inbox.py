@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from service.kinds.meta import ObjectKey
-from service.state import keys, moments, statements
+from service.state import keys, moments
 from service.state.deliverylog import DETAIL_LIMIT, DeliveryLog, TargetState, target_of
 from service.state.errors import StateBusy
 from service.state.store import Connection, Store
@@ -73,7 +73,7 @@ class Inbox:
     """Rows of `state.db`. Each method is one transaction; all raise as `Database.write` does. `log` looks at them."""
 
     def __init__(self, store: Store, retention: Retention | None = None) -> None:
-        self._store, self._sql = store, statements.load("inbox")
+        self._store, self._sql = store, store.statements("inbox")
         self.retention = retention or Retention()
         self.log = DeliveryLog(store)
 
@@ -96,7 +96,7 @@ class Inbox:
                 return Accepted(row=first[0], duplicate=True, stored_at=moments.from_stored(first[1]))
             if connection.execute(self._sql["queued"], {"limit": BACKLOG}).fetchone()[0] >= BACKLOG:
                 raise StateBusy(f"{BACKLOG} deliveries are not done yet; try again in some minutes")
-            newest = connection.execute(self._sql["put"], row).lastrowid or 0
+            [(newest,)] = connection.execute(self._sql["put"], row).fetchall()
             before = moments.to_stored(now - self.retention.age)
             connection.execute(self._sql["forget"], {"newest": newest, "keep": self.retention.rows, "before": before})
             return Accepted(row=newest, duplicate=False, stored_at=now)

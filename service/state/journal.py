@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.kinds.meta import ObjectKey
-from service.state import keys, moments, statements
+from service.state import keys, moments
 from service.state.outbox import EventRow, EventWriter
 from service.state.store import Connection, Store
 
@@ -41,7 +41,7 @@ class Journal:
     """Rows of `state.db`. All methods raise as `Database.write` does. Who listens to the outbox hears of the events that `close` stores."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._sql, self._events = store, statements.load("journal"), EventWriter()
+        self._store, self._sql, self._events = store, store.statements("journal"), EventWriter(store)
 
     async def open(self, run: Run) -> int:
         """Store a run before its first write and return its id."""
@@ -49,7 +49,8 @@ class Journal:
             "opened_at": moments.to_stored(run.opened_at), "object": keys.to_stored(run.object), "uid": run.uid,
             "generation": run.generation, "revision": run.revision, "planned": json.dumps(run.planned), "trace": run.trace,
         }  # fmt: skip
-        return await self._store.write(lambda connection: connection.execute(self._sql["open"], values).lastrowid or 0)
+        [(row_id,)] = await self._store.write(lambda connection: connection.execute(self._sql["open"], values).fetchall())
+        return int(row_id)
 
     async def close(self, run_id: int | None, events: Sequence[EventRow]) -> int:
         """End a run (None: one that never opened a row) and store its events, in one transaction; return how many events were new.

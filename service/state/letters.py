@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from service.kinds.meta import ObjectKey
-from service.state import keys, moments, statements
+from service.state import keys, moments
 from service.state.outbox import EventRow, OutMessage
 from service.state.store import Connection, Store
 
@@ -63,7 +63,7 @@ class Letters:
     """Rows of `state.db`. All methods raise as `Database.write` does."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._sql = store, statements.load("letters")
+        self._store, self._sql = store, store.statements("letters")
 
     async def newest(self, *, state: State = "", provider: ObjectKey | None = None, limit: int = 200) -> Sequence[Letter]:
         """The newest letters, newest first; of one state or all, for one Provider or all."""
@@ -133,13 +133,13 @@ class Letters:
 
     def _add(self, connection: Connection, event: EventRow, message: OutMessage) -> bool:
         now = moments.to_stored(moments.now())
-        stored = connection.execute(self._sql["direct_event"], {"now": now, "key": event.key, "json": json.dumps(event.json)})
-        if not stored.rowcount:
-            return False
-        row = {"event": stored.lastrowid, "now": now, "object": message.object, "payload": message.payload}
+        values = {"now": now, "key": event.key, "json": json.dumps(event.json)}
+        row = {"now": now, "object": message.object, "payload": message.payload}
         row |= {"alert": keys.to_stored(message.alert), "provider": keys.to_stored(message.provider)}
-        connection.execute(self._sql["direct_message"], row)
-        return True
+        stored = connection.execute(self._sql["direct_event"], values).fetchall()
+        for (number,) in stored:
+            connection.execute(self._sql["direct_message"], row | {"event": number})
+        return bool(stored)
 
 
 def _letter(row: Sequence[Any]) -> Letter:

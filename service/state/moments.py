@@ -1,4 +1,4 @@
-"""Times as SQLite keeps them: whole microseconds since 1970 in UTC, so that they compare and sort exactly."""
+"""Times as the databases keep them: whole microseconds since 1970 in UTC, so that they compare and sort exactly."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from service.kinds.meta import ObjectKey
-from service.state import keys, moments, statements
+from service.state import keys, moments
 from service.state.store import Connection, Store
 
 KEEP_TIME = timedelta(days=60)
@@ -17,7 +17,7 @@ class Notes:
     """Rows of `state.db`. Both methods raise as `Database.write` does."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._sql = store, statements.load("held")
+        self._store, self._sql = store, store.statements("held")
 
     async def recall(self, provider: ObjectKey, name: str) -> str | None:
         """The note, None where there is none."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from service.kinds.meta import ObjectKey
-from service.state import keys, moments, statements
+from service.state import keys, moments
 from service.state.held import Compose, HeldWriter, Hold, newest_of
 from service.state.store import Connection, Store
 
@@ -100,8 +100,8 @@ class Told:
 class EventWriter:
     """Stores events inside somebody's transaction."""
 
-    def __init__(self) -> None:
-        self._sql = statements.load("outbox")
+    def __init__(self, store: Store) -> None:
+        self._sql = store.statements("outbox")
 
     def add(self, connection: Connection, event: EventRow) -> bool:
         """Store an event; False if its key is there already."""
@@ -109,22 +109,19 @@ class EventWriter:
         if event.window is not None:
             connection.execute(self._sql["release_key"], {"key": event.key, "before": moments.to_stored(now - event.window)})
         row = {"stored_at": moments.to_stored(now), "key": event.key, "json": json.dumps(event.json)}
-        added = connection.execute(self._sql["add"], row)
-        if not added.rowcount:
-            return False
-        if added.lastrowid is not None and added.lastrowid % FORGET_EVERY == 0:
-            before = moments.to_stored(now - KEEP_TIME)
-            connection.execute(
-                self._sql["forget"], {"newest": added.lastrowid, "keep": KEEP_ROWS, "before": before, "limit": 4 * FORGET_EVERY}
-            )
-        return True
+        added = connection.execute(self._sql["add"], row).fetchall()
+        for (newest,) in added:
+            if newest % FORGET_EVERY == 0:
+                before = moments.to_stored(now - KEEP_TIME)
+                connection.execute(self._sql["forget"], {"newest": newest, "keep": KEEP_ROWS, "before": before, "limit": 4 * FORGET_EVERY})
+        return bool(added)
 
 
 class Outbox:
     """Rows of `state.db`. All methods raise as `Database.write` does."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._sql, self._events, self._held = store, statements.load("outbox"), EventWriter(), HeldWriter()
+        self._store, self._sql, self._events, self._held = store, store.statements("outbox"), EventWriter(store), HeldWriter(store)
 
     def listen(self, on_events: Callable[[], None]) -> None:
         """Call `on_events` on the loop whenever an event was stored, by `add` or by the journal. One listener."""
@@ -261,8 +258,8 @@ class Outbox:
 
     async def told_about(self, key: ObjectKey, *, limit: int = 5) -> list[Told]:
         """The newest messages about an object, of an Alert or for a Provider, newest first; of the last SEARCHED events."""
-        values = {"key": keys.to_stored(key), "kind": key.kind, "namespace": key.namespace, "name": key.name}
-        values |= {"limit": str(limit), "window": str(SEARCHED)}
+        values: dict[str, object] = {"key": keys.to_stored(key), "kind": key.kind, "namespace": key.namespace, "name": key.name}
+        values |= {"limit": limit, "window": SEARCHED}
         rows = await self._store.read(lambda connection: connection.execute(self._sql["told_about"], values).fetchall())
         return [_told(row) for row in rows]
 

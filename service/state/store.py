@@ -1,11 +1,12 @@
 """The state folder: locked for one process, with `state.db` for what must not be lost and `cache.db` for what may be deleted at any time.
 
-In: a folder. Out: `write` and `read` of work on `state.db`, `cache`, the same for the other file, and `digest_key`. What is in them say
-`inbox.py`, `journal.py`, `outbox.py`, `cache.py` and `digestkey.py`.
+In: a folder, and perhaps the URL of a PostgreSQL that several replicas share, which then stands in for `state.db`. Out: `write` and `read`
+of work on what must not be lost, `cache`, the same for the other file, and `digest_key`. What is in them say `inbox.py`, `journal.py`,
+`outbox.py`, `cache.py` and `digestkey.py`.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,11 +28,12 @@ class Store:
 
     def __init__(self, lock: FolderLock, state: Database, cache: Database, *, digest_key: bytes) -> None:
         self._lock, self._state, self.cache, self.digest_key = lock, state, cache, digest_key
+        self.statements: Callable[[str], Mapping[str, str]] = state.statements
         self.on_events: Callable[[], None] = _nobody  # set through `Outbox.listen`
 
     @classmethod
-    def open(cls, folder: Path) -> "Store":
-        """Lock the folder (made if missing), check both files and bring them to the present schema.
+    def open(cls, folder: Path, url: str = "") -> "Store":
+        """Lock the folder (made if missing), check both files and bring them to the present schema; with `url`, the database too.
 
         Blocks for as long as it takes to read `state.db` once. Raises StateLocked, StateTooNew, StateUnwritable.
         """
@@ -42,8 +44,7 @@ class Store:
         lock = FolderLock.take(folder)
         state: Database | None = None
         try:
-            state = files.open_file(folder / "state.db", durable=True)
-            key = digest_key(folder)
+            state, key = _open_shared(url) if url else (files.open_file(folder / "state.db", durable=True), digest_key(folder))
             return cls(lock, state, _open_cache(folder / "cache.db"), digest_key=key)
         except BaseException:
             if state is not None:
@@ -63,11 +64,24 @@ class Store:
         """Return `work(connection)` over what is committed."""
         return await self._state.read(work)
 
+    @property
+    def away(self) -> str:
+        """Why nothing can be stored at present, "" where nothing is known."""
+        return self._state.away
+
     async def close(self) -> None:
         """Commit what is queued, close both files, let another process in."""
         await self._state.close()
         await self.cache.close()
         self._lock.release()
+
+
+def _open_shared(url: str) -> tuple[Database, bytes]:
+    try:
+        from service.state import postgres  # an extra
+    except ImportError as error:
+        raise StateUnwritable("--state-url needs the extra postgres: pip install 'sluice-gitops[postgres]'") from error
+    return postgres.open_shared(url)
 
 
 def _nobody() -> None:

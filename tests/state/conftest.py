@@ -1,4 +1,4 @@
-"""A store in a temporary folder."""
+"""A store in a temporary folder, on both databases."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +9,15 @@ from service.state.store import Store
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def store(tmp_path: Path, state_url: str) -> AsyncIterator[Store]:
+    opened = Store.open(tmp_path / "state", state_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def file_store(tmp_path: Path) -> AsyncIterator[Store]:
+    """On SQLite alone, for what is said about files and disks."""
     opened = Store.open(tmp_path / "state")
     yield opened
     await opened.close()

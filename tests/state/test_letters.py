@@ -88,7 +88,7 @@ async def test_an_event_that_no_alert_wanted_may_come_again(store: Store) -> Non
 
 
 async def test_a_folder_of_the_first_schema_keeps_what_it_has(tmp_path: Path) -> None:
-    first = statements.migrations("state")[0]
+    first = statements.migrations("state", "sqlite")[0]
     connection = sqlite3.connect(tmp_path / "state.db")
     for statement in first.values():
         connection.execute(statement)

@@ -11,8 +11,8 @@ from tests.triggers.kube import Kube
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store.open(tmp_path / "state")
+async def store(tmp_path: Path, state_url: str) -> AsyncIterator[Store]:
+    opened = Store.open(tmp_path / "state", state_url)
     yield opened
     await opened.close()
 

@@ -1,4 +1,4 @@
--- What `held.py` and `notes.py` ask of state.db.
+-- What `held.py` and `notes.py` ask of state.db or PostgreSQL.
 
 -- name: recall
 SELECT body FROM notes WHERE provider = :provider AND name = :name;

@@ -1,4 +1,4 @@
--- What `inbox.py` asks of state.db; the refusals are in cache.db, so that a flood of them never makes an accepted delivery wait.
+-- What `inbox.py` asks of state.db or PostgreSQL; the refusals are in cache.db, so that a flood of them never makes an accepted delivery wait.
 
 -- name: same
 SELECT id, stored_at FROM deliveries
@@ -15,23 +15,15 @@ WHERE delivery_id = :delivery_id AND delivery_id <> '' AND receiver = :receiver 
 ORDER BY id DESC LIMIT 1;
 
 -- name: queued
-SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'queued' LIMIT :limit);
+SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'queued' LIMIT :limit) AS counted;
 
 -- name: put
 INSERT INTO deliveries (stored_at, receiver, sender_type, delivery_id, body_digest, events, trace, replay_of)
-VALUES (:stored_at, :receiver, :sender_type, :delivery_id, :body_digest, :events, :trace, :replay_of);
-
--- name: forget
-DELETE FROM deliveries
-WHERE id IN (SELECT id FROM deliveries WHERE state <> 'queued' ORDER BY id LIMIT 20)
-    AND state <> 'queued' AND (id <= :newest - :keep OR stored_at < :before);
-
--- name: forget_aged
-DELETE FROM deliveries
-WHERE id IN (SELECT id FROM deliveries WHERE state <> 'queued' AND (id <= :newest - :keep OR stored_at < :before) ORDER BY id LIMIT :limit);
+VALUES (:stored_at, :receiver, :sender_type, :delivery_id, :body_digest, :events, :trace, :replay_of)
+RETURNING id;
 
 -- name: newest
-SELECT ifnull(max(id), 0) FROM deliveries;
+SELECT coalesce(max(id), 0) FROM deliveries;
 
 -- name: pending
 SELECT id, stored_at, receiver, sender_type, delivery_id, body_digest, events, trace, attempts
@@ -79,11 +71,11 @@ SELECT state, count(*) FROM deliveries GROUP BY state;
 
 -- name: log
 SELECT id, stored_at, receiver, sender_type, delivery_id, state, verdict, detail, trace, ended_at, replay_of FROM deliveries
-WHERE :receiver = '' OR substr(receiver, -length(:receiver)) = :receiver ORDER BY id DESC LIMIT :limit;
+WHERE :receiver = '' OR substr(receiver, length(receiver) - length(:receiver) + 1) = :receiver ORDER BY id DESC LIMIT :limit;
 
 -- name: found
 SELECT id, stored_at, receiver, sender_type, delivery_id, state, verdict, detail, trace, ended_at, replay_of FROM deliveries
-WHERE id = CAST(:wanted AS INTEGER) AND CAST(CAST(:wanted AS INTEGER) AS TEXT) = :wanted OR trace = :wanted OR delivery_id = :wanted
+WHERE id = :number OR trace = :wanted OR delivery_id = :wanted
 ORDER BY id DESC LIMIT 1;
 
 -- name: stored
@@ -92,41 +84,5 @@ SELECT id, stored_at, receiver, sender_type, delivery_id, body_digest, events, t
 -- name: log_targets
 SELECT object, state, result, detail, began_at, ended_at FROM targets WHERE delivery = :row ORDER BY object;
 
--- name: refuse
-INSERT INTO refusals (at, receiver, sender_type, delivery_id, reason, detail, trace, state)
-VALUES (:at, :receiver, :sender_type, :delivery_id, :reason, :detail, :trace, :state);
-
--- name: forget_refusals
-DELETE FROM refusals
-WHERE state = :state AND id <= (SELECT id FROM refusals WHERE state = :state ORDER BY id DESC LIMIT 1 OFFSET :keep);
-
--- name: age_refusals
-DELETE FROM refusals WHERE at < :before;
-
--- name: refusals
-SELECT at, receiver, sender_type, delivery_id, reason, detail, trace, state FROM refusals
-WHERE :receiver = '' OR substr(receiver, -length(:receiver)) = :receiver ORDER BY id DESC LIMIT :limit;
-
--- name: refusal
-SELECT at, receiver, sender_type, delivery_id, reason, detail, trace, state FROM refusals
-WHERE trace = :wanted OR delivery_id = :wanted AND delivery_id <> '' ORDER BY id DESC LIMIT 1;
-
--- name: count_refusals
-SELECT count(*) FROM refusals WHERE state = 'refused';
-
--- name: keep_body
-INSERT OR REPLACE INTO bodies (delivery, trace, headers, body) VALUES (:row, :trace, :headers, :body);
-
--- name: forget_bodies
-DELETE FROM bodies WHERE delivery IN (
-    SELECT delivery FROM (SELECT delivery, sum(length(body)) OVER (ORDER BY delivery DESC) AS held FROM bodies) WHERE held > :total
-);
-
--- name: forget_orphans
-DELETE FROM bodies WHERE delivery < :oldest;
-
 -- name: oldest
-SELECT ifnull(min(id), 0) FROM deliveries;
-
--- name: body
-SELECT headers, body FROM bodies WHERE delivery = :row AND trace = :trace;
+SELECT coalesce(min(id), 0) FROM deliveries;

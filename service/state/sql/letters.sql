@@ -1,4 +1,4 @@
--- What `letters.py` asks of state.db: single messages for people, and the state of what sends them.
+-- What `letters.py` asks of state.db or PostgreSQL: single messages for people, and the state of what sends them.
 
 -- name: list
 SELECT id, stored_at, alert, provider, object, payload, state, due_at, asked_at, attempts, error, ended_at, folded, folded_into
@@ -32,7 +32,8 @@ UPDATE senders SET told_failing = :failing, told_dead = :dead WHERE object = :ob
 DELETE FROM senders WHERE object = :object;
 
 -- name: direct_event
-INSERT INTO events (stored_at, key, json, matched_at) VALUES (:now, :key, :json, :now) ON CONFLICT (key) DO NOTHING;
+INSERT INTO events (stored_at, key, json, matched_at) VALUES (:now, :key, :json, :now) ON CONFLICT (key) DO NOTHING
+RETURNING id;
 
 -- name: direct_message
 INSERT INTO messages (event, stored_at, alert, provider, object, payload, due_at, asked_at)

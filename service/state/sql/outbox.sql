@@ -1,4 +1,4 @@
--- What `outbox.py` asks of state.db.
+-- What `outbox.py` asks of state.db or PostgreSQL.
 
 -- name: release_key
 UPDATE events SET key = key || ' until ' || id
@@ -9,7 +9,8 @@ WHERE key = :key AND (
 );
 
 -- name: add
-INSERT INTO events (stored_at, key, json) VALUES (:stored_at, :key, :json) ON CONFLICT (key) DO NOTHING;
+INSERT INTO events (stored_at, key, json) VALUES (:stored_at, :key, :json) ON CONFLICT (key) DO NOTHING
+RETURNING id;
 
 -- name: unmatched
 SELECT id, key, json, stored_at FROM events WHERE matched_at IS NULL AND id > :after ORDER BY id LIMIT :limit;
@@ -64,10 +65,14 @@ FROM messages WHERE state = 'queued' AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: count_sent
 INSERT INTO senders (object, sent, last_sent_at)
-SELECT provider, count(*), :now FROM messages WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued' GROUP BY provider
-UNION ALL
-SELECT alert, count(*), :now FROM messages WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued' GROUP BY alert
-ON CONFLICT (object) DO UPDATE SET sent = sent + excluded.sent, last_sent_at = excluded.last_sent_at, failing_since = NULL, refused = 0;
+SELECT sender, count(*), :now
+FROM (
+    SELECT provider AS sender FROM messages WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued'
+    UNION ALL SELECT alert FROM messages WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued'
+) AS told
+GROUP BY sender
+ON CONFLICT (object) DO UPDATE SET
+    sent = senders.sent + excluded.sent, last_sent_at = excluded.last_sent_at, failing_since = NULL, refused = 0;
 
 -- name: sent
 UPDATE messages SET state = 'sent', error = '', ended_at = :now WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued';
@@ -75,10 +80,10 @@ UPDATE messages SET state = 'sent', error = '', ended_at = :now WHERE id IN (SEL
 -- name: count_failed
 INSERT INTO senders (object, failed, last_error, last_error_at, failing_since, refused)
 SELECT provider, 1, :error, :now, :now, :refused FROM messages WHERE id = :id AND state = 'queued'
-UNION ALL SELECT alert, 1, :error, :now, :now, :refused FROM messages WHERE id = :id AND state = 'queued'
+UNION SELECT alert, 1, :error, :now, :now, :refused FROM messages WHERE id = :id AND state = 'queued'
 ON CONFLICT (object) DO UPDATE SET
-    failed = failed + 1, last_error = excluded.last_error, last_error_at = excluded.last_error_at,
-    failing_since = coalesce(failing_since, excluded.failing_since), refused = excluded.refused;
+    failed = senders.failed + 1, last_error = excluded.last_error, last_error_at = excluded.last_error_at,
+    failing_since = coalesce(senders.failing_since, excluded.failing_since), refused = excluded.refused;
 
 -- name: retry
 UPDATE messages SET attempts = attempts + 1, due_at = :at, error = :error WHERE id = :id AND state = 'queued';
@@ -86,9 +91,9 @@ UPDATE messages SET attempts = attempts + 1, due_at = :at, error = :error WHERE 
 -- name: count_dead
 INSERT INTO senders (object, failed, dead, last_error, last_error_at)
 SELECT provider, 1, 1, :error, :now FROM messages WHERE id = :id AND state = 'queued'
-UNION ALL SELECT alert, 1, 1, :error, :now FROM messages WHERE id = :id AND state = 'queued'
+UNION SELECT alert, 1, 1, :error, :now FROM messages WHERE id = :id AND state = 'queued'
 ON CONFLICT (object) DO UPDATE SET
-    failed = failed + 1, dead = dead + 1, last_error = excluded.last_error, last_error_at = excluded.last_error_at;
+    failed = senders.failed + 1, dead = senders.dead + 1, last_error = excluded.last_error, last_error_at = excluded.last_error_at;
 
 -- name: rejected
 UPDATE messages SET state = 'rejected', error = :error, ended_at = :now WHERE id = :id AND state = 'queued';
@@ -97,8 +102,8 @@ UPDATE messages SET state = 'rejected', error = :error, ended_at = :now WHERE id
 SELECT id, alert, attempts, error FROM messages WHERE state = 'queued' AND provider = :provider AND asked_at < :before ORDER BY id LIMIT 500;
 
 -- name: foldable
-SELECT object, alert, max(id), count(*), sum(folded) FROM messages
-WHERE state = 'queued' AND provider = :provider AND object <> '' AND object NOT LIKE 'all of %' GROUP BY object, alert HAVING count(*) > 1;
+SELECT object, alert, max(id), count(*), CAST(sum(folded) AS BIGINT) FROM messages
+WHERE state = 'queued' AND provider = :provider AND object <> '' AND substr(object, 1, 7) <> 'all of ' GROUP BY object, alert HAVING count(*) > 1;
 
 -- name: move_folded
 UPDATE messages SET folded_into = :into
@@ -114,7 +119,7 @@ WHERE state = 'queued' AND provider = :provider AND object = :object AND alert =
 UPDATE messages SET folded = :folded WHERE id = :into;
 
 -- name: count_folded
-INSERT INTO senders (object, folded) VALUES (:object, :count) ON CONFLICT (object) DO UPDATE SET folded = folded + excluded.folded;
+INSERT INTO senders (object, folded) VALUES (:object, :count) ON CONFLICT (object) DO UPDATE SET folded = senders.folded + excluded.folded;
 
 -- name: folded_into
 SELECT payload FROM messages WHERE folded_into = :id ORDER BY id DESC LIMIT :limit;
@@ -130,29 +135,3 @@ SELECT count(*) FROM events WHERE matched_at IS NULL;
 
 -- name: oldest_unmatched
 SELECT min(stored_at) FROM events WHERE matched_at IS NULL;
-
--- name: forget
-DELETE FROM events
-WHERE id IN (
-    SELECT id FROM events
-    WHERE matched_at IS NOT NULL AND (id <= :newest - :keep OR stored_at < :before)
-        AND NOT EXISTS (
-            SELECT 1 FROM messages
-            WHERE messages.event = events.id
-                AND (messages.state = 'queued' OR (messages.state = 'rejected' AND messages.ended_at >= :before))
-        )
-        AND NOT EXISTS (SELECT 1 FROM held WHERE held.event = events.id)
-    ORDER BY id LIMIT :limit
-);
-
--- name: told_about
-SELECT messages.alert, messages.provider, messages.state, messages.attempts, messages.error, messages.due_at, messages.ended_at, events.json
-FROM messages JOIN events ON events.id = messages.event
-WHERE messages.event > (SELECT coalesce(max(id), 0) - :window FROM events)
-    AND (
-        (:kind = 'Alert' AND messages.alert = :key) OR (:kind = 'Provider' AND messages.provider = :key)
-        OR (json_extract(events.json, '$.involvedObject.kind') = :kind
-            AND json_extract(events.json, '$.involvedObject.namespace') = :namespace
-            AND json_extract(events.json, '$.involvedObject.name') = :name)
-    )
-ORDER BY messages.id DESC LIMIT :limit;
