@@ -38,6 +38,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in long]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    on = metafunc.definition.get_closest_marker("databases")
+    if "state_url" in metafunc.fixturenames and on is not None:
+        metafunc.parametrize("state_url", on.args or ("sqlite", "postgres"), indirect=True)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line for each reason to skip, with how many tests it keeps back: pytest's own list has a line for each place."""
     reports = terminalreporter.stats.get("skipped", ())
@@ -116,10 +122,10 @@ def postgres(peers: Peers) -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture
 def state_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """What a store is opened with beside its folder: "" for SQLite, then the URL of an empty schema."""
-    if request.param == "sqlite":
+    """What a store is opened with beside its folder: "" for SQLite; in tests marked `databases` then the URL of an empty schema."""
+    if getattr(request, "param", "sqlite") == "sqlite":
         yield ""
         return
     server: Postgres = request.getfixturevalue("postgres")

@@ -21,6 +21,8 @@ from service.state.store import Store
 from service.workers import Workers
 from tests.alerts.conftest import PATH, Slack, World, about, alert, event, provider, says
 
+pytestmark = pytest.mark.databases
+
 SECRET = "very-secret-path"
 
 
@@ -312,6 +314,7 @@ async def test_intake_takes_an_event_once_in_five_minutes(world: World, monkeypa
     assert (await world.outbox.counts())["unmatched"] == 4
 
 
+@pytest.mark.databases("sqlite")
 async def test_full_disk_does_not_end_the_room(world: World, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "STATE_WAIT", timedelta(milliseconds=50))
     on(world, slack)

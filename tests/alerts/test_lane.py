@@ -12,6 +12,8 @@ from service.state import moments
 from service.state.letters import Letters
 from tests.alerts.conftest import Slack, World, about, alert, event, provider, says
 
+pytestmark = pytest.mark.databases
+
 
 def said(slack: Slack) -> list[str]:
     """The first line of what each event said."""

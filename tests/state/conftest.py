@@ -13,11 +13,3 @@ async def store(tmp_path: Path, state_url: str) -> AsyncIterator[Store]:
     opened = Store.open(tmp_path / "state", state_url)
     yield opened
     await opened.close()
-
-
-@pytest.fixture
-async def file_store(tmp_path: Path) -> AsyncIterator[Store]:
-    """On SQLite alone, for what is said about files and disks."""
-    opened = Store.open(tmp_path / "state")
-    yield opened
-    await opened.close()

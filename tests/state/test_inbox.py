@@ -14,6 +14,8 @@ from service.state.errors import StateBusy
 from service.state.inbox import ATTEMPTS, Inbox, NewDelivery, Retention
 from service.state.store import Store
 
+pytestmark = pytest.mark.databases
+
 RECEIVER = ObjectKey(group="notification.toolkit.fluxcd.io", kind="Receiver", namespace="apps", name="hook")
 SECOND = timedelta(seconds=1)
 

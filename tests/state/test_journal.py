@@ -8,6 +8,8 @@ from service.state.journal import EventRow, Journal, Run, event_key
 from service.state.outbox import Outbox
 from service.state.store import Store
 
+pytestmark = pytest.mark.databases
+
 APP = ObjectKey(group="kustomize.toolkit.fluxcd.io", kind="Kustomization", namespace="apps", name="web")
 
 
@@ -46,15 +48,16 @@ async def test_close_ends_the_older_runs_of_the_same_object_only(store: Store) -
     assert [number for number, _ in await journal.unfinished()] == [other, third]
 
 
-async def test_close_keeps_the_run_open_when_its_event_cannot_be_stored(file_store: Store) -> None:
-    journal = Journal(file_store)
+@pytest.mark.databases("sqlite")
+async def test_close_keeps_the_run_open_when_its_event_cannot_be_stored(store: Store) -> None:
+    journal = Journal(store)
     number = await journal.open(run())
-    used = await file_store.read(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
-    await file_store.write(lambda connection: connection.execute(f"PRAGMA max_page_count = {used}").fetchone())
+    used = await store.read(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
+    await store.write(lambda connection: connection.execute(f"PRAGMA max_page_count = {used}").fetchone())
     with pytest.raises(StateUnwritable):
         await journal.close(number, [EventRow(key="k", json={"message": "x" * 50_000})])
     assert [each for each, _ in await journal.unfinished()] == [number]
-    assert await Outbox(file_store).unmatched() == []
+    assert await Outbox(store).unmatched() == []
 
 
 def test_event_key_differs_by_each_part_and_not_by_the_order_of_changes() -> None:

@@ -5,11 +5,15 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from service.kinds.meta import NOTIFICATION_GROUP, ObjectKey
 from service.state import moments, statements
 from service.state.letters import Letters
 from service.state.outbox import EventRow, Outbox, OutMessage
 from service.state.store import Store
+
+pytestmark = pytest.mark.databases
 
 SLACK = ObjectKey(group=NOTIFICATION_GROUP, kind="Provider", namespace="apps", name="slack")
 ALERT = ObjectKey(group=NOTIFICATION_GROUP, kind="Alert", namespace="apps", name="all")

@@ -11,6 +11,8 @@ from service.state import outbox as outbox_module
 from service.state.outbox import EventRow, Outbox, OutMessage
 from service.state.store import Store
 
+pytestmark = pytest.mark.databases
+
 GROUP = "notification.toolkit.fluxcd.io"
 PROVIDER = ObjectKey(group=GROUP, kind="Provider", namespace="apps", name="slack")
 MINUTE = timedelta(minutes=1)

@@ -18,6 +18,8 @@ from service.state import database
 from service.state.errors import StateBusy, StateClosed, StateLocked, StateTooNew, StateUnwritable
 from service.state.store import Connection, Store
 
+pytestmark = pytest.mark.databases
+
 ADD = "INSERT INTO events (stored_at, key, json) VALUES (0, '{}', '')"
 
 HOLDING = """
@@ -77,7 +79,8 @@ async def test_write_that_fails_takes_no_other_of_its_batch_along(store: Store) 
     assert await keys_in(store) == ["a", "b"]
 
 
-async def test_writes_that_wait_together_share_commits(file_store: Store) -> None:
+@pytest.mark.databases("sqlite")
+async def test_writes_that_wait_together_share_commits(store: Store) -> None:
     def slow(_: Connection) -> None:
         gate.wait_for_others()
 
@@ -87,33 +90,32 @@ async def test_writes_that_wait_together_share_commits(file_store: Store) -> Non
 
     gate, all_queued, loop = Gate(), asyncio.Event(), asyncio.get_running_loop()
     commits: list[str] = []
-    await file_store.write(lambda connection: tracing(connection)(lambda sql: commits.append(sql) if sql == "COMMIT" else None))
-    first = asyncio.create_task(file_store.write(slow))
-    rest = [asyncio.create_task(file_store.write(add(str(number)))) for number in range(50)]
+    await store.write(lambda connection: tracing(connection)(lambda sql: commits.append(sql) if sql == "COMMIT" else None))
+    first = asyncio.create_task(store.write(slow))
+    rest = [asyncio.create_task(store.write(add(str(number)))) for number in range(50)]
     await asyncio.sleep(0)
     commits.clear()
     all_queued.set()
     await asyncio.gather(first, *rest)
-    await file_store.write(lambda connection: tracing(connection)(None))
+    await store.write(lambda connection: tracing(connection)(None))
     assert 1 <= len(commits) <= 4
-    assert len(await keys_in(file_store)) == 50
+    assert len(await keys_in(store)) == 50
 
 
-async def test_full_disk_refuses_what_does_not_fit_and_nothing_else(file_store: Store) -> None:
+@pytest.mark.databases("sqlite")
+async def test_full_disk_refuses_what_does_not_fit_and_nothing_else(store: Store) -> None:
     def limit(pages: int) -> Callable[[Connection], None]:
         return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
 
-    used = await file_store.read(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
-    await file_store.write(limit(used + 2))
+    used = await store.read(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
+    await store.write(limit(used + 2))
     big = "x" * 100_000
-    results = await asyncio.gather(
-        file_store.write(add("a")), file_store.write(add(big)), file_store.write(add("b")), return_exceptions=True
-    )
+    results = await asyncio.gather(store.write(add("a")), store.write(add(big)), store.write(add("b")), return_exceptions=True)
     assert [type(each) for each in results] == [int, StateUnwritable, int]
     assert "free some space" in str(results[1])
-    await file_store.write(limit(10_000))
-    assert await file_store.write(add(big)) == 1
-    assert await keys_in(file_store) == ["a", "b", big]
+    await store.write(limit(10_000))
+    assert await store.write(add(big)) == 1
+    assert await keys_in(store) == ["a", "b", big]
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from receivers.contract import Event, ImagePush
 from receivers.record import dump
 from service.cel import Evaluator
@@ -26,6 +28,8 @@ from service.triggers.listing import Listing
 from service.triggers.requests import Requests
 from tests.triggers.kube import Kube
 from tests.triggers.scene import key, push, receiver, repository, until
+
+pytestmark = pytest.mark.databases
 
 FLEET, WEB = key("GitRepository", "fleet"), key("Receiver", "web")
 RELEASE = "/apis/helm.toolkit.fluxcd.io/v1/namespaces/apps/helmreleases/app"
