@@ -26,6 +26,7 @@ KINDS = (
     "ExternalArtifact",
     "HelmRepository",
     "HelmChart",
+    "ArtifactGenerator",
     "Kustomization",
     "Receiver",
     "Alert",

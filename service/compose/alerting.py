@@ -16,7 +16,7 @@ from service.state.notes import Notes
 if TYPE_CHECKING:
     from service.compose.house import House
 
-_, _, NOTIFICATION = LEASES
+*_, NOTIFICATION = LEASES
 
 
 class Alerting:

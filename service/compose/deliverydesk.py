@@ -70,7 +70,7 @@ def desk_of(house: House, hooks: Hooks, bodies: Bodies) -> Desk:
     keeping = Keeping(bodies, most_bytes=house.ground.settings.hooks.keep_body_bytes)
     house.intake.keep = keeping.keep
     followed = Followed()
-    for worker in (house.sources, house.kustomizations):
+    for worker in (house.sources, house.generating, house.kustomizations):
         worker.on_run.append(followed.ran)
     replays = Replays(
         inbox=house.inbox, bodies=bodies, reading=house.intake.reading, index=house.index, carrier=house.deliveries

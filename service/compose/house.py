@@ -21,6 +21,7 @@ from service.cluster.watch import Change
 from service.compose.access import Secrets, git_policy, outbound_policy
 from service.compose.alerting import Alerting
 from service.compose.charts import Charts
+from service.compose.generators import Generators
 from service.compose.leadership import LEASES
 from service.compose.measures import ControllerMetrics, ObjectGauges
 from service.compose.telling import Telling
@@ -57,6 +58,7 @@ from service.settings import Settings
 from service.sources.artifact import ArtifactStore
 from service.sources.bucket import BucketOrigin
 from service.sources.externalartifact import ExternalArtifactReconciler
+from service.sources.generator import ArtifactGeneratorReconciler
 from service.sources.gitrepository import GitOrigin
 from service.sources.gitstore import GitStore
 from service.sources.ocirepository import OCIOrigin
@@ -83,11 +85,16 @@ from service.triggers.requests import Requests
 from service.triggers.spool import Spool
 from service.workers import Workers
 
-SOURCE, KUSTOMIZE, NOTIFICATION = LEASES
+SOURCE, KUSTOMIZE, GENERATOR, NOTIFICATION = LEASES
 CONSUMERS_FIRST_SECONDS = 1.0
 WAITING_FOR_REMOTES = 16
 """Times `--concurrency`: that many sources may be under way, since all but their fetches, which GitStore bounds, is waiting."""
-CACHES = {SOURCE: SOURCES, KUSTOMIZE: (*SOURCES, "Kustomization"), NOTIFICATION: ("Receiver",)}
+CACHES = {
+    SOURCE: (*SOURCES, "ArtifactGenerator"),
+    KUSTOMIZE: (*SOURCES, "Kustomization"),
+    GENERATOR: (*SOURCES, "ArtifactGenerator"),
+    NOTIFICATION: ("Receiver",),
+}
 """What must be listed before a controller decides anything."""
 
 
@@ -196,10 +203,24 @@ class House:
             SourceReconciler(needs, GitOrigin(needs), shadow=shadow),
             SourceReconciler(needs, OCIOrigin(needs), shadow=shadow),
             SourceReconciler(needs, BucketOrigin(needs), shadow=shadow),
-            ExternalArtifactReconciler(needs, shadow=shadow),
+            ExternalArtifactReconciler(needs, made_here=lambda raw: self.generators.made_here(raw), shadow=shadow),
             *self.charts.reconcilers(needs, shadow=shadow),
         )
         self.sources = self._worker(SOURCE, queue, *reconcilers, times=WAITING_FOR_REMOTES)
+        self._build_generators(needs)
+
+    def _build_generators(self, needs: Needs) -> None:
+        queue, settings = Queue(), self.ground.settings
+        reconciler = ArtifactGeneratorReconciler(
+            needs, no_cross_namespace=settings.no_cross_namespace_refs, shard=settings.watch_label_selector, shadow=settings.shadow
+        )
+        self.generating = self._worker(GENERATOR, queue, reconciler)
+        self.generators = Generators(
+            objects=self.watches.by_kind["ArtifactGenerator"].objects,
+            published=self.published,
+            add=queue.add,
+            runs="ArtifactGenerator" in settings.kinds,
+        )
 
     async def _consumers_done(self, source: ObjectKey) -> None:
         """Until what a revision concerns is applied, for a moment at most: others wait for the artifact, a next push for its fetch."""
@@ -288,6 +309,7 @@ class House:
         if "Kustomization" in self.ground.settings.kinds:
             self.pushes.arrived(snapshot, triggers)
         self.charts.moved(snapshot.key, triggers)
+        self.generators.moved(snapshot.key, triggers)
 
     def held(self, lease: str) -> None:
         """A Lease is ours, perhaps again: others may have written meanwhile, so only what stands in the cluster counts."""

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 LEASES = {
     "source-controller-leader-election": frozenset(SOURCES),
     "kustomize-controller-leader-election": frozenset({"Kustomization"}),
+    "source-watcher-leader-election": frozenset({"ArtifactGenerator"}),
     "notification-controller-leader-election": frozenset({"Receiver", "Alert", "Provider"}),
 }
 

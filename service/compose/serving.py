@@ -87,6 +87,7 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         ("receiver index", house.index),
         ("receivers", house.receivers),
         ("sources", house.sources),
+        ("generators", house.generating),
         ("pushes", house.pushes),
         ("kustomizations", house.kustomizations),
         ("health waits", house.waits),
@@ -142,12 +143,19 @@ def _identity(state: Path) -> str:
 def connect(house: House) -> None:
     """What follows from a change of each kind."""
     runs = house.ground.settings.kinds
-    queues = {**dict.fromkeys(SOURCES, house.sources.queue), "Kustomization": house.kustomizations.queue}
+    queues = {
+        **dict.fromkeys(SOURCES, house.sources.queue),
+        "Kustomization": house.kustomizations.queue,
+        "ArtifactGenerator": house.generating.queue,
+    }
+    more = {"HelmChart": [house.generators.chart_changed], "ExternalArtifact": [house.generators.artifact_changed]}
     for kind in KINDS:
         queue = queues.get(kind.kind, house.receivers.queue) if kind.kind in runs else None
         match kind.kind:
             case source if source in SOURCES:
-                house.watches.connect(kind, seen=[house.graph.seen], queue=queue)
+                house.watches.connect(kind, seen=[house.graph.seen], changed=more.get(source, ()), queue=queue)
+            case "ArtifactGenerator":
+                house.watches.connect(kind, seen=[house.generators.seen], queue=queue)
             case "Kustomization":
                 seen = [house.graph.seen, house.catalog.seen, house.expression_waits.seen]
                 house.watches.connect(kind, seen=[*seen, house.source_watches.seen] if queue is not None else seen, queue=queue)

@@ -8,9 +8,10 @@ from typing import Any
 
 from service.kinds.bucket import Bucket
 from service.kinds.external import ExternalArtifact
+from service.kinds.generator import ArtifactGenerator
 from service.kinds.helm import HelmChart, HelmRepository
 from service.kinds.kustomize import Kustomization
-from service.kinds.meta import KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP
+from service.kinds.meta import EXTENSIONS_GROUP, KUSTOMIZE_GROUP, NOTIFICATION_GROUP, SOURCE_GROUP
 from service.kinds.notification import Alert, Provider, Receiver
 from service.kinds.oci import OCIRepository
 from service.kinds.source import GitRepository
@@ -63,6 +64,10 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         group=SOURCE_GROUP, kind="HelmChart", plural="helmcharts", versions=_GROWN, storage="v1", short_names=("hc",),
         categories=("all", "fluxcd", "fluxcd-sources"), type=HelmChart, fresh_status=True,
+    ),
+    Kind(
+        group=EXTENSIONS_GROUP, kind="ArtifactGenerator", plural="artifactgenerators", versions=("v1beta1",), storage="v1beta1",
+        short_names=("ag",), categories=("all", "fluxcd", "fluxcd-sources"), type=ArtifactGenerator, fresh_status=False,
     ),
     Kind(
         group=KUSTOMIZE_GROUP, kind="Kustomization", plural="kustomizations", versions=_GROWN, storage="v1", short_names=("ks",),

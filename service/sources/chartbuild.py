@@ -5,14 +5,14 @@ were fetched, or from folders of the same snapshot. Reasons and messages are Flu
 https://github.com/fluxcd/source-controller/tree/main/internal/helm/chart
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.kinds import meta
 from service.sources.chartfiles import MOST_UNPACKED_BYTES, BadChart, Chart, chart_of, read_archive, read_folder, write_archive
-from service.sources.plainyaml import BadYaml, read_yaml, write_yaml
+from service.sources.plainyaml import BadYaml, merged, read_yaml, write_yaml
 from service.sources.semver import InvalidVersion, Range, Version
 from service.sources.snapshot import Snapshot
 from service.sources.tree import GitTree
@@ -163,13 +163,13 @@ def _inside(path: str) -> str:
 
 def _finished(chart: Chart, target: Path, recipe: Recipe, read: Callable[[str], bytes | None]) -> Made:
     version = named_version(chart.version, recipe.metadata)
-    merged, used = _merged(chart, recipe, read)
+    values, used = _merged(chart, recipe, read)
     try:
         chart = chart.with_version(version)
-        if recipe.values_files and merged and merged != _values(chart.files.get(VALUES, b""), VALUES):
+        if recipe.values_files and values and values != _values(chart.files.get(VALUES, b""), VALUES):
             if VALUES not in chart.files:
                 raise ChartFailed(meta.VALUES_FILES_ERROR, "failed to locate values file: values.yaml")
-            chart = chart.with_files({VALUES: write_yaml(merged)})
+            chart = chart.with_files({VALUES: write_yaml(values)})
         write_archive(chart, target)
     except (BadChart, BadYaml) as error:
         raise ChartFailed(meta.CHART_PACKAGE_ERROR, f"failed to package chart: {error}") from error
@@ -177,7 +177,7 @@ def _finished(chart: Chart, target: Path, recipe: Recipe, read: Callable[[str], 
 
 
 def _merged(chart: Chart, recipe: Recipe, read: Callable[[str], bytes | None]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    merged: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     used: list[str] = []
     for name in recipe.values_files:
         inside = _inside(name)
@@ -186,9 +186,9 @@ def _merged(chart: Chart, recipe: Recipe, read: Callable[[str], bytes | None]) -
             if recipe.ignore_missing:
                 continue
             raise ChartFailed(meta.VALUES_FILES_ERROR, f"failed to merge chart values: no values file found at path '{name}'")
-        merged = _over(merged, _values(text, name))
+        values = merged(values, _values(text, name))
         used.append(name)
-    return merged, tuple(used)
+    return values, tuple(used)
 
 
 def _values(text: bytes, name: str) -> dict[str, Any]:
@@ -199,15 +199,6 @@ def _values(text: bytes, name: str) -> dict[str, Any]:
     if found is not None and not isinstance(found, dict):
         raise ChartFailed(meta.VALUES_FILES_ERROR, f"unmarshaling values from '{name}' failed: it is no mapping")
     return found or {}
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Maps are merged; anything else, also null, replaces."""
-    found = dict(below)
-    for name, value in above.items():
-        before = found.get(name)
-        found[name] = _over(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
-    return found
 
 
 def _missing(chart: Chart) -> list[Dependency]:

@@ -8,8 +8,10 @@ import asyncio
 import hashlib
 import logging
 import tempfile
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -47,12 +49,15 @@ class ExternalArtifactReconciler:
 
     kind = "ExternalArtifact"
 
-    def __init__(self, needs: Needs, *, shadow: bool = False) -> None:
+    def __init__(self, needs: Needs, *, made_here: Callable[[Mapping[str, Any]], bool] = lambda _raw: False, shadow: bool = False) -> None:
+        """`made_here`: whether an object is of a generator that runs in this process, which then publishes its content itself."""
         assert needs.read is not None
+        self._made_here = made_here
         self._needs = needs
         self._read = needs.read
         self._shadow = shadow
         self._uids: dict[ObjectKey, str] = {}
+        self._own: set[ObjectKey] = set()
         self._told: dict[ObjectKey, str] = {}
 
     async def reconcile(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> Outcome:
@@ -68,6 +73,11 @@ class ExternalArtifactReconciler:
         if self._uids.setdefault(key, found.metadata.uid) != found.metadata.uid:
             await self._forget(key)
             self._uids[key] = found.metadata.uid
+        if self._made_here(raw):
+            first = key not in self._own
+            self._own.add(key)
+            told = first and self._needs.published.announce(key, triggers)
+            return Outcome(result="unchanged", message="announced" if told else "made here")
         artifact = found.status.artifact
         if artifact is None:
             return Outcome(result="unchanged", message="its maker has stored nothing yet")
@@ -151,6 +161,7 @@ class ExternalArtifactReconciler:
         return Outcome(result="failed", backoff=True, message=message)
 
     async def _forget(self, key: ObjectKey) -> None:
+        self._own.discard(key)
         self._needs.published.forget(key)
         self._told.pop(key, None)
         uid = self._uids.pop(key, None)

@@ -1,4 +1,4 @@
-"""The API side of a source reconciler: read an object, patch its status and its finalizers, as Flux's source-controller does."""
+"""The API side of a source reconciler: read an object, patch its status and its finalizers, as Flux's controllers do."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,16 @@ Raw = Mapping[str, Any]
 class Objects:
     """Objects of one group. After a write the answer counts until the cache behind `read` has caught up."""
 
-    def __init__(self, cluster: Cluster, discovery: Discovery, read: Callable[[ObjectKey], Raw | None] | None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        discovery: Discovery,
+        read: Callable[[ObjectKey], Raw | None] | None,
+        *,
+        finalizer: str = FINALIZER,
+        manager: str = SOURCE_MANAGER,
+    ) -> None:
+        self._finalizer, self._manager = finalizer, manager
         self._cluster = cluster
         self._discovery = discovery
         self._read = read
@@ -43,14 +52,14 @@ class Objects:
     async def add_finalizer(self, key: ObjectKey, raw: Raw) -> Raw:
         """Return the object with our finalizer, writing it if it is not there."""
         present = raw["metadata"].get("finalizers") or []
-        return raw if FINALIZER in present else await self._finalizers(key, raw, [*present, FINALIZER])
+        return raw if self._finalizer in present else await self._finalizers(key, raw, [*present, self._finalizer])
 
     async def remove_finalizer(self, key: ObjectKey, raw: Raw) -> None:
         """Let the object go."""
         present = raw["metadata"].get("finalizers") or []
-        if FINALIZER in present:
+        if self._finalizer in present:
             try:
-                await self._finalizers(key, raw, [each for each in present if each != FINALIZER])
+                await self._finalizers(key, raw, [each for each in present if each != self._finalizer])
             except ApiError as error:
                 if not error.not_found:
                     raise
@@ -66,7 +75,7 @@ class Objects:
 
     async def _patch(self, key: ObjectKey, raw: Raw, body: Raw, subresource: str | None) -> Raw:
         path = await self._path(key, raw["apiVersion"], subresource)
-        answer = await self._cluster.request("PATCH", path, query={"fieldManager": SOURCE_MANAGER}, body=body, content_type=MERGE_PATCH)
+        answer = await self._cluster.request("PATCH", path, query={"fieldManager": self._manager}, body=body, content_type=MERGE_PATCH)
         self._written[key] = answer.body
         return answer.body
 

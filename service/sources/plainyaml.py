@@ -5,6 +5,7 @@ Aliases are refused: a few lines of them stand for any amount of memory. https:/
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -39,6 +40,15 @@ def read_yaml(text: bytes | str) -> Any:
         raise BadYaml(f"{where}{error.problem or 'it is no YAML'}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadYaml("it is no YAML that can be read") from error
+    return found
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two mappings as Helm merges values: maps are merged; anything else, also null, replaces."""
+    found = dict(below)
+    for name, value in above.items():
+        before = found.get(name)
+        found[name] = merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
     return found
 
 

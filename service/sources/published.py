@@ -31,6 +31,13 @@ class Published(Mapping[ObjectKey, Snapshot]):
         self._on_revision(snapshot, triggers)
         return True
 
+    def announce(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> bool:
+        """Tell the consumers once more, who may have looked before the object was there; returns whether anything is published."""
+        snapshot = self._newest.get(key)
+        if snapshot is not None:
+            self._on_revision(snapshot, triggers)
+        return snapshot is not None
+
     def forget(self, key: ObjectKey) -> None:
         """The source is gone."""
         self._newest.pop(key, None)

@@ -105,6 +105,22 @@ class Fetch(Protocol):
         """At a quiet moment, when nothing has changed. Raises nothing."""
 
 
+async def guarded(key: ObjectKey, run: Awaitable[Outcome]) -> Outcome:
+    """Await a run; an API server that is away or refuses becomes an Outcome too."""
+    try:
+        return await run
+    except ApiAway as error:
+        log.warning("cluster away, tried again soon", extra={"object": str(key), "error": str(error)})
+        return Outcome(result="failed", requeue_after=AWAY_RETRY * random.uniform(0.8, 1.2), message=str(error))  # noqa: S311 - jitter
+    except NoSuchKind as error:
+        return Outcome(result="failed", backoff=True, message=f"{error}; install the CRDs")
+    except ApiError as error:
+        if error.not_found:
+            return Outcome(result="failed", backoff=True, message="the object went while it was reconciled")
+        log.warning("cluster refused", extra={"object": str(key), "error": str(error)})
+        return Outcome(result="failed", backoff=True, message=str(error))
+
+
 class SourceReconciler(Generic[S]):
     """See service.reconcile.worker.Reconciler."""
 
@@ -119,22 +135,14 @@ class SourceReconciler(Generic[S]):
 
     async def reconcile(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> Outcome:
         """Bring one object up to date. Expected failures become the object's status and the Outcome."""
-        try:
-            raw = await self._objects.get(key)
-            if raw is None:
-                await self._forget(key)
-                return Outcome(result="gone")
-            return await self._decided(key, raw, triggers)
-        except ApiAway as error:
-            log.warning("cluster away, tried again soon", extra={"object": str(key), "error": str(error)})
-            return Outcome(result="failed", requeue_after=AWAY_RETRY * random.uniform(0.8, 1.2), message=str(error))  # noqa: S311 - jitter
-        except NoSuchKind as error:
-            return Outcome(result="failed", backoff=True, message=f"{error}; install the CRDs")
-        except ApiError as error:
-            if error.not_found:
-                return Outcome(result="failed", backoff=True, message="the object went while it was reconciled")
-            log.warning("cluster refused", extra={"object": str(key), "error": str(error)})
-            return Outcome(result="failed", backoff=True, message=str(error))
+        return await guarded(key, self._found(key, triggers))
+
+    async def _found(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> Outcome:
+        raw = await self._objects.get(key)
+        if raw is None:
+            await self._forget(key)
+            return Outcome(result="gone")
+        return await self._decided(key, raw, triggers)
 
     async def _decided(self, key: ObjectKey, raw: Raw, triggers: tuple[Trigger, ...]) -> Outcome:
         try:

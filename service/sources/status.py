@@ -67,21 +67,21 @@ def stored_patch(found: Source, raw: Mapping[str, Any], stored: Stored) -> dict[
     wanted = {
         "conditions": [each.to_json() for each in merged(before, now)],
         "observedGeneration": generation,
-        "artifact": _artifact_json(stored.artifact),
+        "artifact": artifact_json(stored.artifact),
         **stored.status,
         **_handled(found),
     }
     changes = _changes(raw, wanted)
     if "artifact" in changes:
-        changes["artifact"] = _replacing((raw.get("status") or {}).get("artifact"), changes["artifact"])
+        changes["artifact"] = replacing((raw.get("status") or {}).get("artifact"), changes["artifact"])
     return changes
 
 
-def _replacing(before: Any, now: dict[str, Any]) -> dict[str, Any]:
+def replacing(before: Any, now: dict[str, Any]) -> dict[str, Any]:
     """`now` as a merge patch that leaves nothing of `before`."""
     if not isinstance(before, dict):
         return now
-    inside = {key: _replacing(before[key], value) for key, value in now.items() if isinstance(value, dict) and key in before}
+    inside = {key: replacing(before[key], value) for key, value in now.items() if isinstance(value, dict) and key in before}
     return {**dict.fromkeys(before.keys() - now.keys()), **now, **inside}
 
 
@@ -134,7 +134,8 @@ def _handled(found: Source) -> dict[str, Any]:
     return {"lastHandledReconcileAt": found.metadata.requested_at} if found.metadata.requested_at else {}
 
 
-def _artifact_json(artifact: Artifact) -> dict[str, Any]:
+def artifact_json(artifact: Artifact) -> dict[str, Any]:
+    """An artifact as status.artifact says it."""
     found = {
         "path": artifact.path,
         "url": artifact.url,

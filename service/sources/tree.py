@@ -64,6 +64,11 @@ class GitTree:
         except FileNotFoundError:
             return None
 
+    def folder_id(self, path: str) -> str | None:
+        """Return Git's id of a directory with all that is in it, left out or not; None where there is none."""
+        found = self._folder(path)
+        return None if found is None else str(found.id)
+
     def executable(self, path: str) -> bool:
         """Return whether a file may be run. Raises FileNotFoundError."""
         return self._file(path).filemode == FileMode.BLOB_EXECUTABLE

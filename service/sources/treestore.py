@@ -19,6 +19,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from service.sources.depth import PRIVATE
+from service.sources.layout import Layout
 from service.sources.openrepo import SnapshotGone, open_store, repository
 
 MOST_FILES = 100_000
@@ -50,9 +51,15 @@ class Imported:
 
 def import_tarball(store: Path, uid: str, archive: Path, revision: str) -> Imported:
     """Put the files of a tar.gz into the store, all or nothing visible. Raises BadArchive, OSError."""
+    with archive.open("rb") as packed:
+        return import_files(store, uid, unpacked(packed), revision)
+
+
+def unpacked(packed: IO[bytes]) -> Iterator[File]:
+    """Yield the files of a tar.gz; the content of one can be read until the next. Raises BadArchive, OSError."""
     try:
-        with gzip.open(archive, "rb") as plain, tarfile.open(fileobj=_Limited(plain, MOST_BYTES), mode="r|") as tar:
-            return import_files(store, uid, _members(tar), revision)
+        with gzip.open(packed, "rb") as plain, tarfile.open(fileobj=_Limited(plain, MOST_BYTES), mode="r|") as tar:
+            yield from _members(tar)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError) as error:
         raise BadArchive(f"not a tar.gz archive, or a damaged one: {error}") from error
 
@@ -60,20 +67,21 @@ def import_tarball(store: Path, uid: str, archive: Path, revision: str) -> Impor
 def import_files(store: Path, uid: str, files: Iterable[File], revision: str) -> Imported:
     """Put files into the store; a later file of the same path replaces the earlier. Raises BadArchive, OSError."""
     repo = repository(store)
-    root: dict[str, _Node] = {}
+    layout = Layout(repo)
     for count, file in enumerate(files):
         if count >= MOST_FILES:
             raise BadArchive(f"more than {MOST_FILES:,} files")
         blob = repo.create_blob_fromiobase(file.content)  # type: ignore[arg-type]  # any object with read() will do
-        _place(root, file.path, (blob, FileMode.BLOB_EXECUTABLE if file.executable else FileMode.BLOB))
-    return _committed(repo, uid, root, revision)
+        layout.place(file.path, (blob, FileMode.BLOB_EXECUTABLE if file.executable else FileMode.BLOB))
+    return commit(layout, uid, revision)
 
 
-def _committed(repo: pygit2.Repository, uid: str, root: "dict[str, _Node]", revision: str) -> Imported:
-    tree = _write(repo, root)
-    commit = repo.create_commit(None, _NOBODY, _NOBODY, revision, tree, [])
-    repo.references.create(PRIVATE + uid, commit, force=True)
-    return Imported(commit=str(commit), tree=str(tree))
+def commit(layout: Layout, uid: str, revision: str) -> Imported:
+    """Write a tree and hold it under the object's private ref."""
+    tree = layout.write()
+    made = layout.repo.create_commit(None, _NOBODY, _NOBODY, revision, tree, [])
+    layout.repo.references.create(PRIVATE + uid, made, force=True)
+    return Imported(commit=str(made), tree=str(tree))
 
 
 def import_objects(store: Path, uid: str, parts: Mapping[str, tuple[str, str, str]], revision: str) -> Imported:
@@ -82,13 +90,13 @@ def import_objects(store: Path, uid: str, parts: Mapping[str, tuple[str, str, st
     What came from where is kept beside the tree, for `last_objects`. Raises BadArchive, OSError.
     """
     repo = repository(store)
-    root: dict[str, _Node] = {}
+    layout = Layout(repo)
     objects: dict[str, tuple[str, str]] = {}
     for key, (etag, file, blob) in parts.items():
         oid = pygit2.Oid(hex=blob) if not file else repo.create_blob_fromdisk(file)
         objects[key] = (etag, str(oid))
-        _place(root, key, (oid, FileMode.BLOB))
-    made = _committed(repo, uid, root, revision)
+        layout.place(key, (oid, FileMode.BLOB))
+    made = commit(layout, uid, revision)
     note = store / f"{_OBJECTS}.{uid}"
     draft = note.with_suffix(".draft")
     draft.write_text(json.dumps(objects))
@@ -113,29 +121,6 @@ def last_import(store: Path, uid: str) -> tuple[str, str]:
         return commit.message, str(commit.tree_id)
     except (KeyError, ValueError, pygit2.GitError) as error:
         raise SnapshotGone("what was stored last is not in the store") from error
-
-
-_Node = dict[str, "_Node"] | tuple[pygit2.Oid, FileMode]
-
-
-def _place(root: "dict[str, _Node]", path: str, entry: tuple[pygit2.Oid, FileMode]) -> None:
-    *folders, name = path.split("/")
-    for folder in folders:
-        inner = root.get(folder)
-        if not isinstance(inner, dict):
-            inner = root[folder] = {}
-        root = inner
-    root[name] = entry
-
-
-def _write(repo: pygit2.Repository, folder: "dict[str, _Node]") -> pygit2.Oid:
-    builder = repo.TreeBuilder()
-    for name, node in folder.items():
-        if isinstance(node, dict):
-            builder.insert(name, _write(repo, node), FileMode.TREE)
-        else:
-            builder.insert(name, *node)
-    return builder.write()
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[File]:

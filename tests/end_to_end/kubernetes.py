@@ -35,6 +35,8 @@ PLURALS = {
     "OCIRepository": ("/apis/source.toolkit.fluxcd.io/v1", "ocirepositories"),
     "HelmRepository": ("/apis/source.toolkit.fluxcd.io/v1", "helmrepositories"),
     "HelmChart": ("/apis/source.toolkit.fluxcd.io/v1", "helmcharts"),
+    "ExternalArtifact": ("/apis/source.toolkit.fluxcd.io/v1", "externalartifacts"),
+    "ArtifactGenerator": ("/apis/source.extensions.fluxcd.io/v1beta1", "artifactgenerators"),
     "Kustomization": ("/apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
     "Receiver": ("/apis/notification.toolkit.fluxcd.io/v1", "receivers"),
     "Alert": ("/apis/notification.toolkit.fluxcd.io/v1beta3", "alerts"),

@@ -15,6 +15,9 @@ TEXTS = {
     r"^(http|https)://.*$": ("https://example.com/a", "http://example.com/b"),
     "^https?://": ("https://example.com/a", "http://example.com/b"),
     r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$": ("7m", "1.5s"),
+    r"^@([a-z0-9]([a-z0-9_-]*[a-z0-9])?)/(.*)$": ("@repo/a", "@repo/b"),
+    r"^@([a-z0-9]([a-z0-9_-]*[a-z0-9])?)$": ("@repo", "@other"),
+    r"^@artifact/([^/]{0,1}|[^./][^/]|[.][^./]|[^/]{3,})(/([^/]{0,1}|[^./][^/]|[.][^./]|[^/]{3,}))*$": ("@artifact/a", "@artifact/b"),
     r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$": ("7m", "1.5s"),
 }
 

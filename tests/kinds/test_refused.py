@@ -18,6 +18,9 @@ HONOURED = {
     "Bucket": """bucketName endpoint interval timeout provider region prefix insecure secretRef.name certSecretRef.name proxySecretRef.name
         ignore suspend sts.provider sts.endpoint sts.secretRef.name sts.certSecretRef.name""",
     "ExternalArtifact": "sourceRef",
+    "ArtifactGenerator": """sources[].alias sources[].kind sources[].name sources[].namespace pathPattern commonMetadata.labels
+        commonMetadata.annotations artifacts[].name artifacts[].revision artifacts[].originRevision artifacts[].copy[].from
+        artifacts[].copy[].to artifacts[].copy[].exclude artifacts[].copy[].strategy artifacts[].copy[].optional""",
     "HelmRepository": "url interval timeout type provider secretRef.name certSecretRef.name passCredentials insecure suspend",
     "HelmChart": """chart version sourceRef.kind sourceRef.name interval reconcileStrategy valuesFiles valuesFile ignoreMissingValuesFiles
         verify.provider verify.secretRef.name verify.matchOIDCIdentity[].issuer verify.matchOIDCIdentity[].subject suspend""",
@@ -46,6 +49,7 @@ REFUSED = {
     "HelmChart": "",
     "Bucket": "serviceAccountName",
     "ExternalArtifact": "",
+    "ArtifactGenerator": "serviceAccountName managedNamespaces artifacts[].namespace artifacts[].inputsFrom",
     "GitRepository": "recurseSubmodules include",
     "Kustomization": """kubeConfig decryption healthCheckExprs""",
     "Receiver": "",
@@ -58,6 +62,7 @@ IGNORED = {
     "OCIRepository": "",
     "Bucket": "accessFrom",
     "ExternalArtifact": "",
+    "ArtifactGenerator": "",
     "GitRepository": "gitImplementation accessFrom",
     "Kustomization": "validation sourceRef.apiVersion postBuild.substituteWith",
     "Receiver": "",

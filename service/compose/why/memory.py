@@ -44,7 +44,7 @@ class FromHouse:
         self._house = house
         self._outside = FromCluster(house.ground.cluster)
         self._looks: dict[ObjectKey, _Look] = {}
-        for worker in (house.sources, house.kustomizations, house.receivers):
+        for worker in (house.sources, house.generating, house.kustomizations, house.receivers):
             worker.on_run.append(self._ran)
 
     @property
@@ -133,7 +133,8 @@ class FromHouse:
 
     def _queue(self, key: ObjectKey) -> Queue:
         house = self._house
-        rooms = {"Kustomization": house.kustomizations, "Receiver": house.receivers, "Alert": house.receivers, "Provider": house.receivers}
+        rooms = {"Kustomization": house.kustomizations, "ArtifactGenerator": house.generating}
+        rooms |= dict.fromkeys(("Receiver", "Alert", "Provider"), house.receivers)
         return rooms.get(key.kind, house.sources).queue
 
 
