@@ -11,6 +11,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
@@ -18,6 +19,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from service.socks import PORT, Socks, SocksConnector, socks_of
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -30,6 +33,7 @@ _METADATA = frozenset(
 )
 """Of Alibaba, Azure, Oracle, AWS, Google and Scaleway, where they are not link-local."""
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"})
+_PORTS = {"https": 443, "ssh": 22, "socks5": PORT, "socks5h": PORT}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -89,8 +93,7 @@ def check_url(url: str) -> None:
         raise OutboundRefused("the address must begin with https:// or http:// and name a host")
     if parts.username is not None or parts.password is not None:
         raise OutboundRefused("the address must not hold a user or a password")
-    if host.lower() in _METADATA_NAMES:
-        raise OutboundRefused(f"{host}: the metadata service of a cloud")
+    check_name(host)
 
 
 class Outbound:
@@ -132,20 +135,28 @@ class Outbound:
             raise OutboundFailed(f"no answer: {error}") from error
         raise OutboundFailed(f"redirected more than {redirects} times")
 
-    def session(self, *, tls: ssl.SSLContext | bool, timeout: aiohttp.ClientTimeout, proxy: str = "") -> aiohttp.ClientSession:
+    def session(
+        self, *, tls: ssl.SSLContext | bool, timeout: aiohttp.ClientTimeout, proxy: str = "", headers: Mapping[str, str] | None = None
+    ) -> aiohttp.ClientSession:
         """Return a session for one tenant's remote: each request and each redirect is checked, and connections go to checked addresses.
 
-        `proxy` is the URL of one that all requests take, and that then resolves the names itself. A refusal comes as OutboundRefused, or as
-        the cause of an aiohttp.ClientError: `refusal_in` finds it.
+        `proxy` is the URL of one that all requests take, and that then resolves the names itself, but for socks5://. A refusal comes as
+        OutboundRefused, or as the cause of an aiohttp.ClientError: `refusal_in` finds it.
         """
-        resolver = None if proxy else self.resolver()
+        socks = socks_of(proxy)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, resolver=resolver, use_dns_cache=False),
+            connector=self._connector(tls, socks, is_proxied=bool(proxy)),
             middlewares=(self.checked,),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=timeout,
-            proxy=proxy or None,
+            proxy=proxy if proxy and socks is None else None,
+            headers=headers,
         )
+
+    def _connector(self, tls: ssl.SSLContext | bool, socks: Socks | None, *, is_proxied: bool) -> aiohttp.TCPConnector:
+        if socks is not None:
+            return SocksConnector(socks, self.addresses, self.resolver(), ssl=tls)
+        return aiohttp.TCPConnector(ssl=tls, resolver=None if is_proxied else self.resolver(), use_dns_cache=False)
 
     def resolver(self) -> AbstractResolver:
         """Return what gives a connector the checked addresses of a name, and no others."""
@@ -227,14 +238,32 @@ class _Resolver(AbstractResolver):
 def check_reach(url: str, policy: Policy) -> None:
     """Look at the addresses that a URL's host has now, blocking, for clients that connect by themselves. Raises OutboundRefused."""
     parts = urlsplit(url)
-    host, port = (parts.hostname or "").rstrip("."), parts.port or {"https": 443, "ssh": 22}.get(parts.scheme, 80)
-    if host.lower() in _METADATA_NAMES:
+    host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 80)
+    with suppress(OSError, UnicodeError):  # no such host: the client will say so
+        addresses_of(host, port, policy)
+
+
+def addresses_of(host: str, port: int, policy: Policy) -> list[str]:
+    """Return the addresses of a host that a connection may be made to, blocking. Raises OutboundRefused, OSError, UnicodeError."""
+    check_name(host)
+    answer = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in answer]
+    _check(host, found, port, policy)
+    return [str(each) for each in found]
+
+
+def check_name(host: str) -> None:
+    """For names that somebody else resolves. Raises OutboundRefused for those of metadata services."""
+    if host.rstrip(".").lower() in _METADATA_NAMES:
         raise OutboundRefused(f"{host}: the metadata service of a cloud")
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return  # no such host: the client will say so
-    _check(host, [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found], port, policy)
+
+
+def check_told(host: str, port: int, policy: Policy) -> None:
+    """For what a proxy is told and resolves itself. Raises OutboundRefused for what is seen to be wrong from here."""
+    check_name(host)
+    literal = _literal(host)
+    if literal is not None:
+        _check(host, [literal], port, policy)
 
 
 async def _resolved(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[Address]:

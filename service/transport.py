@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from service.socks import SCHEMES, is_there
+
 CONTEXTS = 64
 _OLD_NAMES = {"ca.crt": "caFile", "tls.crt": "certFile", "tls.key": "keyFile"}
 
@@ -59,7 +61,7 @@ def _made(ca: bytes, certificate: bytes, key: bytes, system: bool) -> ssl.SSLCon
     return context
 
 
-def proxy_of(held: Mapping[str, bytes], where: str) -> str:
+def proxy_of(held: Mapping[str, bytes], where: str, *, socks: bool = True) -> str:
     """Return the URL of the proxy that a Secret's decoded data names, with its credentials. Raises BadTransport."""
     if "address" not in held:
         raise BadTransport(f"{where} has no key address: add it")
@@ -68,18 +70,22 @@ def proxy_of(held: Mapping[str, bytes], where: str) -> str:
         raise BadTransport(f"{where} has only one of username and password: add the other")
     if ":" in given.get("username", ""):
         raise BadTransport(f"{where} has a username with a colon: no proxy can be told that one")
-    return checked_proxy(_with_user(given["address"], given) if "username" in given else given["address"], where)
+    return checked_proxy(_with_user(given["address"], given) if "username" in given else given["address"], where, socks=socks)
 
 
-def checked_proxy(address: str, where: str) -> str:
-    """Return the address of a proxy if it can be used. Raises BadTransport."""
+def checked_proxy(address: str, where: str, *, socks: bool = True) -> str:
+    """Return the address of a proxy if it can be used; without `socks` it must be one of HTTP. Raises BadTransport."""
     try:
         parts = urlsplit(address)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable, scheme = bool(parts.hostname) and parts.port != 0, parts.scheme
     except ValueError:
-        usable = False
-    if not usable:
-        raise BadTransport(f"{where}: the proxy's address is not an http:// or https:// URL: other kinds of proxy are not carried out")
+        usable, scheme = False, ""
+    if scheme in SCHEMES and usable and not socks:
+        raise BadTransport(f"{where}: the proxy's address is {scheme}://, which is not carried out here: name one of http:// or https://")
+    if not usable or scheme not in ("http", "https", *SCHEMES):
+        raise BadTransport(f"{where}: the proxy's address is no URL of http, https, socks5 or socks5h: other kinds are not carried out")
+    if scheme in SCHEMES and not is_there():
+        raise BadTransport(f"{where}: python-socks is not installed: install sluice-gitops[socks]")
     return address
 
 

@@ -34,12 +34,14 @@ from service.alerts.confined import Confined
 from service.alerts.placing import Memory, place
 from service.alerts.route import Route
 from service.outbound import Outbound, OutboundRefused, check_url, refusal_in
+from service.socks import socks_of
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 ANSWER_BYTES = 1024 * 1024
+HEADERS = {"User-Agent": "sluice", "Accept-Encoding": "identity"}
 _NO_URL = "the address is not a usable URL: correct it in the Provider or its Secret"
 
 
@@ -72,7 +74,7 @@ def _session(connector: aiohttp.TCPConnector, *middlewares: aiohttp.ClientMiddle
         middlewares=middlewares,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),  # `send` bounds the whole
-        headers={"User-Agent": "sluice", "Accept-Encoding": "identity"},
+        headers=HEADERS,
     )
 
 
@@ -178,24 +180,38 @@ async def _answer(wire: Wire, request: Request, route: Route) -> Response:
 
 async def _exchange(wire: Wire, request: Request, route: Route) -> Response:
     """Redirects are an answer like any other, so credentials go nowhere else."""
-    url, proxy = URL(request.url.reveal(), encoded=True), route.proxy.reveal() or None
-    session = wire.direct
-    if proxy is None and await wire.outbound.is_proxied(str(url)):  # by the environment, which no tenant writes
-        check_url(str(url))
-        session, proxy = wire.proxied, wire.outbound.proxies[url.scheme]
-    async with session.request(
-        request.method,
-        url,
-        headers=request.headers,
-        data=request.body or None,
-        allow_redirects=False,
-        ssl=route.tls or True,
-        proxy=proxy,
-    ) as answer:
+    url = URL(request.url.reveal(), encoded=True)
+    async with (
+        _way(wire, route, url) as (session, proxy),
+        session.request(
+            request.method,
+            url,
+            headers=request.headers,
+            data=request.body or None,
+            allow_redirects=False,
+            ssl=route.tls or True,
+            proxy=proxy,
+        ) as answer,
+    ):
         body = b""
         while len(body) < ANSWER_BYTES and (chunk := await answer.content.read(ANSWER_BYTES)):
             body += chunk
         return Response(status=answer.status, headers={name.lower(): value for name, value in answer.headers.items()}, body=body)
+
+
+@asynccontextmanager
+async def _way(wire: Wire, route: Route, url: URL) -> AsyncIterator[tuple[aiohttp.ClientSession, str | None]]:
+    """What the request is sent over, and the proxy of HTTP to name with it. Connections by way of a SOCKS proxy are for one request."""
+    proxy = route.proxy.reveal()
+    if socks_of(proxy) is not None:
+        limits = aiohttp.ClientTimeout(total=None)
+        async with wire.outbound.session(tls=route.tls or True, proxy=proxy, timeout=limits, headers=HEADERS) as session:
+            yield session, None
+    elif not proxy and await wire.outbound.is_proxied(str(url)):  # by the environment, which no tenant writes
+        check_url(str(url))
+        yield wire.proxied, wire.outbound.proxies[url.scheme]
+    else:
+        yield wire.direct, proxy or None
 
 
 def _words(error: aiohttp.ClientError) -> str:

@@ -88,6 +88,6 @@ async def _proxy(found: Bucket, needs: Needs) -> str:
     if not name:
         return ""
     try:
-        return proxy_of(await held(needs.read_secret, namespace, name), f"secret '{namespace}/{name}'")
+        return proxy_of(await held(needs.read_secret, namespace, name), f"secret '{namespace}/{name}'", socks=False)
     except BadTransport as error:
         raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, str(error)) from error

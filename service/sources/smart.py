@@ -16,6 +16,7 @@ import aiohttp
 from yarl import URL
 
 from service.outbound import Outbound, OutboundRefused
+from service.socks import SocksConnector, socks_of
 from service.sources.credentials import Credentials
 from service.sources.fetcherror import Stopped
 from service.sources.packread import TooBig
@@ -25,6 +26,7 @@ ANSWER_BYTES = 768 * 1024
 LISTING_BYTES = 16 * 2**20
 KEPT = timedelta(minutes=5)
 MOST_TRUSTS = 64
+MOST_SESSIONS = 16
 _TYPE = "application/x-git-upload-pack-{}"
 _HEADERS = {"Git-Protocol": "version=2", "User-Agent": "git/2.0 (sluice)", "Accept-Encoding": "identity"}
 
@@ -52,7 +54,7 @@ class Smart:
     ) -> None:
         self._outbound = outbound or Outbound(GIT_POLICY)
         self._limits = aiohttp.ClientTimeout(total=None, sock_connect=connect.total_seconds(), sock_read=silence.total_seconds())
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._trusts: dict[str, ssl.SSLContext] = {}
 
     async def advertised(self, url: str, credentials: Credentials) -> bytes:
@@ -66,9 +68,9 @@ class Smart:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
     async def _asked(self, url: str, credentials: Credentials, body: bytes | None, kind: str, most: int = ANSWER_BYTES) -> bytes:
         trust = await self._trust(credentials)
@@ -93,35 +95,47 @@ class Smart:
         self, url: str, credentials: Credentials, body: bytes | None, wanted: tuple[str, int, ssl.SSLContext | bool]
     ) -> bytes:
         kind, most, trust = wanted
-        if self._session is None:
-            resolver = self._outbound.resolver()
-            connector = aiohttp.TCPConnector(
-                limit=0, limit_per_host=0, keepalive_timeout=KEPT.total_seconds(), ttl_dns_cache=30, resolver=resolver
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=self._limits,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                middlewares=(self._outbound.checked,),
-            )
+        session = await self._session(credentials.proxy)
         headers = {**_HEADERS, **authorization(credentials), "Accept": kind}
         if body is not None:
             headers["Content-Type"] = _TYPE.format("request")
-        async with self._session.request(
+        async with session.request(
             "GET" if body is None else "POST",
             URL(url, encoded=True),
             data=body,
             headers=headers,
             allow_redirects=False,
             ssl=trust,
-            proxy=credentials.proxy or _proxy(url),
+            proxy=_proxy(url, credentials.proxy),
         ) as answer:
             if answer.status != 200:
                 raise Unfit(f"answered {answer.status}", lasting=300 <= answer.status < 500)
             if answer.headers.get("Content-Type") != kind or answer.headers.get("Content-Encoding", "identity") != "identity":
                 raise Unfit("the answer is of another type", lasting=True)
             return await _bounded(answer, most)
+
+    async def _session(self, proxy: str) -> aiohttp.ClientSession:
+        """One for all but proxies of SOCKS, which have one each."""
+        socks = socks_of(proxy)
+        name = "" if socks is None else proxy
+        if name not in self._sessions:
+            while len(self._sessions) >= MOST_SESSIONS:
+                oldest = next(each for each in self._sessions if each)
+                await self._sessions.pop(oldest).close()
+            resolver = self._outbound.resolver()
+            connector = aiohttp.TCPConnector(
+                limit=0, limit_per_host=0, keepalive_timeout=KEPT.total_seconds(), ttl_dns_cache=30, resolver=resolver
+            )
+            if socks is not None:
+                connector = SocksConnector(socks, self._outbound.addresses, resolver, limit=0, keepalive_timeout=KEPT.total_seconds())
+            self._sessions[name] = aiohttp.ClientSession(
+                connector=connector,
+                timeout=self._limits,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                middlewares=(self._outbound.checked,),
+            )
+        return self._sessions[name]
 
     async def _trust(self, credentials: Credentials) -> ssl.SSLContext | bool:
         """The certificates to trust: the system's, and the credentials' own for their requests alone."""
@@ -172,8 +186,10 @@ def _context(ca: bytes) -> ssl.SSLContext:
     return context
 
 
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for an address, as libgit2 takes it."""
+def _proxy(url: str, given: str) -> str | None:
+    """The proxy of HTTP to name: the given one, or that of the environment, as libgit2 takes it."""
+    if given:
+        return given if socks_of(given) is None else None
     parts = urlsplit(url)
     found = urllib.request.getproxies_environment()
     return None if urllib.request.proxy_bypass(parts.hostname or "") else found.get(parts.scheme)

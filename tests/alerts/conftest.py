@@ -202,7 +202,7 @@ class World:
     async def settled(self, **counts: int) -> None:
         """Wait until the outbox holds exactly these counts (0 where not named)."""
         wanted = {"queued": 0, "sent": 0, "folded": 0, "rejected": 0, "unmatched": 0} | counts
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while dict(await self.outbox.counts()) != wanted:  # noqa: ASYNC110 - the store tells nobody
                 await asyncio.sleep(0.01)
 

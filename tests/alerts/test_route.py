@@ -109,8 +109,8 @@ async def routed(secrets: Mapping[str, Mapping[str, bytes]], **spec: Any) -> Rou
         ({"proxySecretRef": {"name": "s"}}, {}, "no key address"),
         ({"proxySecretRef": {"name": "s"}}, {"address": b"http://p", "username": b"hush"}, "only one of username and password"),
         ({"proxySecretRef": {"name": "s"}}, {"address": b"http://p", "username": b"hu:sh", "password": b"p"}, "username with a colon"),
-        ({"proxySecretRef": {"name": "s"}}, {"address": b"socks5://hush:1"}, "other kinds of proxy"),
-        ({"secretRef": {"name": "s"}}, {"proxy": b"hush"}, "other kinds of proxy"),
+        ({"proxySecretRef": {"name": "s"}}, {"address": b"socks4://hush:1"}, "other kinds are not carried out"),
+        ({"secretRef": {"name": "s"}}, {"proxy": b"hush"}, "other kinds are not carried out"),
     ],
 )
 async def test_what_is_missing_is_named_and_not_shown(spec: dict[str, Any], secret: dict[str, bytes] | None, words: str) -> None:

@@ -22,6 +22,7 @@ from service.sources.gitref import wanted
 from service.sources.gitstore import GitStore
 from service.sources.smart import Smart
 from service.sources.transfer import Fetched
+from tests.peers.socks import PASSWORD, SocksProxy
 
 MAIN = wanted(GitRef(branch="main"))
 RANGE = wanted(GitRef(semver="1.x"))
@@ -570,3 +571,33 @@ async def test_all_of_it_goes_through_the_proxy(remote, tmp_path, smart, authori
             await fetch(plain, url, credentials=wrong)
         assert "wr0ng" not in str(told.value)
         await smart.close()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("scheme", "heard"), [("socks5", "127.0.0.1"), ("socks5h", "localhost")])
+async def test_all_of_it_goes_through_a_proxy_of_socks(peers, remote, tmp_path, smart, authority, scheme, heard):
+    peers.need("socks")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority[1])
+    front = Front(GitServer(root=remote.bare.parent, password="s3cret"))
+    plain, short = GitStore(tmp_path / "plain"), GitStore(tmp_path / "short", smart=smart)
+    with SocksProxy(tmp_path) as proxy:
+        async with front.serving(context):
+            url, known = (
+                f"https://localhost:{front.port}/fleet.git",
+                replace(SECRETS[0], ca=authority[0].read_bytes(), proxy=proxy.url(scheme)),
+            )
+            for number in range(2):
+                commit = remote.commit({"a.yaml": f"a: {number}\n"})
+                for each in (plain, short):
+                    assert (await fetch(each, url, credentials=known, hint=commit)).commit == commit
+            assert "pack" in front.asked
+            assert "libgit2" in front.asked
+            assert len(proxy.asked) >= 3
+            assert all(heard in each for each in proxy.asked)
+            wrong = replace(known, proxy=proxy.url(scheme).replace("ann", "ben"))
+            with pytest.raises(FetchError) as told:
+                await fetch(plain, url, credentials=wrong)
+            assert PASSWORD not in str(told.value)
+            assert proxy.url(scheme) not in str(told.value)
+            await smart.close()

@@ -293,12 +293,12 @@ async def test_a_proxy_that_cannot_be_used_says_so(bench):
     bench.api.put(spec("https://127.0.0.1:1/a.git", proxySecretRef={"name": "proxy"}))
     await bench.run()
     assert 'secrets "proxy" not found' in bench.api.ready()[2]
-    bench.secrets["proxy"] = {"address": b"socks5://127.0.0.1:1"}
+    bench.secrets["proxy"] = {"address": b"socks4://127.0.0.1:1"}
     await bench.run()
     assert bench.api.ready()[1:] == (
         "AuthenticationFailed",
-        "failed to configure proxy options: secret 'apps/proxy': the proxy's address is not an http:// or https:// URL: "
-        "other kinds of proxy are not carried out",
+        "failed to configure proxy options: secret 'apps/proxy': the proxy's address is no URL of http, https, socks5 "
+        "or socks5h: other kinds are not carried out",
     )
     bench.secrets["proxy"] = {"address": b"http://127.0.0.1:1", "username": b"me", "password": b"s3cret"}
     await bench.run()
