@@ -64,6 +64,7 @@ from service.sources.gitstore import GitStore
 from service.sources.ocirepository import OCIOrigin
 from service.sources.published import Published
 from service.sources.reconciler import Needs, SourceReconciler
+from service.sources.remade import Remade
 from service.sources.smart import Smart
 from service.sources.snapshot import Snapshot
 from service.state.bodies import Bodies
@@ -191,6 +192,7 @@ class House:
             grants=Grants(Accounts(ground.cluster), self.outbound) if ground.settings.workload_identity else None,
             consumers_done=self._consumers_done,
         )
+        self.remade = Remade(self.artifacts, self.published, needs.read or (lambda _key: None))
         shadow = ground.settings.shadow
         queue = Queue()
         self.charts = Charts(

@@ -30,6 +30,7 @@ from service.state.errors import StateError
 from service.state.letters import Letters
 from service.state.store import Store
 from service.web import admin, hooks, inside, letters, probes
+from service.web.artifacts import Artifacts
 from service.web.port import Port
 from service.web.tls import BadCertificate, Certificate
 from service.workers import Workers
@@ -185,7 +186,7 @@ def _ports(house: House) -> list[Port]:
     letters.add_routes(looked, Letters(house.ground.store), house.outbox)
     return [
         Port("hooks", hooks.application(outward), settings.listen, certificate=_certificate(settings.hooks)),
-        Port("cluster", inside.application(sink, settings.state / "artifacts"), settings.cluster),
+        Port("cluster", inside.application(sink, Artifacts(settings.state / "artifacts", house.remade.make)), settings.cluster),
         Port("admin", looked, settings.admin),
         Port("probes", probes.application(checks, metrics.registry), settings.probes),
     ]

@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ FILE_MODE, PROGRAM_MODE, FOLDER_MODE = 0o600, 0o700, 0o750
 LEVEL = 6
 KEPT_FOR = timedelta(seconds=60)
 MOST_KEPT = 2
+LATEST = "latest.tar.gz"
 DRAFTS, PRIVATE = ".drafts", ".private"
 LONGEST_ARCHIVING = timedelta(minutes=5)
 
@@ -167,6 +168,14 @@ class ArtifactStore:
             last_update_time=datetime.now(UTC).replace(microsecond=0),
             size=(self._folder / path).stat().st_size,
         )
+
+    def lead(self, path: str) -> str:
+        """Let `latest.tar.gz` beside a stored file lead to it, if it can; returns its address."""
+        file = self._folder / path
+        with suppress(OSError):
+            if not file.with_name(LATEST).is_symlink() or file.with_name(LATEST).readlink().name != file.name:
+                _linked(file, LATEST)
+        return self.url(f"{path.rpartition('/')[0]}/{LATEST}")
 
     @contextmanager
     def drafts(self) -> Iterator[Path]:

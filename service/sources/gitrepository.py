@@ -81,6 +81,7 @@ class GitOrigin:
         words = Words(
             ready=f"stored artifact for revision '{snapshot.revision}'",
             news=f"stored artifact for commit '{_shortened(snapshot.subject)}'",
+            has_url=False,
             same_rules=(found.status.observed_ignore, found.status.observed_sparse_checkout)
             == (found.spec.ignore, found.spec.sparse_checkout),
             status={

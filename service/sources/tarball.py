@@ -30,7 +30,7 @@ class Words:
     """What a kind says of a snapshot that is stored, and its own part of the status.
 
     `same_rules`: what the object's status holds was made by the rules of today's spec. `as_it_is`: the file is there already, see
-    ArtifactStore.keep.
+    ArtifactStore.keep. `has_url`: the kind's status tells where the newest is.
     """
 
     ready: str
@@ -40,6 +40,7 @@ class Words:
     conditions: tuple[Condition, ...] = ()
     metadata: Mapping[str, str] | None = None
     as_it_is: bool = False
+    has_url: bool = True
 
 
 class Tarballs:
@@ -78,6 +79,10 @@ class Tarballs:
         self._made[uid] = (content, artifact)
         return artifact
 
+    def lead(self, artifact: Artifact) -> str:
+        """See ArtifactStore.lead."""
+        return self._artifacts.lead(artifact.path)
+
     async def tidy(self, snapshot: Snapshot) -> None:
         """Few packs instead of many. What fails here is tried again at the next interval and harms nobody."""
         store: Path = snapshot.store_path
@@ -109,11 +114,12 @@ class Tarball:
         artifact = await self.tarballs.make(self.found, self.snapshot, self.words)
         if self.words.metadata is not None:
             artifact = replace(artifact, metadata=self.words.metadata)
+        link = self.tarballs.lead(artifact)
         return Stored(
             artifact=artifact,
             ready=self.words.ready,
             news=self.words.news,
-            status=self.words.status,
+            status={**self.words.status, "url": link} if self.words.has_url else self.words.status,
             conditions=self.words.conditions,
         )
 

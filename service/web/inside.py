@@ -1,7 +1,7 @@
 """For others in the cluster: Flux's event intake, and artifacts for Flux's own consumers.
 
-In: POST of an event on any path, as Flux's controllers do; GET of `/<kind>/<namespace>/<name>/<file>`, as Flux lays its files out. Out:
-202, 400, 413, 429 as notification-controller; the file with ETag, ranges and conditions.
+In: POST of an event on any path, as Flux's controllers do; GET of an artifact, see artifacts.py. Out: 202, 400, 413, 429 as
+notification-controller.
 https://fluxcd.io/flux/components/notification/events/
 Events can be added here, not read, changed or taken back. An address that posts too fast is told 503 and when to come back, which Flux's
 emitters do: 429 says to them that the event is known. They cannot send a token; others can, where one is asked for.
@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 
 from aiohttp import web
 
@@ -24,17 +23,13 @@ from service.metrics import Metrics
 from service.settings import BodyLimits
 from service.triggers.refusals import BadRequest
 from service.web.answers import KNOWN, answer, said
+from service.web.artifacts import PATH, Artifacts
 from service.web.bodies import InFlight, check_headers, pieces
 from service.web.posting import PostingRates
 
 EVENT_BYTES = 256 * 1024  # 39,000 characters of message and some metadata; small enough to parse on the loop
 EVENT_TIMEOUT = timedelta(seconds=30)
 STORE_TIMEOUT = timedelta(seconds=10)
-
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_NAME = rf"{_LABEL}([.]{_LABEL})*"
-_KIND = "gitrepository|ocirepository|bucket|helmrepository|helmchart|externalartifact"
-_FILE = "[0-9A-Za-z][0-9A-Za-z._+:-]*[.](tar[.]gz|tgz|yaml)"
 
 Intake = Callable[[Event], Awaitable[bool]]
 
@@ -93,14 +88,14 @@ class EventSink:
 
 
 _SINK = web.AppKey("sink", EventSink)
-_ARTIFACTS = web.AppKey("artifacts", Path)
+_ARTIFACTS = web.AppKey("artifacts", Artifacts)
 
 
-def application(sink: EventSink, artifacts: Path) -> web.Application:
-    """Return the application of the port for others in the cluster; `artifacts` is the folder that holds `gitrepository/`."""
+def application(sink: EventSink, artifacts: Artifacts) -> web.Application:
+    """Return the application of the port for others in the cluster."""
     app = web.Application()
     app[_SINK], app[_ARTIFACTS] = sink, artifacts
-    app.router.add_get(f"/{{kind:{_KIND}}}/{{namespace:{_LABEL}}}/{{name:{_NAME}}}/{{file:{_FILE}}}", _artifact)
+    app.router.add_get(PATH, _artifact)
     app.router.add_post("/{rest:.*}", _event)
     return app
 
@@ -110,7 +105,4 @@ async def _event(request: web.Request) -> web.Response:
 
 
 async def _artifact(request: web.Request) -> web.StreamResponse:
-    """The four parts of the path are plain names, so nothing outside the folder can be named; what is no file is a 404."""
-    place = request.match_info
-    path = request.app[_ARTIFACTS] / place["kind"] / place["namespace"] / place["name"] / place["file"]
-    return web.FileResponse(path, headers={"X-Content-Type-Options": "nosniff"})
+    return await request.app[_ARTIFACTS].answered(request)

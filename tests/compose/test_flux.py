@@ -3,10 +3,8 @@
 What is compared is what cannot lie: uid, resourceVersion and managedFields of every managed object.
 """
 
-import functools
-import http.server
+import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,12 +16,18 @@ import yaml
 from service.cluster.client import ApiError, Cluster
 from service.cluster.discovery import Discovery, object_path
 from service.cluster.inventory import parse
+from service.kinds.event import Event
+from service.kinds.meta import ObjectKey
+from service.metrics import Metrics
+from service.settings import Address
+from service.web.artifacts import Artifacts
+from service.web.inside import EventSink, application
+from service.web.port import Port
 from tests.conftest import Peers
 from tests.kustomizations.town import SHARD, Town, config_map, is_at, ready, town
 from tests.peers.binaries import folder_of
 from tests.peers.flux import CRDS, NAME, KustomizeController
 from tests.peers.kube import API, FULL, ControlPlane
-from tests.peers.process import free_port
 
 pytestmark = pytest.mark.real
 Object = dict[str, Any]
@@ -43,20 +47,21 @@ async def place(plane: ControlPlane, tmp_path: Path, namespace_name: str) -> Asy
     """A town whose sources' artifacts are served, as Flux needs them."""
     async with town(tmp_path, plane.kubeconfig, namespace_name) as made:
         await install(made.api)
-        files = functools.partial(Quiet, directory=str(tmp_path / "state" / "artifacts"))
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), files)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        made.settings["artifact_host"] = f"127.0.0.1:{server.server_port}"
-        try:
+        folder = tmp_path / "state" / "artifacts"
+        port = Port("cluster", application(EventSink(refuse, Metrics()), Artifacts(folder, never)), Address(host="127.0.0.1", port=0))
+        made.settings["artifact_host"] = str(await port.start())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(port.run())
             yield made
-        finally:
-            server.shutdown()
-            server.server_close()
+            port.stop()
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+async def refuse(event: Event) -> bool:
+    raise AssertionError(event)
+
+
+async def never(key: ObjectKey, name: str) -> bool:
+    return False
 
 
 async def install(api: Cluster) -> None:

@@ -38,6 +38,8 @@ async def test_first_run_then_a_change_then_nothing(bench, store):
     digest = hashlib.sha256(lines.encode()).hexdigest()
     assert bench.api.ready() == ("True", "Succeeded", f"stored artifact: revision 'sha256:{digest}'")
     assert bench.status["artifact"]["path"] == f"bucket/apps/fleet/{digest}.tar.gz"
+    assert bench.status["url"] == "http://sluice/bucket/apps/fleet/latest.tar.gz"
+    assert (bench.state / "artifacts/bucket/apps/fleet/latest.tar.gz").readlink().name == f"{digest}.tar.gz"
     first = bench.published[bench.key]
     assert GitTree.open(first).read("logo.png") == b"png"  # nothing is left out by itself
     assert [message for _, _, message in bench.events] == ["stored artifact with 4 fetched files from 'apps' bucket"]
@@ -52,6 +54,7 @@ async def test_first_run_then_a_change_then_nothing(bench, store):
     assert (await bench.run()).result == "succeeded"
     assert [each for each in store.asked if each != "GET list"] == ["GET apps/b.yaml"]  # one object has changed, one is fetched
     assert changed_paths(first, bench.published[bench.key]) == ("apps/b.yaml", "other/c.yaml")
+    assert (bench.state / "artifacts/bucket/apps/fleet/latest.tar.gz").resolve().name == bench.status["artifact"]["path"].rpartition("/")[2]
 
 
 async def test_prefix_and_ignore_rules(bench, store):
@@ -115,6 +118,10 @@ async def test_restart_fetches_nothing_and_needs_no_store(bench, store):
     assert (await bench.run()).result == "unchanged"
     assert set(store.asked) == {"GET list"}
     assert bench.api.patches == []
+    (bench.state / "artifacts" / bench.status["artifact"]["path"]).unlink()
+    before_loss = dict(bench.status["artifact"])
+    await bench.run()
+    assert bench.status["artifact"]["digest"] == before_loss["digest"]  # made again, to the same bytes
     bench.restart()
     bench.api.put(spec(store, suspend=True))
     await bench.run()

@@ -2,17 +2,23 @@
 
 import asyncio
 import json
+import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.kinds.event import Event
+from service.kinds.meta import ObjectKey
 from service.metrics import Metrics
 from service.settings import Address
 from service.state.errors import StateBusy
+from service.web.artifacts import Artifacts, one_range
 from service.web.inside import EventSink, application
 from service.web.port import Port
 
@@ -23,14 +29,23 @@ CONTENT = b"\x1f\x8b not really gzip" * 1000
 class Scene:
     def __init__(self, folder: Path, token: str = "") -> None:
         self.events: list[Event] = []
+        self.missed: list[str] = []
+        self.folder = folder
         self.full = False
         self.sink = EventSink(self.intake, Metrics(), per_second=1, token=token)
-        self.port = Port("cluster", application(self.sink, folder / "artifacts"), Address(host="127.0.0.1", port=0))
+        self.port = Port("cluster", application(self.sink, Artifacts(folder / "artifacts", self.remake)), Address(host="127.0.0.1", port=0))
         self.session = aiohttp.ClientSession(auto_decompress=False)
         place = folder / "artifacts/gitrepository/apps/fleet.prod"
         place.mkdir(parents=True)
         (place / FILE).write_bytes(CONTENT)
         (folder / "state.db").write_bytes(b"secret")
+
+    async def remake(self, key: ObjectKey, name: str) -> bool:
+        self.missed.append(f"{key} {name}")
+        if name != "again.tar.gz":
+            return False
+        (self.folder / "artifacts/gitrepository/apps/fleet.prod" / name).write_bytes(b"again")
+        return True
 
     async def intake(self, event: Event) -> bool:
         if self.full:
@@ -128,7 +143,78 @@ async def test_artifacts_know_conditions_and_ranges(scene: Scene) -> None:
     path = f"/gitrepository/apps/fleet.prod/{FILE}"
     _, _, headers = await scene.ask("GET", path)
     assert (await scene.ask("GET", path, headers={"If-None-Match": headers["ETag"]}))[0] == 304
-    assert (await scene.ask("GET", path, headers={"Range": "bytes=2-5"}))[:2] == (206, CONTENT[2:6])
+    assert (await scene.ask("GET", path, headers={"If-Match": '"other"'}))[0] == 412
+
+
+SIZE = len(CONTENT)
+RANGES = {
+    "bytes=2-5": (206, CONTENT[2:6], f"bytes 2-5/{SIZE}"),
+    "Bytes = 2-5 ": (206, CONTENT[2:6], f"bytes 2-5/{SIZE}"),
+    "bytes=0-0": (206, CONTENT[:1], f"bytes 0-0/{SIZE}"),
+    f"bytes={SIZE - 4}-": (206, CONTENT[-4:], f"bytes {SIZE - 4}-{SIZE - 1}/{SIZE}"),
+    f"bytes={SIZE - 4}-{10 * SIZE}": (206, CONTENT[-4:], f"bytes {SIZE - 4}-{SIZE - 1}/{SIZE}"),
+    "bytes=-4": (206, CONTENT[-4:], f"bytes {SIZE - 4}-{SIZE - 1}/{SIZE}"),
+    f"bytes=-{10 * SIZE}": (206, CONTENT, f"bytes 0-{SIZE - 1}/{SIZE}"),
+    f"bytes={SIZE}-": (416, b"", f"bytes */{SIZE}"),
+    "bytes=-0": (416, b"", f"bytes */{SIZE}"),
+    "bytes=0-1,4-5": (200, CONTENT, ""),
+    "bytes=5-2": (200, CONTENT, ""),
+    "bytes=-": (200, CONTENT, ""),
+    "bytes=a-b": (200, CONTENT, ""),
+    "lines=0-5": (200, CONTENT, ""),
+    "bytes": (200, CONTENT, ""),
+}
+
+
+@pytest.mark.parametrize("asked", RANGES)
+async def test_ranges(scene: Scene, asked: str) -> None:
+    status, body, headers = await scene.ask("GET", f"/gitrepository/apps/fleet.prod/{FILE}", headers={"Range": asked})
+    assert (status, body if status != 416 else b"", headers.get("Content-Range", "")) == RANGES[asked]
+
+
+async def test_a_range_of_what_has_changed_since_is_the_whole(scene: Scene) -> None:
+    path = f"/gitrepository/apps/fleet.prod/{FILE}"
+    etag = (await scene.ask("GET", path))[2]["ETag"]
+    for sent, status in ((etag, 206), ('"other"', 200), (f"W/{etag}", 200), ("Sat, 21 Nov 2020 10:00:00 GMT", 200)):
+        assert (await scene.ask("GET", path, headers={"Range": "bytes=2-5", "If-Range": sent}))[0] == status, sent
+
+
+@given(st.text(max_size=40), st.integers(0, 100))
+def test_any_range_is_understood_or_ignored(header: str, size: int) -> None:
+    assert re.fullmatch(r"|bytes=\d+-\d*|bytes=-\d+", one_range(header, size))
+
+
+async def test_a_file_that_is_gone_is_made_again_or_404(scene: Scene) -> None:
+    folder = "/gitrepository/apps/fleet.prod"
+    assert (await scene.ask("GET", f"{folder}/again.tar.gz"))[:2] == (200, b"again")
+    assert (await scene.ask("GET", f"{folder}/again.tar.gz"))[:2] == (200, b"again")
+    assert (await scene.ask("GET", f"{folder}/old.tar.gz"))[0] == 404
+    assert scene.missed == ["GitRepository/apps/fleet.prod again.tar.gz", "GitRepository/apps/fleet.prod old.tar.gz"]
+
+
+async def test_ten_who_fetch_fifty_mebibytes_cost_no_memory(scene: Scene) -> None:
+    with (scene.folder / "artifacts/gitrepository/apps/fleet.prod/big.tar.gz").open("wb") as file:
+        file.truncate(50 * 2**20)
+
+    async def fetched() -> int:
+        size = 0
+        async with scene.session.get(f"http://{scene.port.address}/gitrepository/apps/fleet.prod/big.tar.gz") as answer:
+            async for chunk in answer.content.iter_any():
+                size += len(chunk)
+        return size
+
+    before, most = resident(), 0
+    async with asyncio.TaskGroup() as tasks:
+        clients = [tasks.create_task(fetched()) for _ in range(10)]
+        while not all(each.done() for each in clients):
+            most = max(most, resident())
+            await asyncio.sleep(0.02)
+    assert [each.result() for each in clients] == [50 * 2**20] * 10
+    assert most - before < 30 * 2**20, "mostly buffers of the ten clients, which are in this process too"
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize(
