@@ -1,7 +1,8 @@
 """A local stand-in for Slack that speaks its wire format and keeps what it gets.
 
-In: messages by incoming webhook (`webhook_url`) or by `chat.postMessage` with a bot token (`api_url`). Out: what was said, and whatever
-answers were ordered: 429 with Retry-After, 500, silence. Refuses what Slack refuses: no text, too many or malformed blocks.
+In: messages by incoming webhook (`webhook_url`) or by `chat.postMessage` and `chat.update` with a bot token (`api_url`). Out: what was
+said, what stands in the channel now, and whatever answers were ordered: 429 with Retry-After, 500, silence. Refuses what Slack refuses: no
+text, too many or malformed blocks, a change of a message that is not there.
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks ; https://docs.slack.dev/reference/methods/chat.postMessage
 """
 
@@ -28,16 +29,13 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One accepted message."""
+    """One accepted message, or change of one; `ts` is Slack's name of it, `text` every text in it, in order."""
 
     at: float
     path: str
     body: Mapping[str, object]
-
-    @property
-    def text(self) -> str:
-        """Every text in it, in order."""
-        return "\n".join(_texts(self.body))
+    ts: str
+    text: str
 
 
 @dataclass(slots=True)
@@ -46,6 +44,7 @@ class _Desk:
     attempts: list[float] = field(default_factory=list)
     orders: deque[Ordered] = field(default_factory=deque)
     changed: threading.Condition = field(default_factory=threading.Condition)
+    standing: dict[str, list[Message]] = field(default_factory=dict)
 
 
 class Slack:
@@ -81,6 +80,11 @@ class Slack:
         with self._desk.changed:
             return [message for message in self._desk.messages if all(part in message.text for part in parts)]
 
+    def roots(self) -> list[list[Message]]:
+        """What stands in the channel without replies, oldest first: each message as it was posted, and each change of it."""
+        with self._desk.changed:
+            return [list(versions) for versions in self._desk.standing.values()]
+
     def wait_about(self, *parts: str, seconds: float = 20) -> Message:
         """The first accepted message with all of these. Raises AssertionError with what came instead."""
         self._wait(lambda: bool(self._having(parts)), seconds, f"no message about {parts}")
@@ -114,8 +118,8 @@ class _Answering(BaseHTTPRequestHandler):
             self._obey(order)
         elif self.path.startswith("/services/"):
             self._webhook(raw)
-        elif self.path == "/api/chat.postMessage":
-            self._post_message(raw)
+        elif self.path in ("/api/chat.postMessage", "/api/chat.update"):
+            self._call(raw)
         else:
             self._answer(404, "no_service")
 
@@ -134,21 +138,27 @@ class _Answering(BaseHTTPRequestHandler):
         self._keep(body)
         self._answer(200, "ok")
 
-    def _post_message(self, raw: bytes) -> None:
+    def _call(self, raw: bytes) -> None:
         body, wrong = _read(raw)
+        changed = str(body.get("ts", "")) if self.path == "/api/chat.update" else ""
         if self.headers.get("Authorization") != f"Bearer {BOT_TOKEN}":
             wrong = "invalid_auth"
         elif not wrong and not body.get("channel"):
             wrong = "channel_not_found"
-        if not wrong:
-            self._keep(body)
-        answer = {"ok": False, "error": wrong} if wrong else {"ok": True, "channel": "C000", "ts": f"{time.time():.6f}"}
+        elif not wrong and self.path == "/api/chat.update" and changed not in self.desk.standing:
+            wrong = "message_not_found"
+        answer = {"ok": False, "error": wrong} if wrong else {"ok": True, "channel": "C000", "ts": self._keep(body, changed)}
         self._answer(200, json.dumps(answer), {"Content-Type": "application/json; charset=utf-8"})
 
-    def _keep(self, body: Mapping[str, object]) -> None:
+    def _keep(self, body: Mapping[str, object], changed: str = "") -> str:
         with self.desk.changed:
-            self.desk.messages.append(Message(at=time.monotonic(), path=self.path, body=body))
+            ts = changed or f"1700000000.{len(self.desk.messages):06}"
+            message = Message(at=time.monotonic(), path=self.path, body=body, ts=ts, text="\n".join(_texts(body)))
+            self.desk.messages.append(message)
+            if "thread_ts" not in body:
+                self.desk.standing.setdefault(ts, []).append(message)
             self.desk.changed.notify_all()
+        return ts
 
     def _answer(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)

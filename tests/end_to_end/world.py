@@ -17,7 +17,7 @@ import yaml
 from tests.end_to_end import chart
 from tests.end_to_end.fleet import APPS, STAGES, Fleet, serving, settings
 from tests.end_to_end.kubernetes import Kubernetes, Object, condition, is_ready
-from tests.end_to_end.slack import Slack
+from tests.end_to_end.slack import BOT_TOKEN, Slack
 from tests.end_to_end.sluice_process import Answer, Sluice
 
 TOKEN = "hook-token-of-the-test"
@@ -36,6 +36,8 @@ class World:
     git_url: str
     slack: Slack
     sluice: Sluice
+    bot: bool = False
+    """Slack gets messages from a bot, which changes them; else by an incoming webhook."""
 
     @property
     def repository(self) -> str:
@@ -76,7 +78,9 @@ class World:
         alert = {"providerRef": {"name": "slack"}, "eventSeverity": "info", "eventSources": [{"kind": "Kustomization", "name": "*"}]}
         return [
             self.secret("hook", token=TOKEN),
-            self.secret("slack", address=self.slack.webhook_url),
+            self.secret(
+                "slack", **({"address": self.slack.api_url, "token": BOT_TOKEN} if self.bot else {"address": self.slack.webhook_url})
+            ),
             self.made(f"{NOTIFICATION}/v1beta3", "Provider", "slack", provider),
             self.made(f"{NOTIFICATION}/v1beta3", "Alert", "everything", alert),
             self.source("fleet"),
