@@ -6,15 +6,10 @@ Keys as Flux reads them: https://fluxcd.io/flux/components/source/gitrepositorie
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+_CERTIFICATES = {"ca.crt": "caFile", "tls.crt": "certFile", "tls.key": "keyFile"}
 _IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
-_NOT_YET = {
-    "tls.crt": "client certificates",
-    "tls.key": "client certificates",
-    "certFile": "client certificates",
-    "keyFile": "client certificates",
-}
 
 
 class InvalidSecret(ValueError):
@@ -23,7 +18,8 @@ class InvalidSecret(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What one GitRepository may send. `ca` is PEM, trusted beside the system's roots and for this remote only.
+    """What one GitRepository may send. `ca` is PEM, trusted beside the system's roots and for this remote only; `certificate` and `key`
+    are what the client shows in the TLS handshake.
 
     Over ssh `ssh_key` is the private key, `password` its passphrase, `known_hosts` the host keys to trust.
     `scope` says whose the log-in is where it changes by itself; then it tells identities apart instead of that.
@@ -34,6 +30,8 @@ class Credentials:
     password: str = field(default="", repr=False)
     bearer: str = field(default="", repr=False)
     ca: bytes = field(default=b"", repr=False)
+    certificate: bytes = field(default=b"", repr=False)
+    key: bytes = field(default=b"", repr=False)
     proxy: str = field(default="", repr=False)
     ssh_key: bytes = field(default=b"", repr=False)
     known_hosts: bytes = field(default=b"", repr=False)
@@ -46,6 +44,7 @@ class Credentials:
         parts = [*map(str.encode, told), self.ca]
         parts += [b"scope"] if self.scope else []
         parts += [self.proxy.encode()] if self.proxy else []
+        parts += [b"tls", self.certificate, self.key] if self.certificate else []
         parts += [b"ssh", self.ssh_key, self.known_hosts] if self.ssh_key else []
         return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
 
@@ -59,21 +58,26 @@ def read_credentials(data: Mapping[str, bytes]) -> Credentials:
     """Return the credentials of a Secret's decoded data. Raises InvalidSecret, naming the key."""
     if data.get("githubAppID"):
         raise InvalidSecret("the Secret has the keys of a GitHub App, but spec.provider is not github; set it")
-    for key, what in _NOT_YET.items():
-        if data.get(key):
-            raise InvalidSecret(f"the key '{key}' is there, but {what} are not supported yet; use username and password, or bearerToken")
-    ca = data.get("ca.crt") or data.get("caFile") or b""
-    if ca and b"-----BEGIN CERTIFICATE-----" not in ca:
-        raise InvalidSecret("the key 'ca.crt' (or 'caFile') holds no PEM certificate")
+    certificates = read_certificates(data)
     bearer = _text(data, "bearerToken")
     if bearer:
-        return Credentials(bearer=bearer, ca=ca)
+        return replace(certificates, bearer=bearer)
     username, password = _text(data, "username"), _text(data, "password")
     if username and not password:
         raise InvalidSecret("the Secret has a username but no password")
     if password and not username:
         raise InvalidSecret("the Secret has a password but no username; with an access token any username will do, such as git")
-    return Credentials(username=username, password=password, ca=ca)
+    return replace(certificates, username=username, password=password)
+
+
+def read_certificates(data: Mapping[str, bytes]) -> Credentials:
+    """Return the certificates of a Secret's decoded data alone. Raises InvalidSecret, naming the key."""
+    ca, certificate, key = (data.get(new) or data.get(old) or b"" for new, old in _CERTIFICATES.items())
+    if ca and b"-----BEGIN CERTIFICATE-----" not in ca:
+        raise InvalidSecret("the key 'ca.crt' (or 'caFile') holds no PEM certificate")
+    if bool(certificate) != bool(key):
+        raise InvalidSecret("the Secret has only one of 'tls.crt' and 'tls.key': add the other")
+    return Credentials(ca=ca, certificate=certificate, key=key)
 
 
 def _text(data: Mapping[str, bytes], key: str) -> str:

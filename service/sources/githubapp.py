@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from service.outbound import Outbound, OutboundRefused, refusal_in
-from service.sources.credentials import Credentials, InvalidSecret
+from service.sources.credentials import Credentials, InvalidSecret, read_certificates
 from service.sources.fetcherror import AuthRefused, FetchError, RemoteFailed
-from service.transport import tls_of
+from service.sources.smart import trust_of
 
 API = "https://api.github.com"
 USER = "x-access-token"
@@ -45,7 +45,7 @@ class App:
     owner: str
     api: str
     key: bytes = field(repr=False)
-    ca: bytes = field(default=b"", repr=False)
+    certificates: Credentials = field(default_factory=Credentials, repr=False)
 
     @property
     def scope(self) -> str:
@@ -67,7 +67,7 @@ def read_app(data: Mapping[str, bytes]) -> App:
     if not api.startswith(("https://", "http://")):
         raise InvalidSecret("the key 'githubAppBaseURL' is not an address such as https://github.example.com/api/v3")
     _loaded(key)
-    return App(id=id_, installation=installation, owner=owner, api=api, key=key, ca=data.get("ca.crt") or data.get("caFile") or b"")
+    return App(id=id_, installation=installation, owner=owner, api=api, key=key, certificates=read_certificates(data))
 
 
 def _text(data: Mapping[str, bytes], name: str) -> str:
@@ -120,19 +120,18 @@ class Apps:
                     oldest = next(iter(self._tokens))
                     del self._tokens[oldest]
                 self._tokens[app.scope] = token, end
-        return Credentials(username=USER, password=token, ca=app.ca, scope=app.scope, proxy=proxy)
+        return replace(app.certificates, username=USER, password=token, scope=app.scope, proxy=proxy)
 
     def doubt(self, credentials: Credentials) -> None:
         """A token was refused: it may have been revoked, so the next fetch asks for another."""
         self._tokens.pop(credentials.scope, None)
 
     async def _asked(self, app: App, proxy: str) -> tuple[str, float]:
-        tls = await tls_of({"ca.crt": app.ca}, "the Secret of spec.secretRef", system=True) if app.ca else None
+        tls = await trust_of(app.certificates)
         timeout = aiohttp.ClientTimeout(total=LIMIT.total_seconds())
         headers = {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {await asyncio.to_thread(proof, app, time.time())}"}
-        verified = tls if tls is not None else True
         try:
-            async with self._outbound.session(tls=verified, proxy=proxy, timeout=timeout) as session:
+            async with self._outbound.session(tls=tls, proxy=proxy, timeout=timeout) as session:
                 ask = _Ask(session=session, headers=headers)
                 number = app.installation or await _installation(ask, app)
                 found = await ask.json("POST", f"{app.api}/app/installations/{number}/access_tokens")

@@ -17,6 +17,7 @@ from service.sources.fetcherror import AuthRefused
 from service.sources.githubapp import Apps, read_app
 from service.sources.reconciler import Needs
 from service.sources.remote import held
+from service.sources.smart import trust_of
 from service.sources.ssh import is_ssh, read_ssh
 from service.transport import BadTransport, proxy_of
 
@@ -45,6 +46,8 @@ class GitLogin:
             if spec.provider == "github":
                 return await self._apps.credentials(read_app(data), proxy)
             given = replace(read_ssh(data) if is_ssh(spec.url) else read_credentials(data), proxy=proxy)
+            if given.certificate:
+                await _check(given, spec.url)
         except (InvalidSecret, BadTransport) as error:
             why = f"failed to configure authentication options: secret '{namespace}/{spec.secret_ref}': {error}"
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, why) from error
@@ -81,6 +84,13 @@ class GitLogin:
             return proxy_of(await held(self._needs.read_secret, namespace, name), f"secret '{namespace}/{name}'")
         except BadTransport as error:
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED, f"failed to configure proxy options: {error}") from error
+
+
+async def _check(given: Credentials, url: str) -> None:
+    """Raises InvalidSecret, BadTransport."""
+    if not url.startswith("https:"):
+        raise InvalidSecret("the keys 'tls.crt' and 'tls.key' are for https addresses only; write https:// into spec.url, or remove them")
+    await trust_of(given)
 
 
 def _holder(found: GitRepository, credentials: Credentials) -> Holder:

@@ -30,6 +30,7 @@ from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
 from service.sources.openrepo import SnapshotGone, repository
 from service.sources.reach import GIT_POLICY
+from service.sources.relay import relayed
 from service.sources.shared import Ask, Shared, adopt, held
 from service.sources.smart import Smart, Unfit
 from service.sources.ssh import is_ssh
@@ -157,6 +158,9 @@ class GitStore:
         if self._direct is not None:
             with suppress(Unfit):
                 return await self._direct.fetch(request, self._blocking)
+        if request.credentials.certificate:
+            async with relayed(request, self._limits) as here:
+                return await self._blocking(lambda stopped: transfer(here, stopped))
         if request.credentials.ca and request.url.startswith("https:"):
             return await in_process(request, self._limits)
         return await self._blocking(lambda stopped: transfer(request, stopped))

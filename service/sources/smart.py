@@ -4,9 +4,7 @@ No redirect is followed, nothing is retried but a connection that had gone stale
 in the ordinary way, which has the words for what is wrong with a remote. https://git-scm.com/docs/http-protocol
 """
 
-import asyncio
 import base64
-import hashlib
 import ssl
 import urllib.request
 from datetime import timedelta
@@ -21,11 +19,11 @@ from service.sources.credentials import Credentials
 from service.sources.fetcherror import Stopped
 from service.sources.packread import TooBig
 from service.sources.reach import GIT_POLICY
+from service.transport import BadTransport, tls_of
 
 ANSWER_BYTES = 768 * 1024
 LISTING_BYTES = 16 * 2**20
 KEPT = timedelta(minutes=5)
-MOST_TRUSTS = 64
 MOST_SESSIONS = 16
 _TYPE = "application/x-git-upload-pack-{}"
 _HEADERS = {"Git-Protocol": "version=2", "User-Agent": "git/2.0 (sluice)", "Accept-Encoding": "identity"}
@@ -55,7 +53,6 @@ class Smart:
         self._outbound = outbound or Outbound(GIT_POLICY)
         self._limits = aiohttp.ClientTimeout(total=None, sock_connect=connect.total_seconds(), sock_read=silence.total_seconds())
         self._sessions: dict[str, aiohttp.ClientSession] = {}
-        self._trusts: dict[str, ssl.SSLContext] = {}
 
     async def advertised(self, url: str, credentials: Credentials) -> bytes:
         """Return the answer to info/refs. Raises Unfit, Stopped."""
@@ -73,7 +70,10 @@ class Smart:
         self._sessions.clear()
 
     async def _asked(self, url: str, credentials: Credentials, body: bytes | None, kind: str, most: int = ANSWER_BYTES) -> bytes:
-        trust = await self._trust(credentials)
+        try:
+            trust = await trust_of(credentials)
+        except BadTransport as error:
+            raise Unfit(str(error), lasting=True) from error
         for again in (True, False):
             try:
                 return await self._answer(url, credentials, body, (kind, most, trust))
@@ -106,7 +106,7 @@ class Smart:
             headers=headers,
             allow_redirects=False,
             ssl=trust,
-            proxy=_proxy(url, credentials.proxy),
+            proxy=named_proxy(url, credentials.proxy),
         ) as answer:
             if answer.status != 200:
                 raise Unfit(f"answered {answer.status}", lasting=300 <= answer.status < 500)
@@ -137,21 +137,6 @@ class Smart:
             )
         return self._sessions[name]
 
-    async def _trust(self, credentials: Credentials) -> ssl.SSLContext | bool:
-        """The certificates to trust: the system's, and the credentials' own for their requests alone."""
-        if not credentials.ca:
-            return True
-        name = hashlib.sha256(credentials.ca).hexdigest()
-        if name not in self._trusts:
-            try:
-                context = await asyncio.to_thread(_context, credentials.ca)
-            except (ssl.SSLError, ValueError) as error:
-                raise Unfit("its certificate cannot be read", lasting=True) from error
-            while len(self._trusts) >= MOST_TRUSTS:
-                self._trusts.pop(next(iter(self._trusts)))
-            self._trusts[name] = context
-        return self._trusts[name]
-
 
 def _check(url: str) -> None:
     """Only plain addresses are taken, without user information and query."""
@@ -180,13 +165,13 @@ async def _bounded(answer: aiohttp.ClientResponse, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _context(ca: bytes) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.load_verify_locations(cadata=ca.decode("ascii"))
-    return context
+async def trust_of(credentials: Credentials) -> ssl.SSLContext | bool:
+    """What a connection trusts and shows: the system's certificates beside those of the credentials. Raises BadTransport."""
+    held = {"ca.crt": credentials.ca, "tls.crt": credentials.certificate, "tls.key": credentials.key}
+    return await tls_of(held, "spec.secretRef", system=True) or True
 
 
-def _proxy(url: str, given: str) -> str | None:
+def named_proxy(url: str, given: str) -> str | None:
     """The proxy of HTTP to name: the given one, or that of the environment, as libgit2 takes it."""
     if given:
         return given if socks_of(given) is None else None

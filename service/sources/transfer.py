@@ -40,6 +40,7 @@ class Request:
     """What one fetch needs; picklable.
 
     `seconds` bounds all of it. More than `most_objects` in a fetch without depth is taken for history, and asked for again with depth 1.
+    `relayed`: the URL is one of this machine, see service.sources.relay.
     """
 
     store: Path
@@ -50,6 +51,7 @@ class Request:
     seconds: float
     most_objects: int = 2_000
     policy: Policy = GIT_POLICY
+    relayed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,9 @@ class _Callbacks(pygit2.RemoteCallbacks):
         self._deadline = deadline
         self._stopped = stopped
         self._asked = False
-        self.proxy: str | Literal[True] = request.credentials.proxy or True  # True: what the environment says
+        self.proxy: str | Literal[True] | None = request.credentials.proxy or True  # True: what the environment says
+        if request.relayed:
+            self.proxy = None
         self.most_objects = 0
 
     def connects(self) -> None:
