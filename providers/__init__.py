@@ -49,8 +49,10 @@ from providers.github_app import APP_KEYS
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
         "slack": Provider(place=slack.place, alarms=True, folds=True),
-        "generic": Provider(render=generic.render, settle=generic.settle, wants="all", headers=True, at_once=8),
-        "generic-hmac": Provider(render=generic_hmac.render, settle=generic_hmac.settle, wants="all", headers=True, at_once=8),
+        "generic": Provider(render=generic.render, settle=generic.settle, wants="all", verbatim=True, headers=True, at_once=8),
+        "generic-hmac": Provider(
+            render=generic_hmac.render, settle=generic_hmac.settle, wants="all", verbatim=True, headers=True, at_once=8
+        ),
         "discord": Provider(render=discord.render, settle=discord.settle, folds=True),
         "msteams": Provider(render=msteams.render, settle=msteams.settle, folds=True),
         "googlechat": Provider(render=googlechat.render, settle=googlechat.settle, folds=True),
@@ -70,7 +72,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "sentry": Provider(render=sentry.render, settle=sentry.settle, address="dsn"),
         "datadog": Provider(render=datadog.render, settle=datadog.settle),
         "otel": Provider(converse=otel.converse, headers=True),
-        "githubdispatch": Provider(converse=githubdispatch.converse, address="git", secret_keys=APP_KEYS),
+        "githubdispatch": Provider(converse=githubdispatch.converse, verbatim=True, address="git", secret_keys=APP_KEYS),
         "github": Provider(converse=github.converse, wants="commit_status", address="git", secret_keys=APP_KEYS),
         "gitlab": Provider(converse=gitlab.converse, wants="commit_status", address="git"),
         "gitea": Provider(converse=gitea.converse, wants="commit_status", address="git"),
@@ -83,15 +85,27 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "gitlabmergerequestcomment": Provider(converse=gitlabmergerequestcomment.converse, wants="change_request", address="git"),
         "giteapullrequestcomment": Provider(converse=giteapullrequestcomment.converse, wants="change_request", address="git"),
         "nats": Provider(
-            publish=nats.publish, preview=nats.preview, address="nats", secret_keys=("creds", "nkey"), proxies=False, at_once=8
+            publish=nats.publish,
+            preview=nats.preview,
+            verbatim=True,
+            address="nats",
+            secret_keys=("creds", "nkey"),
+            proxies=False,
+            at_once=8,
         ),
         "kafka": Provider(
-            publish=kafka.publish, preview=kafka.preview, address="free", secret_keys=("mechanism",), proxies=False, at_once=2
+            publish=kafka.publish,
+            preview=kafka.preview,
+            verbatim=True,
+            address="free",
+            secret_keys=("mechanism",),
+            proxies=False,
+            at_once=2,
         ),
         "googlepubsub": Provider(
-            converse=googlepubsub.converse, identity="gcp", address="free", headers=True, secret_keys=("token",), at_once=8
+            converse=googlepubsub.converse, verbatim=True, identity="gcp", address="free", headers=True, secret_keys=("token",), at_once=8
         ),
-        "azureeventhub": Provider(converse=azureeventhub.converse, identity="azure", address="free", at_once=8),
+        "azureeventhub": Provider(converse=azureeventhub.converse, verbatim=True, identity="azure", address="free", at_once=8),
         "awssns": Provider(
             converse=awssns.converse, identity="aws", secret_keys=("accessKeyID", "secretAccessKey", "sessionToken"), at_once=8
         ),

@@ -66,7 +66,8 @@ def labels_of(event: Event) -> dict[str, str]:
 
 def _annotations(event: Event) -> dict[str, str]:
     told = {_name(name): text for name, text in event.metadata.items() if name in TOLD_APART and name != "commit_status"}
-    return {"message": event.message or event.reason, **dict(sorted(told.items()))}
+    title = {"title": event.title} if event.title else {}
+    return {"message": event.message or event.reason, **dict(sorted(told.items())), **title}
 
 
 def _name(name: str) -> str:

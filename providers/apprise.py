@@ -11,7 +11,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from providers.answers import address_of
-from providers.card import facts, is_error, line, object_name, plain, unmentioned
+from providers.card import facts, heading, is_error, line, object_name, plain, unmentioned
 from providers.contract import Busy, Event, Means, Misconfigured, Rejected, Target
 from providers.reason import words
 
@@ -39,7 +39,7 @@ def preview(event: Event, target: Target) -> str:
 
 def message(event: Event, url: str) -> tuple[str, str]:
     """Title and text. In a chat nobody is mentioned; in a mail nobody can be, and addresses stay as they are."""
-    title = line(event.title or f"{object_name(event)}: {words(event.reason)}", TITLE)
+    title = line(heading(event, f"{object_name(event)}: {words(event.reason)}"), TITLE)
     lines = [plain(event.message or event.reason, TEXT), "", *(f"{name}: {value}" for name, value in facts(event, most=12, longest=200))]
     body = "\n".join(lines).strip()
     if url.partition(":")[0].lower() in ("mailto", "mailtos"):

@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 from providers.answers import check, needs
 from providers.aws_signature import Keys, authorization
-from providers.card import facts, is_error, line, object_name, plain
+from providers.card import facts, heading, is_error, line, object_name, plain
 from providers.contract import Dialogue, Event, Misconfigured, Request, Secret, Target
 from providers.flux_event import flux_bytes
 from providers.identity import aws_keys
@@ -48,7 +48,7 @@ def converse(event: Event, target: Target) -> Dialogue:
 
 
 def _form(event: Event, topic: str, *, fifo: bool) -> Mapping[str, str]:
-    title = f"{words(event.reason)}: {object_name(event)}"
+    title = heading(event, f"{words(event.reason)}: {object_name(event)}")
     subject = "".join(each if " " <= each <= "~" else "?" for each in line(title, 99)).lstrip() or "event"
     lines = [title, plain(event.message, TEXT), "", *(f"{name}: {value}" for name, value in facts(event))]
     form = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Subject": subject, "Message": "\n".join(lines)}

@@ -18,6 +18,11 @@ def object_name(event: Event) -> str:
     return plain(f"{event.kind.lower()}/{event.name}" + (f".{event.namespace}" if event.namespace else ""), 300)
 
 
+def heading(event: Event, otherwise: str = "") -> str:
+    """What stands over the message: a template's title, or the type's own words, by default the object's name; at most 300 units."""
+    return line(event.title, 300) or otherwise or object_name(event)
+
+
 def plain(text: str, limit: int) -> str:
     """The text without what cannot be shown, cut to `limit` UTF-16 units; a cut is shown."""
     cleaned = clean(text[: 4 * limit]).strip()

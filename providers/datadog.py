@@ -9,7 +9,7 @@ https://docs.datadoghq.com/api/latest/events/#post-an-event-v1
 from urllib.parse import urlsplit
 
 from providers.answers import address_of, json_request, needs, settle_as
-from providers.card import facts, is_error, line, plain
+from providers.card import facts, heading, is_error, line, plain
 from providers.contract import Event, Request, Target
 
 TEXT = 3_900  # of 4,000
@@ -25,7 +25,7 @@ def render(event: Event, target: Target) -> Request:
     pairs = [*own.items(), *facts(event, longest=180)]
     text = plain(event.message or event.reason, TEXT)
     body: dict[str, object] = {
-        "title": line(f"Events from the {event.kind} {event.name}/{event.namespace}", 100),
+        "title": line(heading(event, f"Events from the {event.kind} {event.name}/{event.namespace}"), 100),
         "text": f"\u200b{text}" if text.startswith("%%%") else text,  # those three would make Markdown of it
         "tags": [f"{name}:{line(value, 180)}".lower() for name, value in pairs if line(value, 180)],
         "source_type_name": "fluxcd",

@@ -9,7 +9,7 @@ https://discord.com/developers/docs/resources/webhook#execute-webhook
 from urllib.parse import urlsplit, urlunsplit
 
 from providers.answers import address_of, json_request, settle_as
-from providers.card import backslashes, escaped, facts, is_error, line, object_name
+from providers.card import backslashes, escaped, facts, heading, is_error, line
 from providers.contract import Event, Request, Target
 from providers.flux_event import timestamp
 
@@ -24,7 +24,7 @@ def render(event: Event, target: Target) -> Request:
     parts = urlsplit(address_of(target))
     path = parts.path.removesuffix("/").removesuffix("/slack")
     embed = {
-        "title": escaped(object_name(event), TITLE, escape),
+        "title": escaped(heading(event), TITLE, escape),
         "description": escaped(event.message or event.reason, TEXT, escape),
         "color": RED if is_error(event) else GREEN,
         "timestamp": timestamp(event),

@@ -7,7 +7,7 @@ with the object, the message and the metadata. The format: https://developers.go
 import html
 
 from providers.answers import address_of, json_request, settle_as
-from providers.card import escaped, facts, is_error, line, object_name
+from providers.card import escaped, facts, heading, is_error, line
 from providers.contract import Event, Request, Target
 
 TEXT, FACT = 4_000, 300
@@ -26,5 +26,5 @@ def render(event: Event, target: Target) -> Request:
     sections: list[dict[str, object]] = [{"widgets": [{"textParagraph": {"text": message}}]}]
     if widgets:
         sections.append({"widgets": widgets})
-    header = {"title": object_name(event), "subtitle": line(event.controller, 100)}
+    header = {"title": heading(event), "subtitle": line(event.controller, 100)}
     return json_request(address_of(target), {"cardsV2": [{"cardId": "event", "card": {"header": header, "sections": sections}}]})

@@ -10,7 +10,7 @@ import html
 from urllib.parse import urlsplit
 
 from providers.answers import address_of, basic, json_request, settle_as
-from providers.card import escaped, facts, line, object_name
+from providers.card import escaped, facts, heading, line, object_name
 from providers.contract import Event, Misconfigured, Request, Target
 from providers.reason import words
 
@@ -27,7 +27,7 @@ def render(event: Event, target: Target) -> Request:
         authorization = basic(target.username, target.password)
     else:
         raise Misconfigured("no credentials: put the key token, or username and password, into the Secret")
-    title = escaped(f"{object_name(event)}: {words(event.reason)}", 500, html.escape)
+    title = escaped(heading(event, f"{object_name(event)}: {words(event.reason)}"), 500, html.escape)
     text = escaped(event.message, TEXT, html.escape)
     seconds = event.timestamp.timestamp()
     if urlsplit(address).path.rstrip("/").endswith("/graphite"):

@@ -6,7 +6,7 @@ the same as resolved for a recovery; nothing for what says neither. The format: 
 """
 
 from providers.answers import address_of, check, json_request, needs
-from providers.card import is_error, line, object_name, plain
+from providers.card import heading, is_error, line, object_name, plain
 from providers.contract import Dialogue, Event, Target, recovers
 from providers.reason import words
 
@@ -20,7 +20,7 @@ def converse(event: Event, target: Target) -> Dialogue:
     metadata = {line(name, 100) or "-": plain(text, 1_000) for name, text in sorted(event.metadata.items())[:50]}
     own = {"kind": event.kind, "name": event.name, "namespace": event.namespace, "reason": event.reason, "severity": event.severity}
     body = {
-        "title": line(f"{words(event.reason)}: {object_name(event)}", 250),
+        "title": line(heading(event, f"{words(event.reason)}: {object_name(event)}"), 250),
         "description": plain(event.message or event.reason, 10_000),
         "status": "firing" if is_error(event) else "resolved",
         "deduplication_key": event.uid or object_name(event),

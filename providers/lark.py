@@ -11,7 +11,7 @@ import json
 from base64 import b64encode
 
 from providers.answers import address_of, check, json_request
-from providers.card import facts, is_error, object_name, plain
+from providers.card import facts, heading, is_error, plain
 from providers.contract import Busy, Event, Rejected, Request, Response, Target, retry_after
 
 TEXT, FACTS, FACT = 3_000, 12, 200  # together below the 20 KB that a request may have, at three bytes a character
@@ -31,7 +31,7 @@ def render(event: Event, target: Target) -> Request:
     card = {
         "config": {"wide_screen_mode": True},
         "header": {
-            "title": {"tag": "plain_text", "content": f"{'🚨' if is_error(event) else '💫'} {object_name(event)}"},
+            "title": {"tag": "plain_text", "content": f"{'🚨' if is_error(event) else '💫'} {heading(event)}"},
             "template": "red" if is_error(event) else "turquoise",
         },
         "elements": [{"tag": "div", "text": {"tag": "plain_text", "content": text}} for text in texts if text],

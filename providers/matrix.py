@@ -10,7 +10,7 @@ import hashlib
 from urllib.parse import quote
 
 from providers.answers import address_of, json_request, needs, settle_as
-from providers.card import facts, is_error, object_name, plain
+from providers.card import facts, heading, is_error, plain
 from providers.contract import Event, Request, Target
 from providers.flux_event import flux_bytes
 
@@ -24,7 +24,7 @@ def render(event: Event, target: Target) -> Request:
     token = needs(target.token, "no token: put the user's access token into the Secret's key token")
     room = needs(target.channel, "no room: set spec.channel to the room's id")
     transaction = hashlib.sha1(flux_bytes(event), usedforsecurity=False).hexdigest()
-    lines = [f"{'🚨' if is_error(event) else '💫'} {object_name(event)}", plain(event.message or event.reason, TEXT)]
+    lines = [f"{'🚨' if is_error(event) else '💫'} {heading(event)}", plain(event.message or event.reason, TEXT)]
     lines += [f"- {name}: {value}" for name, value in facts(event)]
     url = f"{address}/_matrix/client/v3/rooms/{quote(room, safe='')}/send/m.room.message/{transaction}"
     body = {"msgtype": "m.text", "body": "\n".join(lines), "m.mentions": {}}  # without it, `@room` in a text would ring everywhere

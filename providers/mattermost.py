@@ -8,7 +8,7 @@ https://developers.mattermost.com/api-documentation/#/operations/CreatePost
 """
 
 from providers.answers import address_of, json_request, needs, settle_as
-from providers.card import backslashes, escaped, facts, is_error, line, object_name, plain, unmentioned
+from providers.card import backslashes, escaped, facts, heading, is_error, line, plain, unmentioned
 from providers.contract import Event, Request, Target
 
 TEXT, FACTS, FACT = 3_500, 12, 200  # older servers take 8000 characters of attachments
@@ -25,9 +25,9 @@ def render(event: Event, target: Target) -> Request:
     """Return the request that posts the attachment. Raises Misconfigured without an address, or with a token and no channel."""
     address = address_of(target)
     attachment = {
-        "fallback": unmentioned(line(f"{object_name(event)}: {event.message or event.reason}", 300)),
+        "fallback": unmentioned(line(f"{heading(event)}: {event.message or event.reason}", 300)),
         "color": "#E01E5A" if is_error(event) else "#2EB67D",
-        "title": unmentioned(object_name(event)),
+        "title": unmentioned(heading(event)),
         "text": escaped(event.message or event.reason, TEXT, escape),
         "fields": [
             {"title": escaped(name, 100, escape), "value": escaped(value, FACT, escape), "short": len(value) < 40}

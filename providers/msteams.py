@@ -10,7 +10,7 @@ https://adaptivecards.io/explorer/TextBlock.html
 from urllib.parse import urlsplit
 
 from providers.answers import address_of, json_request, settle_as
-from providers.card import backslashes, escaped, facts, is_error, object_name, plain
+from providers.card import backslashes, escaped, facts, heading, is_error, plain
 from providers.contract import Event, Request, Target
 
 TEXT, FACTS, FACT = 4_500, 12, 200  # together below the 28 KB that a card may have, at three bytes a character
@@ -38,7 +38,7 @@ def _adaptive_card(event: Event) -> dict[str, object]:
         {"title": escaped(name, 100, escape), "value": escaped(value, FACT, escape)}
         for name, value in facts(event, most=FACTS, longest=FACT)
     ]
-    title = {"type": "TextBlock", "text": escaped(object_name(event), 300, escape), "size": "large", "weight": "bolder", "wrap": True}
+    title = {"type": "TextBlock", "text": escaped(heading(event), 300, escape), "size": "large", "weight": "bolder", "wrap": True}
     content = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -50,7 +50,7 @@ def _adaptive_card(event: Event) -> dict[str, object]:
 
 
 def _message_card(event: Event) -> dict[str, object]:
-    name = object_name(event)
+    name = heading(event)
     section = {
         "activityTitle": plain(event.message or event.reason, TEXT),
         "activitySubtitle": name,

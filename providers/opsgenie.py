@@ -9,7 +9,7 @@ https://docs.opsgenie.com/docs/alert-api
 import hashlib
 
 from providers.answers import check, json_request, needs
-from providers.card import is_error, line, plain
+from providers.card import heading, is_error, line, plain
 from providers.contract import Dialogue, Event, Target, recovers
 
 ADDRESS = "https://api.opsgenie.com/v2/alerts"
@@ -26,7 +26,7 @@ def converse(event: Event, target: Target) -> Dialogue:
         details = {line(name, 100) or "-": plain(text, 500) for name, text in sorted(event.metadata.items())[:12]}
         details |= {"severity": event.severity, "reason": line(event.reason, 100), "namespace": line(event.namespace, 300)}
         body = {
-            "message": line(f"{event.kind}/{event.name}", 130),
+            "message": line(heading(event, f"{event.kind}/{event.name}"), 130),
             "alias": alias,
             "description": plain(event.message or event.reason, 14_000),
             "details": details,

@@ -49,7 +49,7 @@ def span(event: Event) -> dict[str, object]:
         "startTimeUnixNano": nanoseconds,
         "endTimeUnixNano": nanoseconds,
         "attributes": _attributes(own | told),
-        "status": {"code": 2 if is_error(event) else 1, "message": plain(event.message, TEXT)},
+        "status": {"code": 2 if is_error(event) else 1, "message": plain("\n".join(filter(None, (event.title, event.message))), TEXT)},
     }
 
 

@@ -9,7 +9,7 @@ https://developer.pagerduty.com/docs/events-api-v2-overview
 from urllib.parse import urlsplit
 
 from providers.answers import check, json_request, needs
-from providers.card import is_error, line, object_name, plain
+from providers.card import heading, is_error, line, object_name, plain
 from providers.contract import Dialogue, Event, Target, recovers
 from providers.flux_event import timestamp
 from providers.reason import words
@@ -24,7 +24,10 @@ def converse(event: Event, target: Target) -> Dialogue:
     parts = urlsplit(target.address.reveal() or ADDRESS)
     server = f"{parts.scheme}://{parts.netloc}"
     key = needs(target.channel, "no integration key: set spec.channel")
-    about = {"summary": line(f"{words(event.reason)}: {object_name(event)}", SUMMARY), "source": f"Flux {line(event.controller, 100)}"}
+    about = {
+        "summary": line(heading(event, f"{words(event.reason)}: {object_name(event)}"), SUMMARY),
+        "source": f"Flux {line(event.controller, 100)}",
+    }
     about |= {"timestamp": timestamp(event)}
     details = {"message": plain(event.message, TEXT), "metadata": {name: plain(text, 2_000) for name, text in metadata(event).items()}}
     enqueue = {"routing_key": key, "dedup_key": event.uid or object_name(event)}

@@ -6,7 +6,7 @@ integration has set. The format: https://docs.rocket.chat/docs/integrations#inco
 """
 
 from providers.answers import address_of, json_request, settle_as
-from providers.card import backslashes, escaped, facts, is_error, object_name, plain, unmentioned
+from providers.card import backslashes, escaped, facts, heading, is_error, plain, unmentioned
 from providers.contract import Event, Request, Target
 
 TEXT, FACT = 4_000, 300
@@ -23,7 +23,7 @@ def render(event: Event, target: Target) -> Request:
     """Return the request that posts the attachment. Raises Misconfigured where there is no address."""
     attachment = {
         "color": "#FF0000" if is_error(event) else "#0076D7",
-        "author_name": unmentioned(object_name(event)),
+        "author_name": unmentioned(heading(event)),
         "text": escaped(event.message or event.reason, TEXT, escape),
         "fields": [
             {"title": escaped(name, 150, escape), "value": escaped(value, FACT, escape), "short": False}

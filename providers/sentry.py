@@ -46,7 +46,7 @@ def _shared(event: Event, digest: str, environment: str) -> dict[str, object]:
         "timestamp": event.timestamp.timestamp(),
         "platform": "other",
         "transaction": line(f"{event.kind}: {event.namespace}/{event.name}", 200),
-        "message": {"formatted": plain(event.message or event.reason, TEXT)},
+        "message": {"formatted": plain("\n".join(filter(None, (event.title, event.message or event.reason))), TEXT)},
     }
     return body | ({"environment": line(environment, 64)} if environment else {})
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from providers import slack_blocks
-from providers.card import facts, is_error, object_name
+from providers.card import facts, heading, is_error
 from providers.contract import Busy, Event, Misconfigured, Rejected, Request, Response, Secret, Target, retry_after
 from providers.mrkdwn import clean, escape, fit
 from providers.slack_words import told
@@ -134,11 +134,11 @@ def _as_flux(event: Event) -> dict[str, Any]:
     https://github.com/fluxcd/notification-controller/blob/v1.9.3/internal/notifier/slack.go"""
     attachment = {
         "color": "danger" if is_error(event) else "good",
-        "author_name": escape(object_name(event)),
+        "author_name": escape(heading(event)),
         "text": fit(event.message or event.reason, 8_000),
         "mrkdwn_in": ["text"],
         "fields": [
             {"title": escape(name), "value": escape(value), "short": False} for name, value in facts(event, most=FACTS, longest=FACT)
         ],
     }
-    return {"attachments": [attachment | {"fallback": fit(f"{object_name(event)}: {event.message}", 300)}]}
+    return {"attachments": [attachment | {"fallback": fit(f"{heading(event)}: {event.message}", 300)}]}

@@ -8,7 +8,7 @@ object, the message and the metadata; the address is ignored, as by Flux. The fo
 import re
 
 from providers.answers import json_request, needs, settle_as
-from providers.card import backslashes, escaped, facts, is_error, plain
+from providers.card import backslashes, escaped, facts, heading, is_error, plain
 from providers.contract import Event, Misconfigured, Request, Target
 
 TITLE, TEXT, FACTS, FACT = 300, 2_000, 8, 120  # together below 4096 characters with all escapes
@@ -27,7 +27,7 @@ def render(event: Event, target: Target) -> Request:
         raise Misconfigured("the Secret's key token is not a bot token: put in what BotFather gave, 123456:ABC...")
     chat, _, thread = needs(target.channel, "no chat: set spec.channel").partition(":")
     where = f"{event.kind.lower()}/{event.name}/{event.namespace}"
-    title = escaped(plain(f"{'🚨' if is_error(event) else '💫'} {where}", TITLE), TITLE, escape)
+    title = escaped(plain(f"{'🚨' if is_error(event) else '💫'} {heading(event, where)}", TITLE), TITLE, escape)
     lines = [f"*{title}*", escaped(event.message or event.reason, TEXT, escape)]
     lines += [
         f"\\- *{escaped(name, 60, escape)}*: {escaped(value, FACT, escape)}"

@@ -9,7 +9,7 @@ object, the message and the metadata. The format: https://developer.webex.com/do
 import html
 
 from providers.answers import json_request, needs, settle_as
-from providers.card import backslashes, escaped, facts, is_error, object_name
+from providers.card import backslashes, escaped, facts, heading, is_error
 from providers.contract import Event, Request, Target
 
 ADDRESS = "https://webexapis.com/v1/messages"
@@ -28,7 +28,7 @@ def render(event: Event, target: Target) -> Request:
     token = needs(target.token, "no token: put the bot's access token into the Secret's key token")
     room = needs(target.channel, "no room: set spec.channel to the room id")
     lines = [
-        f"{'💣' if is_error(event) else '✅'} **{escaped(object_name(event), TITLE, escape)}**",
+        f"{'💣' if is_error(event) else '✅'} **{escaped(heading(event), TITLE, escape)}**",
         escaped(event.message or event.reason, TEXT, escape),
     ]
     lines += [

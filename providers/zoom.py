@@ -8,7 +8,7 @@ the message and the metadata. The format: https://support.zoom.com/hc/en/article
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from providers.answers import address_of, json_request, needs, settle_as
-from providers.card import facts, is_error, line, object_name, plain
+from providers.card import facts, heading, is_error, line, plain
 from providers.contract import Event, Request, Target
 
 TEXT, FACTS, FACT = 3_000, 12, 200
@@ -24,7 +24,7 @@ def render(event: Event, target: Target) -> Request:
     body: list[dict[str, object]] = [{"type": "message", "text": plain(event.message or event.reason, TEXT)}]
     if items:
         body.append({"type": "fields", "items": items})
-    head = {"text": object_name(event), "sub_head": {"text": line(event.reason, 100)}}
+    head = {"text": heading(event), "sub_head": {"text": line(event.reason, 100)}}
     style = {"color": "#E01E5A" if is_error(event) else "#2EB67D", "bold": True}
     url = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
     return json_request(url, {"content": {"head": head | {"style": style}, "body": body}}, headers={"Authorization": token})

@@ -8,7 +8,7 @@ object, the message and the metadata; foreign text stands in code, which mention
 from urllib.parse import urlencode, urlsplit
 
 from providers.answers import address_of, basic, needs, settle_as
-from providers.card import code, facts, fenced, is_error
+from providers.card import code, facts, fenced, heading, is_error
 from providers.contract import Event, Misconfigured, Request, Secret, Target
 
 TEXT, FACT = 3_000, 200  # below 10,000 characters with everything
@@ -34,7 +34,7 @@ def render(event: Event, target: Target) -> Request:
 
 def content(event: Event) -> str:
     """The message as Markdown."""
-    where = code(f"{event.kind}/{event.namespace}/{event.name}", 300)
+    where = code(heading(event, f"{event.kind}/{event.namespace}/{event.name}"), 300)
     lines = [f"{'⚠️' if is_error(event) else 'ℹ️'} {where}", "", fenced(event.message or event.reason, TEXT), ""]
     lines += [f"* {code(name, 60)}: {code(value, FACT)}" for name, value in facts(event, most=12, longest=FACT)]
     return "\n".join(lines)

@@ -41,6 +41,7 @@ def composed(payloads: Sequence[str]) -> str:
             **bodies[-1],
             "severity": members[0]["severity"],
             "reason": reasons.pop() if len(reasons) == 1 else "Digest",
+            "title": "",
             "message": "\n".join([title, *lines, *more]),
             "metadata": _shared([body["metadata"] for body in members]),
             "recovery_only": all(body["recovery_only"] for body in members),

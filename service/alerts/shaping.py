@@ -33,8 +33,10 @@ log = logging.getLogger(__name__)
 
 ReadConfig = Callable[[str, str], Awaitable[Mapping[str, str] | None]]
 VARIABLES = frozenset(("event", "object", "metadata", "labels"))
-IN_CONFIG = ("title", "text", "fields", "on", "once-per")
-PASSED_ON = ("channel", "mention", "look", "update", "group-by", "group")
+WORDS, HELD = ("title", "text", "fields"), ("digest", "group-window")
+SLACK_ALONE = ("channel", "mention", "look", "update", "group-by")
+IN_CONFIG = (*WORDS, "on", "once-per")
+PASSED_ON = (*SLACK_ALONE, "group")
 LONGEST_WINDOW, LONGEST_DIGEST = timedelta(hours=1), timedelta(days=1)
 CONFIG_FRESH = timedelta(seconds=30)
 SHARED_WITH = f"{OPTION_PREFIX}share-with"
@@ -110,9 +112,11 @@ class Shaper:
             if owner.namespace != message.provider.namespace:
                 given = {name: value for name, value in given.items() if name not in ("channel", "mention")}
             options |= await self._config(owner.namespace, given.get("template", ""), notes) | given
+        by_type = self._type(message)
         labels: Mapping[str, str] = {}
         if any("label" in value for value in options.values()):
             labels = await self._labels(event)
+        notes += _left_out(options, by_type)
         draft = _Draft(event=event, message=message, options=options, body=json.loads(message.payload), labels=labels, notes=notes)
         if not await self._fires(draft):
             fields = {"object": str(event.involved), "alert": str(message.alert), "on": options["on"][:200]}
@@ -190,9 +194,8 @@ class Shaper:
 
     async def _word(self, draft: _Draft) -> None:
         """Put the templates' texts in place of the built-in ones."""
-        templates = {name: draft.options[name] for name in ("title", "text", "fields") if draft.options.get(name)}
-        by_type = self._type(draft.message)
-        if not templates or by_type.wants != "news":
+        templates = {name: draft.options[name] for name in WORDS if draft.options.get(name)}
+        if not templates or not _is_read(self._type(draft.message)):
             return
         rendered = await self._means.renderer.render(templates, draft.values())
         if rendered.problem:
@@ -206,10 +209,8 @@ class Shaper:
             draft.body["metadata"] = {name: metadata[name] for name in ("revision", "cluster", "commit_url") if name in metadata} | fields
         title = " ".join(texts.get("title", "").split())[:300]
         draft.body["message"] = texts.get("text") or draft.body["message"]
-        if title and by_type.place is not None:
+        if title:
             draft.body["title"] = title
-        elif title:
-            draft.body["message"] = f"{title}\n{draft.body['message']}"
 
     def _type(self, message: OutMessage) -> contract.Provider:
         return self._means.catalog.by_type(message.provider) or contract.Provider()
@@ -244,10 +245,10 @@ class Shaper:
         message, now = draft.message, moments.now()
         by_type = self._type(message)
         hold: Hold | None = None
-        joins = by_type.wants == "news" and (by_type.place is not None or not by_type.alarms)
+        joins = _is_read(by_type) and (by_type.place is not None or not by_type.alarms)
         try:
             mute = mute_of(annotations, now)
-            if mute is not None and by_type.wants == "news":
+            if mute is not None and _is_read(by_type):
                 hold = Hold(until=mute.until, bundle=f"{message.alert}|mute", why=mute.words())
             elif joins and (length := self._length(draft, "digest", LONGEST_DIGEST)):
                 hold = Hold(until=now + length, bundle=f"{message.alert}|digest", why=f"for the digest of {draft.options['digest']}")
@@ -273,6 +274,22 @@ class Shaper:
         except ValueError as error:
             draft.notes.append(f"annotation {OPTION_PREFIX}{name}: {error}; it is left out")
             return timedelta(0)
+
+
+def _is_read(by_type: contract.Provider) -> bool:
+    """Whether people read it. Programs get every event as it is."""
+    return by_type.wants == "news" and not by_type.verbatim
+
+
+def _left_out(options: Mapping[str, str], by_type: contract.Provider) -> list[str]:
+    """What is asked for and has no effect with a type is told."""
+    names: tuple[str, ...] = () if by_type.place is not None else SLACK_ALONE
+    if not _is_read(by_type):
+        names += WORDS + HELD + ("mute",)
+    elif by_type.place is None and by_type.alarms:
+        names += HELD
+    found = [f"{OPTION_PREFIX}{name}" for name in names if options.get(name)]
+    return [f"{', '.join(found)}: has no effect with the Provider's type; the message is sent as if it were not there"] if found else []
 
 
 def _annotations(raw: Mapping[str, Any]) -> Mapping[str, str]:
