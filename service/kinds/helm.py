@@ -89,8 +89,10 @@ class ChartSourceRef:
 class ChartVerification:
     """Which signature must be good before a chart counts."""
 
-    provider: Annotated[str, Facts("Kind of signature.", enum=("cosign", "notation"), default="cosign", honours="cosign")] = "cosign"
-    secret_ref: Annotated[str | None, Facts("Secret with the trusted public keys (*.pub).", inside="name")] = None
+    provider: Annotated[str, Facts("Kind of signature.", enum=("cosign", "notation"), default="cosign")] = "cosign"
+    secret_ref: Annotated[
+        str | None, Facts("Secret with the trusted public keys (*.pub), or with trustpolicy.json and certificates.", inside="name")
+    ] = None
     match_oidc_identity: Annotated[
         tuple[OIDCIdentity, ...], Facts("Who may have signed without a key; any one suffices.", name="matchOIDCIdentity")
     ] = ()

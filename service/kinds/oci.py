@@ -45,7 +45,7 @@ class OIDCIdentity:
 class OCIVerification:
     """Which signature must be good before an artifact counts."""
 
-    provider: Annotated[str, Facts("Kind of signature.", enum=("cosign", "notation"), default="cosign", honours="cosign")] = "cosign"
+    provider: Annotated[str, Facts("Kind of signature.", enum=("cosign", "notation"), default="cosign")] = "cosign"
     secret_ref: Annotated[
         str | None, Facts("Secret with the trusted public keys (*.pub), or with trustpolicy.json and certificates.", inside="name")
     ] = None

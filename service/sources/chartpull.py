@@ -20,7 +20,7 @@ from service.sources.museum import MuseumError, below
 from service.sources.reconciler import Needs
 from service.sources.registry import Registry
 from service.sources.semver import InvalidVersion, Version
-from service.sources.signatures import NotVerified
+from service.sources.signatures import NotVerified, Outcome
 from service.sources.verification import Verifier, Wanted
 
 CHART_LAYERS = ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip")
@@ -29,13 +29,13 @@ LOOK_LIMIT = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A version that can be pulled: at the URLs of `listed`, or where `tag` is set from `repository`; `digest` and `signer` where known."""
+    """A version that can be pulled: at the URLs of `listed`, or where `tag` is set from `repository`; `digest` and `outcome`: verified."""
 
     listed: Listed
     repository: Repository | None = None
     tag: str = ""
     digest: str = ""
-    signer: str = ""
+    outcome: Outcome | None = None
 
 
 async def in_index(index: Path, name: str, wanted: str, needs: Needs) -> Found:
@@ -93,12 +93,12 @@ async def verified(access: Access, found: Found, wanted: Wanted, verifier: Verif
     try:
         async with asyncio.timeout(LOOK_LIMIT.total_seconds()), registry_of(access, needs, found.repository) as registry:
             digest = await registry.digest_of(found.tag)
-            signer = await verifier.verify(wanted, registry, digest)
+            outcome = await verifier.verify(wanted, registry, digest)
     except (NotVerified, RegistryError) as error:
         raise ChartFailed(meta.CHART_VERIFICATION_ERROR, f"{said}{error}") from error
     except TimeoutError as error:
         raise ChartFailed(meta.CHART_VERIFICATION_ERROR, f"{said}{found.repository.host} did not answer in time") from error
-    return replace(found, digest=digest, signer=signer)
+    return replace(found, digest=digest, outcome=outcome)
 
 
 async def pull(access: Access, found: Found, target: Path, needs: Needs, *, timeout: timedelta) -> None:

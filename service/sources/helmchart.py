@@ -19,7 +19,6 @@ from service.kinds.helm import HelmChart, HelmRepository
 from service.kinds.meta import SOURCE_GROUP, ObjectKey, Revision, split_revision
 from service.kinds.source import Artifact
 from service.kinds.table import BY_NAME
-from service.reconcile.conditions import condition
 from service.reconcile.queue import Trigger
 from service.sources.artifact import folder_of
 from service.sources.chartbuild import ChartFailed, Made, Recipe, make_folder, named_version, plan_folder, take_archive
@@ -31,8 +30,9 @@ from service.sources.indexes import Indexes
 from service.sources.objects import Objects
 from service.sources.openrepo import SnapshotGone
 from service.sources.reconciler import Needs, Raw
+from service.sources.signatures import Outcome
 from service.sources.snapshot import Snapshot
-from service.sources.verification import Verifier, Wanted, check_spec
+from service.sources.verification import Verifier, Wanted, check_spec, verified_conditions
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ class ChartFetch:
     packaged: bool
     source_revision: str
     link: str
-    verified: int | None = None
-    """The generation whose signature was found good."""
-    signer: str = ""
+    generation: int
+    outcome: Outcome | None = None
+    """Of the look at signatures."""
     moved: bool = False
 
     @property
@@ -82,8 +82,7 @@ class ChartFetch:
             "observedValuesFiles": list(made.values_files) or None,
         }
         reason = meta.CHART_PACKAGED if self.packaged else meta.CHART_PULLED
-        words = f"verified signature of version {made.version}" + (f", signed by {self.signer}" if self.signer else "")
-        good = () if self.verified is None else (condition(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, words, self.verified),)
+        good = verified_conditions(self.outcome, f"version {made.version}", self.generation)
         return Stored(artifact=self.artifact, ready=said, news=said, reason=reason, status=status, conditions=good)
 
     async def tidy(self) -> None:
@@ -156,7 +155,7 @@ class HelmChartOrigin:
         if repository.spec.is_oci:
             candidate = await in_registry(access, spec.chart, spec.version, self._needs)
             if spec.verify is not None:
-                wanted = Wanted.of(found.metadata.namespace, spec.verify)
+                wanted = Wanted.of(found.key, spec.verify)
                 candidate = await verified(access, candidate, wanted, self._verifier, self._needs)
         elif spec.verify is not None:
             raise EndedEarly.invalid("spec.verify: only charts of a HelmRepository of the type oci can be verified")
@@ -166,7 +165,7 @@ class HelmChartOrigin:
             candidate = await in_index(file, spec.chart, spec.version, self._needs)
         recipe = _recipe(found, metadata=str(found.metadata.generation) if spec.merged_files else "")
         made = Made(name=candidate.listed.name, version=named_version(candidate.listed.version, recipe.metadata))
-        fetch = replace(self._fetch(made, packaged=recipe.changes, source_revision=index, found=found), signer=candidate.signer)
+        fetch = replace(self._fetch(made, packaged=recipe.changes, source_revision=index, found=found), outcome=candidate.outcome)
         if await self._is_stored(found, made):
             return replace(fetch, made=replace(made, values_files=found.status.observed_values_files))
         await pull(access, candidate, drafts / "pulled", self._needs, timeout=repository.spec.timeout)
@@ -211,8 +210,8 @@ class HelmChartOrigin:
     def _fetch(self, made: Made, *, packaged: bool, source_revision: str, found: HelmChart) -> ChartFetch:
         link = self._needs.artifacts.url(f"{folder_of(found.key)}/{LINK}")
         current = found.status.artifact or Artifact(path="", url="")
-        verified = found.metadata.generation if found.spec.verify is not None else None
-        return ChartFetch(artifact=current, made=made, packaged=packaged, source_revision=source_revision, link=link, verified=verified)
+        generation = found.metadata.generation
+        return ChartFetch(artifact=current, made=made, packaged=packaged, source_revision=source_revision, link=link, generation=generation)
 
     async def _is_stored(self, found: HelmChart, made: Made) -> bool:
         current, store = found.status.artifact, self._needs.artifacts

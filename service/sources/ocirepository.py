@@ -18,7 +18,6 @@ from service import crash
 from service.kinds import meta
 from service.kinds.meta import ObjectKey, Revision
 from service.kinds.oci import OCIRepository
-from service.reconcile.conditions import condition
 from service.reconcile.queue import Trigger
 from service.sources.cloudlogin import Holder, refused, registry_login
 from service.sources.credentials import masked
@@ -29,18 +28,17 @@ from service.sources.openrepo import SnapshotGone
 from service.sources.reconciler import Needs, Raw
 from service.sources.registry import Registry
 from service.sources.remote import Remote
-from service.sources.signatures import NotVerified
+from service.sources.signatures import NotVerified, Outcome
 from service.sources.snapshot import Snapshot, ignore_files
 from service.sources.tarball import Tarball, Tarballs, Words
 from service.sources.treestore import BadArchive, import_files, import_tarball, last_import
-from service.sources.verification import Verifier, Wanted, check_spec
+from service.sources.verification import Verifier, Wanted, check_spec, told_outcome, verified_conditions
 
 log = logging.getLogger(__name__)
 
 MOST_LAYER_BYTES = 512 * 2**20
 IMPORT_LIMIT = timedelta(minutes=5)
 WALK_LIMIT = timedelta(minutes=1)
-_SIGNED_BY = ", signed by "
 _SOURCE, _REVISION = "org.opencontainers.image.source", "org.opencontainers.image.revision"
 
 
@@ -81,7 +79,7 @@ class OCIOrigin:
         if moved:
             seconds = round(time.perf_counter() - begun, 4)
             log.info("new revision", extra={"object": str(found.key), "revision": snapshot.revision, "seconds": seconds})
-        checked = self._checked.get(found.metadata.uid) or _checked_before(found)
+        checked = (self._checked.get(found.metadata.uid) or _checked_before(found)) if found.spec.verify is not None else _Checked()
         return self._tarballs.of(found, snapshot, _words(found, snapshot, layer, checked), moved=moved)
 
     @asynccontextmanager
@@ -124,11 +122,11 @@ class OCIOrigin:
         if verification is None or (self._checked.get(uid) or _checked_before(found)).covers(digest, found):
             return
         try:
-            who = await self._verifier.verify(Wanted.of(found.metadata.namespace, verification), registry, digest)
+            outcome = await self._verifier.verify(Wanted.of(found.key, verification), registry, digest)
         except NotVerified as error:
             why = f"failed to verify the signature using provider '{verification.provider}': {error}"
             raise EndedEarly.unverified(why, revision) from error
-        self._checked[uid] = _Checked(digest=digest, generation=found.metadata.generation, who=who)
+        self._checked[uid] = _Checked(digest=digest, generation=found.metadata.generation, outcome=outcome)
 
     async def _imported(self, found: OCIRepository, registry: Registry, layer: Layer) -> Snapshot:
         """The files of one layer, as a tree in the object's own store."""
@@ -201,11 +199,11 @@ def _repository(url: str) -> Repository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checked:
-    """A good signature: of which digest, in which generation of the object, and by whom where that is known."""
+    """The last look at signatures: of which digest, in which generation of the object, and what came of it."""
 
-    digest: str
-    generation: int
-    who: str
+    digest: str = ""
+    generation: int = -1
+    outcome: Outcome | None = None
 
     def covers(self, digest: str, found: OCIRepository) -> bool:
         return (self.digest, self.generation) == (digest, found.metadata.generation)
@@ -217,8 +215,9 @@ def _checked_before(found: OCIRepository) -> _Checked:
     for each in found.status.conditions:
         if each.type == meta.SOURCE_VERIFIED and each.status == "True" and artifact is not None:
             digest = artifact.revision.rpartition("@")[2]
-            return _Checked(digest=digest, generation=each.observed_generation, who=each.message.partition(_SIGNED_BY)[2])
-    return _Checked(digest="", generation=-1, who="")
+            outcome = told_outcome(each, f"revision {artifact.revision}")
+            return _Checked(digest=digest, generation=each.observed_generation, outcome=outcome)
+    return _Checked()
 
 
 def _words(found: OCIRepository, snapshot: Snapshot, layer: Layer, checked: _Checked) -> Words:
@@ -228,14 +227,12 @@ def _words(found: OCIRepository, snapshot: Snapshot, layer: Layer, checked: _Che
         news += f", origin source '{annotations[_SOURCE]}', origin revision '{annotations[_REVISION]}'"
     observed = {"mediaType": selector.media_type, "operation": selector.operation} if selector is not None else None
     status = found.status
-    good = f"verified signature of revision {snapshot.revision}{_SIGNED_BY if checked.who else ''}{checked.who}"
-    verified = condition(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, good, found.metadata.generation)
     return Words(
         ready=f"stored artifact for digest '{snapshot.revision}'",
         news=news,
         same_rules=status.observed_ignore == found.spec.ignore and status.observed_layer_selector == selector,
         status={"observedIgnore": found.spec.ignore, "observedLayerSelector": observed},
         metadata=annotations,
-        conditions=() if found.spec.verify is None else (verified,),
+        conditions=verified_conditions(checked.outcome, f"revision {snapshot.revision}", found.metadata.generation),
         as_it_is=layer.is_copied,
     )

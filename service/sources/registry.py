@@ -54,6 +54,11 @@ class Registry:
         self._origin = f"https://{host}"
         self._token = ""
 
+    @property
+    def repository(self) -> str:
+        """`host/name`."""
+        return str(self._repository)
+
     async def allow_http(self) -> None:
         """Where the registry does not speak TLS, speak http with it."""
         try:

@@ -29,6 +29,14 @@ class NotVerified(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """An artifact may be taken. `is_verified` is False where a policy asks for no good signature; `words` say more, for people."""
+
+    words: str = ""
+    is_verified: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Simple:
     """The old form. `annotations` may hold a certificate and what a transparency log has said."""
 

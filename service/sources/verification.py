@@ -3,35 +3,42 @@
 https://github.com/fluxcd/source-controller/blob/main/docs/spec/v1/ocirepositories.md#verification
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
+from service.kinds import meta
 from service.kinds.helm import ChartVerification
+from service.kinds.meta import Condition, ObjectKey
 from service.kinds.oci import OCIVerification, OIDCIdentity
-from service.sources import cosign, keyless
+from service.reconcile.conditions import condition
+from service.sources import cosign, keyless, notation
 from service.sources.failure import EndedEarly
 from service.sources.keyless import Keyless
 from service.sources.registry import Registry
 from service.sources.remote import ReadSecret, held
-from service.sources.signatures import NotVerified, signatures_of
+from service.sources.signatures import NotVerified, Outcome, signatures_of
+
+log = logging.getLogger(__name__)
 
 ROOT = "trusted_root.json"
+_GOOD = "verified signature of "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What one object asks for; `secret` and `trusted_root` are names of Secrets in its namespace."""
+    """What one object asks for of a repository; `secret` and `trusted_root` are names of Secrets in its namespace."""
 
-    namespace: str
+    key: ObjectKey
     provider: str
     secret: str
     identities: tuple[OIDCIdentity, ...] = ()
     trusted_root: str = ""
 
     @classmethod
-    def of(cls, namespace: str, verify: OCIVerification | ChartVerification) -> "Wanted":
+    def of(cls, key: ObjectKey, verify: OCIVerification | ChartVerification) -> "Wanted":
         return cls(
-            namespace=namespace,
+            key=key,
             provider=verify.provider,
             secret=verify.secret_ref or "",
             identities=verify.match_oidc_identity,
@@ -42,11 +49,32 @@ class Wanted:
 def check_spec(verify: Any) -> None:
     """Look at spec.verify as it stands in the object. Raises EndedEarly for what only a change of the object can mend."""
     found = verify if isinstance(verify, dict) else {}
-    if found.get("provider", "cosign") != "cosign":
-        return
+    if found.get("provider") == "notation" and not found.get("secretRef"):
+        raise EndedEarly.invalid("spec.verify.secretRef: is missing: notation needs a Secret with trustpolicy.json and certificates")
     for name in ("matchOIDCIdentity", "trustedRootSecretRef"):
         if found.get("secretRef") and found.get(name):
-            raise EndedEarly.invalid(f"spec.verify.{name}: is for signatures without a key; take it away, or spec.verify.secretRef")
+            raise EndedEarly.invalid(
+                f"spec.verify.{name}: is for cosign's signatures without a key; take it away, or spec.verify.secretRef"
+            )
+
+
+def verified_conditions(outcome: Outcome | None, what: str, generation: int) -> tuple[Condition, ...]:
+    """What the status tells of a good signature; of an artifact that a policy let pass without one, as in Flux, nothing."""
+    if outcome is None or not outcome.is_verified:
+        return ()
+    words = f"{_GOOD}{what}" + (f", {outcome.words}" if outcome.words else "")
+    return (condition(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, words, generation),)
+
+
+def told_outcome(found: Condition, what: str) -> Outcome:
+    """The outcome that a condition tells of."""
+    return Outcome(words=found.message.removeprefix(_GOOD).removeprefix(what).removeprefix(", "))
+
+
+def _told(wanted: Wanted, outcome: Outcome) -> Outcome:
+    if not outcome.is_verified:
+        log.warning("taken without a good signature", extra={"object": str(wanted.key), "reason": outcome.words})
+    return outcome
 
 
 class Verifier:
@@ -56,12 +84,14 @@ class Verifier:
         self._read_secret = read_secret
         self._keyless = Keyless()
 
-    async def verify(self, wanted: Wanted, registry: Registry, digest: str) -> str:
-        """Return who has signed, "" for one who has a key. Raises NotVerified, RegistryError, EndedEarly, ApiError, ApiAway."""
+    async def verify(self, wanted: Wanted, registry: Registry, digest: str) -> Outcome:
+        """Return what is known of who has signed. Raises NotVerified, RegistryError, EndedEarly, ApiError, ApiAway."""
         if wanted.secret:
-            data = await held(self._read_secret, wanted.namespace, wanted.secret)
+            data = await held(self._read_secret, wanted.key.namespace, wanted.secret)
+            if wanted.provider == "notation":
+                return _told(wanted, await notation.verify(registry, registry.repository, digest, data))
             await cosign.verify(registry, digest, cosign.keys_of(data))
-            return ""
+            return Outcome()
         problem = keyless.problem_of(wanted.identities)
         if problem:
             raise EndedEarly.invalid(problem)
@@ -69,12 +99,13 @@ class Verifier:
         if not found:
             raise NotVerified("no signatures found")
         signer = await self._keyless.verify(found, digest, wanted.identities, await self._root(wanted))
-        return signer if wanted.identities else f"{signer}: spec.verify.matchOIDCIdentity names nobody, so anybody's signature would count"
+        warning = "" if wanted.identities else ": spec.verify.matchOIDCIdentity names nobody, so anybody's signature would count"
+        return Outcome(words=f"signed by {signer}{warning}")
 
     async def _root(self, wanted: Wanted) -> bytes | None:
         if not wanted.trusted_root:
             return None
-        data = await held(self._read_secret, wanted.namespace, wanted.trusted_root)
+        data = await held(self._read_secret, wanted.key.namespace, wanted.trusted_root)
         if ROOT not in data:
-            raise NotVerified(f"the Secret '{wanted.namespace}/{wanted.trusted_root}' has no key '{ROOT}'")
+            raise NotVerified(f"the Secret '{wanted.key.namespace}/{wanted.trusted_root}' has no key '{ROOT}'")
         return data[ROOT]

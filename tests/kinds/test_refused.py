@@ -71,7 +71,6 @@ IGNORED = {
 }
 BY_VALUE = [
     ("Bucket", {"sts": {"provider": "aws", "endpoint": "https://sts.amazonaws.com"}}, "spec.sts.provider"),
-    ("HelmChart", {"verify": {"provider": "notation"}}, "spec.verify.provider"),
     ("Kustomization", {"sourceRef": {"kind": "FromTheFuture", "name": "a"}}, "spec.sourceRef.kind"),
     ("Kustomization", {"deletionPolicy": "FromTheFuture"}, "spec.deletionPolicy"),
     ("Receiver", {"type": "github-enterprise"}, "spec.type"),

@@ -381,7 +381,7 @@ async def test_after_a_restart_a_git_chart_waits_for_its_source(bench, history: 
     [
         ({"verify": {"secretRef": {"name": "a"}, "matchOIDCIdentity": [{"issuer": "", "subject": ""}]}}, "spec.verify.matchOIDCIdentity"),
         ({"verify": {"provider": "cosign", "secretRef": {"name": "keys"}}}, "only charts of a HelmRepository of the type oci"),
-        ({"verify": {"provider": "notation", "secretRef": {"name": "keys"}}}, "spec.verify.provider"),
+        ({"verify": {"provider": "notation"}}, "spec.verify.secretRef"),
         ({"chart": "Web"}, "invalid chart name 'Web'"),
         ({"version": "newest"}, "is not a range of versions"),
         ({"chart": "none"}, "no chart name found"),

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,7 +235,7 @@ async def test_ignore_changes_the_artifact_without_a_pull(bench, registry):
             "spec.verify.matchOIDCIdentity",
         ),
         ({"verify": {"secretRef": {"name": "keys"}, "trustedRootSecretRef": {"name": "root"}}}, "spec.verify.trustedRootSecretRef"),
-        ({"verify": {"provider": "notation", "secretRef": {"name": "keys"}}}, "spec.verify.provider"),
+        ({"verify": {"provider": "notation"}}, "spec.verify.secretRef"),
         ({"provider": "aws"}, "spec.provider"),
     ],
 )
@@ -335,3 +336,39 @@ async def test_only_what_the_named_have_signed_without_a_key_counts(bench, regis
         bench.api.put(spec(registry, verify=verify))
         await bench.run()
         assert words in bench.api.ready()[2]
+
+
+async def test_only_what_a_trust_policy_lets_pass_counts(bench, registry):
+    recording = registry.load(Path(__file__).parent / "notation" / "signed.json")
+    digest = recording["digest"]
+    referring = digest.replace(":", "-")
+    certificates = {name: text.encode() for name, text in recording["certificates"].items()}
+
+    def policy(level: str) -> dict[str, bytes]:
+        statement = {"name": "app", "registryScopes": [f"{registry.host}/team/app"], "signatureVerification": {"level": level}}
+        statement |= (
+            {} if level == "skip" else {"trustStores": ["ca:team"], "trustedIdentities": ["x509.subject:C=US,ST=WA,O=Team\\, Inc."]}
+        )
+        return {"trustpolicy.json": json.dumps({"version": "1.0", "trustPolicies": [statement]}).encode(), **certificates}
+
+    verify = {"provider": "notation", "secretRef": {"name": "keys"}}
+    bench.secrets["keys"] = policy("strict")
+    bench.api.put(spec(registry, verify=verify))
+    for signed, words in ((None, "no signatures found"), ("expired", "no matching signatures: the signature has expired on 2026-11-21")):
+        if signed is not None:
+            registry.tags[referring] = recording["signed"][signed]
+        await bench.run()
+        assert bench.api.ready()[2] == f"failed to verify the signature using provider 'notation': {words}"
+        assert bench.key not in bench.published
+    registry.tags[referring] = recording["signed"]["cose-ec"]
+    assert (await bench.run()).result == "succeeded"
+    good = f"verified signature of revision 1.0@{digest}, signed by CN=ec,O=Team\\, Inc.,L=Seattle,ST=WA,C=US"
+    assert bench.api.condition("SourceVerified")["message"] == good
+    registry.asked.clear()
+    await bench.run()
+    assert registry.asked == ["HEAD manifests/1.0"]
+    bench.secrets["keys"] = policy("skip")
+    bench.api.put(spec(registry, verify=verify))
+    await bench.run()
+    assert bench.api.ready()[0] == "True"
+    assert bench.api.condition("SourceVerified") is None  # nothing was, and nothing says so
