@@ -42,16 +42,16 @@ from service.kustomizations.records import Records
 from service.kustomizations.reports import Reports
 from service.kustomizations.retries import Retries
 from service.kustomizations.run import Rooms, SourceState
-from service.kustomizations.sourcewatches import SourceWatches
 from service.kustomizations.sweep import Sweep
 from service.kustomizations.tenancy import Reach, Tenancy
 from service.kustomizations.trail import Trail
-from service.kustomizations.variables import Variables, users_of
+from service.kustomizations.variables import SUBSTITUTED, Variables, users_of
 from service.kustomizations.waits import HealthWaits
 from service.kustomizations.writes import Writes
 from service.metrics import Metrics
 from service.outbound import Outbound
 from service.reconcile.gate import Gate
+from service.reconcile.namedwatches import Named, NamedWatches
 from service.reconcile.queue import CHANGE, HOOK, Queue, Trigger
 from service.reconcile.worker import Reconciler, Run, Worker, first
 from service.settings import Settings
@@ -67,6 +67,7 @@ from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.remade import Remade
 from service.sources.smart import Smart
 from service.sources.snapshot import Snapshot
+from service.sources.trustedkeys import KEYS
 from service.state.bodies import Bodies
 from service.state.cache import Cache
 from service.state.held import Held
@@ -209,6 +210,8 @@ class House:
             *self.charts.reconcilers(needs, shadow=shadow),
         )
         self.sources = self._worker(SOURCE, queue, *reconcilers, times=WAITING_FOR_REMOTES)
+        gate = self.gates[SOURCE]
+        self.key_watches = NamedWatches(ground.cluster, KEYS, gate=gate, on_change=self.keys_changed, tell=self.telling.tell)
         self._build_generators(needs)
 
     def _build_generators(self, needs: Needs) -> None:
@@ -259,7 +262,7 @@ class House:
         )
         self.pushes.on_compared = self.trail.compared
         self.variables = Variables(cluster, strict=ground.settings.strict_substitutions)
-        self.source_watches = SourceWatches(cluster, gate=gate, on_change=self.variables_changed, tell=self.telling.tell)
+        self.variable_watches = NamedWatches(cluster, SUBSTITUTED, gate=gate, on_change=self.variables_changed, tell=self.telling.tell)
         own = self._reach(cluster)
         rooms = Rooms(
             catalog=self.catalog,
@@ -385,6 +388,13 @@ class House:
         for key in self.index.secret_seen(change):
             self.receivers.queue.add(key, trigger=Trigger(reason="secret"))
         self.variables_changed("Secret", change)
+        self.keys_changed("Secret", change)
+
+    def keys_changed(self, kind: str, change: Change) -> None:
+        """A Secret with trusted keys: what is checked with them is checked again."""
+        metadata = change.object["metadata"]
+        for key in self.key_watches.users(Named(kind, metadata.get("namespace", ""), metadata["name"])):
+            self.sources.queue.add(key, trigger=Trigger(reason="keys"), priority=CHANGE)
 
     def config_map_changed(self, change: Change) -> None:
         """A labelled ConfigMap: what substitutes from it runs."""

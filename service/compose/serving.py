@@ -94,7 +94,8 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         ("health waits", house.waits),
         ("sweep", house.sweep),
         ("drift", house.lookouts),
-        ("variables", house.source_watches),
+        ("variables", house.variable_watches),
+        ("trusted keys", house.key_watches),
         ("telling", house.telling),
         ("oversight of alerts", house.oversight),
         ("alerts", house.dispatcher),
@@ -154,12 +155,13 @@ def connect(house: House) -> None:
         queue = queues.get(kind.kind, house.receivers.queue) if kind.kind in runs else None
         match kind.kind:
             case source if source in SOURCES:
-                house.watches.connect(kind, seen=[house.graph.seen], changed=more.get(source, ()), queue=queue)
+                seen = [house.graph.seen, house.key_watches.seen] if queue is not None else [house.graph.seen]
+                house.watches.connect(kind, seen=seen, changed=more.get(source, ()), queue=queue)
             case "ArtifactGenerator":
                 house.watches.connect(kind, seen=[house.generators.seen], queue=queue)
             case "Kustomization":
                 seen = [house.graph.seen, house.catalog.seen, house.expression_waits.seen]
-                house.watches.connect(kind, seen=[*seen, house.source_watches.seen] if queue is not None else seen, queue=queue)
+                house.watches.connect(kind, seen=[*seen, house.variable_watches.seen] if queue is not None else seen, queue=queue)
             case "Receiver":
                 house.watches.connect(kind, changed=[house.index.seen], queue=queue)
             case _:

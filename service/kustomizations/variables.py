@@ -18,6 +18,7 @@ from service.cluster.client import ApiError, Cluster
 from service.kinds.kustomize import Kustomization, SubstituteFrom
 from service.kinds.meta import BUILD_FAILED
 from service.kustomizations.postbuild import Substitution
+from service.reconcile.namedwatches import RESOURCES, Named, Naming
 from service.reconcile.outcome import Failed
 
 READ_TIMEOUT = timedelta(seconds=10)
@@ -111,6 +112,19 @@ class Variables:
             if error.not_found and source.optional:
                 return None
             raise Failed(BUILD_FAILED, f"post build failed: substitute from '{source.kind}/{source.name}' error: {error}") from error
+
+
+def sources_of(object_: Mapping[str, Any] | None) -> frozenset[Named]:
+    """What a Kustomization as it came from the API substitutes from; nothing for one that is gone, suspended or cannot be read."""
+    spec = (object_ or {}).get("spec") or {}
+    named = (spec.get("postBuild") or {}).get("substituteFrom") or ()
+    if object_ is None or spec.get("suspend"):
+        return frozenset()
+    space = object_["metadata"].get("namespace", "")
+    return frozenset(Named(str(each.get("kind")), space, str(each.get("name"))) for each in named if each.get("kind") in RESOURCES)
+
+
+SUBSTITUTED = Naming(what="variables", of=sources_of, reason="VariablesNotWatched", controller="kustomize-controller")
 
 
 def users_of(objects: Iterable[Mapping[str, Any]], source: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:

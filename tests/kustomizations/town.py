@@ -330,7 +330,8 @@ def _rooms(house: House) -> Sequence[Room]:
         "waits": house.waits,
         "sweep": house.sweep,
         "drift": house.lookouts,
-        "variables": house.source_watches,
+        "variables": house.variable_watches,
+        "trusted keys": house.key_watches,
         "telling": house.telling,
         "kubernetes events": Until(house.recorder.run),
     }

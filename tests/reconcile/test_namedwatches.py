@@ -12,8 +12,9 @@ from service.cluster.client import Cluster
 from service.cluster.watch import Change
 from service.kinds.event import Event
 from service.kinds.meta import KUSTOMIZE_GROUP, ObjectKey
-from service.kustomizations.sourcewatches import Named, SourceWatches
+from service.kustomizations.variables import SUBSTITUTED
 from service.reconcile.gate import Gate
+from service.reconcile.namedwatches import Named, NamedWatches
 from tests.cluster.objects import eventually
 
 SPACE = "default"
@@ -31,8 +32,13 @@ class Scene:
 
     def __init__(self, cluster: Cluster, *, most: int = 100) -> None:
         self.gate, self.changes, self.events = Gate("test"), list[tuple[str, Change]](), list[Event]()
-        self.watches = SourceWatches(
-            cluster, gate=self.gate, on_change=lambda kind, change: self.changes.append((kind, change)), tell=self.events.append, most=most
+        self.watches = NamedWatches(
+            cluster,
+            SUBSTITUTED,
+            gate=self.gate,
+            on_change=lambda kind, change: self.changes.append((kind, change)),
+            tell=self.events.append,
+            most=most,
         )
 
     def seen(self, *objects: tuple[ObjectKey, Mapping[str, Any] | None]) -> None:

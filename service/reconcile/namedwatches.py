@@ -1,13 +1,14 @@
-"""The watches of what Kustomizations substitute from: one for each ConfigMap or Secret that any names, shared by all that name it.
+"""The watches of what objects of one kind name in their specs: one for each ConfigMap or Secret, shared by all that name it.
 
-Flux sees a change of those alone that carry a label; here the name in `spec.postBuild.substituteFrom` is enough. Read is the metadata of
-that one name, nothing is listed. Bounded: what is beyond the bound, and what may not be watched, is seen at a push and at the interval.
+Flux sees a change of those alone that carry a label; here the name is enough. Read is the metadata of that one name, nothing is listed.
+Bounded: what is beyond the bound, and what may not be watched, is seen at a push and at the interval.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from service.cluster.client import Cluster
@@ -15,13 +16,11 @@ from service.cluster.discovery import Resource
 from service.cluster.metadatawatch import MetadataWatch
 from service.cluster.watch import Change
 from service.kinds.event import Event
-from service.kinds.meta import KUSTOMIZE_GROUP, ObjectKey
+from service.kinds.meta import ObjectKey
 from service.reconcile.gate import Gate
 
 log = logging.getLogger(__name__)
 MOST = 100
-NOT_WATCHED = "VariablesNotWatched"
-CONTROLLER = "kustomize-controller"
 RESOURCES = {
     "ConfigMap": Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap"),
     "Secret": Resource(group="", version="v1", plural="secrets", namespaced=True, kind="Secret"),
@@ -35,15 +34,39 @@ class Named(NamedTuple):
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        return "/".join(self)
 
-class SourceWatches:
-    """A room: keeps a watch running for each source that is in use, while `gate` is open. `on_change` hears the kind and the change."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """How objects name others: `of` reads it off one as it came from the API, None for one that is gone.
+
+    `what` says it in names of tasks, `reason` and `controller` in the event for what is not watched.
+    """
+
+    what: str
+    of: Callable[[Mapping[str, Any] | None], frozenset[Named]]
+    reason: str
+    controller: str
+
+
+class NamedWatches:
+    """A room: keeps a watch running for each that is named, while `gate` is open. `on_change` hears the kind and the change."""
 
     def __init__(
-        self, cluster: Cluster, *, gate: Gate, on_change: Callable[[str, Change], None], tell: Callable[[Event], None], most: int = MOST
+        self,
+        cluster: Cluster,
+        naming: Naming,
+        *,
+        gate: Gate,
+        on_change: Callable[[str, Change], None],
+        tell: Callable[[Event], None],
+        most: int = MOST,
     ) -> None:
         self._cluster, self._gate, self._on_change, self._tell, self._most = cluster, gate, on_change, tell, most
-        self._sources: dict[ObjectKey, frozenset[Named]] = {}
+        self._naming = naming
+        self._named: dict[ObjectKey, frozenset[Named]] = {}
         self._users: dict[Named, dict[ObjectKey, Mapping[str, Any]]] = defaultdict(dict)
         self._running: dict[Named, asyncio.Task[None]] = {}
         self._told: set[tuple[str, str]] = set()
@@ -55,9 +78,13 @@ class SourceWatches:
         """What is being watched."""
         return frozenset(self._running)
 
+    def users(self, each: Named) -> tuple[ObjectKey, ...]:
+        """The objects that name it."""
+        return tuple(self._users.get(each, ()))
+
     def seen(self, key: ObjectKey, object_: Mapping[str, Any] | None) -> None:
-        """A Kustomization appeared, changed, or (None) is gone."""
-        before, wanted = self._sources.pop(key, frozenset()), sources_of(object_)
+        """An object appeared, changed, or (None) is gone."""
+        before, wanted = self._named.pop(key, frozenset()), self._naming.of(object_)
         for each in before - wanted:
             self._users[each].pop(key, None)
             if not self._users[each]:
@@ -66,7 +93,7 @@ class SourceWatches:
             assert object_ is not None
             self._users[each][key] = object_
         if wanted:
-            self._sources[key] = wanted
+            self._named[key] = wanted
         if wanted != before:
             self._wake.set()
 
@@ -77,7 +104,7 @@ class SourceWatches:
     async def run(self) -> None:
         """Until stopped."""
         async with asyncio.TaskGroup() as tasks:
-            standing = tasks.create_task(self._standing(), name="variables: gate")
+            standing = tasks.create_task(self._standing(), name=f"{self._naming.what}: gate")
             while not self._stopping:
                 self._wake.clear()
                 self._turn(tasks)
@@ -101,7 +128,7 @@ class SourceWatches:
             self._running.pop(each).cancel()
         for each in wanted:
             if each not in self._running:
-                self._running[each] = tasks.create_task(self._watch(each), name=f"variables {each.kind}/{each.namespace}/{each.name}")
+                self._running[each] = tasks.create_task(self._watch(each), name=f"{self._naming.what} {each}")
         if len(named) > self._most:
             self._tell_once(min(set(named) - set(wanted)), f"{self._most} are watched already, of {len(named)}", about="")
         else:
@@ -123,29 +150,19 @@ class SourceWatches:
         if occasion in self._told or not users:
             return
         self._told.add(occasion)
-        raw = users[min(users)]
-        words = f"a change of {each.kind}/{each.namespace}/{each.name} is seen at the next push or interval, not at once: {why}"
-        log.warning("source of variables not watched", extra={"source": f"{each.kind}/{each.namespace}/{each.name}", "why": why})
-        metadata = raw["metadata"]
+        key = min(users)
+        raw, metadata = users[key], users[key]["metadata"]
+        words = f"a change of {each} is seen at the next push or interval, not at once: {why}"
+        log.warning("not watched", extra={"what": self._naming.what, "named": str(each), "why": why})
         self._tell(
             Event(
-                involved=ObjectKey(group=KUSTOMIZE_GROUP, kind="Kustomization", namespace=metadata["namespace"], name=metadata["name"]),
+                involved=key,
                 involved_api_version=str(raw.get("apiVersion", "")),
                 involved_uid=metadata.get("uid", ""),
                 involved_resource_version=metadata.get("resourceVersion", ""),
                 severity="info",
-                reason=NOT_WATCHED,
+                reason=self._naming.reason,
                 message=words,
-                reporting_controller=CONTROLLER,
+                reporting_controller=self._naming.controller,
             )
         )
-
-
-def sources_of(object_: Mapping[str, Any] | None) -> frozenset[Named]:
-    """What a Kustomization as it came from the API substitutes from; nothing for one that is gone, suspended or cannot be read."""
-    spec = (object_ or {}).get("spec") or {}
-    named = (spec.get("postBuild") or {}).get("substituteFrom") or ()
-    if object_ is None or spec.get("suspend"):
-        return frozenset()
-    space = object_["metadata"].get("namespace", "")
-    return frozenset(Named(str(each.get("kind")), space, str(each.get("name"))) for each in named if each.get("kind") in RESOURCES)
