@@ -41,6 +41,8 @@ T = TypeVar("T")
 
 MOST_STUCK = 64
 LAG_WAITS = tuple(timedelta(milliseconds=each) for each in (50, 100, 200, 400))
+PART = "+"
+"""Between an object's uid and the name of a part of it, with a private ref of its own: a submodule, a store that it borrows from."""
 KEPT_STORES = 2
 """Stores per object: the present one, and the one before it that consumers may still read."""
 
@@ -208,10 +210,25 @@ class GitStore:
         """Keep a commit as the object's last one whose signature was good; "" says that there is none. Raises SnapshotGone."""
         await self._blocking(lambda _: _mark(store, PRIVATE + uid + VERIFIED, commit))
 
+    async def hold(self, part: str, store: Path) -> None:
+        """Keep a store of others for as long as `part` is not forgotten or released. Raises FetchError."""
+        if store not in self._stores.get(part, ()):
+            await self.alone(store, lambda path: _hold(path, part))
+            await self._remember(part, store)
+
+    async def release(self, uid: str, parts: set[str]) -> None:
+        """Forget all parts of an object but these."""
+        for name in [name for name in self._stores if name.startswith(uid + PART) and name not in parts]:
+            await self._forget(name)
+
     async def forget(self, uid: str) -> None:
-        """Remove the object's private refs, and the stores that nobody else uses."""
-        for path in self._stores.pop(uid, []):
-            await self.alone(path, lambda store: _drop(store, uid))
+        """Remove the private refs of the object and of its parts, and the stores that nobody else uses."""
+        await self.release(uid, set())
+        await self._forget(uid)
+
+    async def _forget(self, name: str) -> None:
+        for path in self._stores.pop(name, []):
+            await self.alone(path, lambda store: _drop(store, name))
 
     async def discard(self, store: Path) -> None:
         """Remove a store whose objects are not all there; its objects' next fetches make it anew."""
@@ -224,7 +241,7 @@ class GitStore:
 
     async def keep_only(self, uids: set[str]) -> None:
         """Forget what belongs to none of `uids`: objects that were deleted while nothing ran."""
-        for uid in self._stores.keys() - uids:
+        for uid in {name.partition(PART)[0] for name in self._stores} - uids:
             await self.forget(uid)
 
     def close(self) -> None:
@@ -263,6 +280,15 @@ def _mark(store: Path, name: str, commit: str) -> None:
             repo.references.delete(name)
     except (pygit2.GitError, ValueError) as error:
         raise SnapshotGone(f"the store {store.name} cannot be written: {error}") from error
+
+
+def _hold(store: Path, name: str) -> None:
+    try:
+        repo = repository(store)
+        tip = next(repo.references[each].target for each in repo.references if each.startswith(PRIVATE))
+        repo.references.create(PRIVATE + name, tip, force=True)
+    except (pygit2.GitError, StopIteration) as error:
+        raise FetchError(f"the store {store.name} is being made anew") from error
 
 
 def _drop(store: Path, uid: str) -> None:

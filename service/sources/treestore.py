@@ -25,7 +25,7 @@ from service.sources.openrepo import SnapshotGone, open_store, repository
 MOST_FILES = 100_000
 MOST_BYTES = 2 * 2**30
 _OBJECTS = "sluice-objects"
-_NOBODY = pygit2.Signature("sluice", "sluice@localhost", 0, 0)
+NOBODY = pygit2.Signature("sluice", "sluice@localhost", 0, 0)
 
 
 class BadArchive(Exception):
@@ -79,7 +79,7 @@ def import_files(store: Path, uid: str, files: Iterable[File], revision: str) ->
 def commit(layout: Layout, uid: str, revision: str) -> Imported:
     """Write a tree and hold it under the object's private ref."""
     tree = layout.write()
-    made = layout.repo.create_commit(None, _NOBODY, _NOBODY, revision, tree, [])
+    made = layout.repo.create_commit(None, NOBODY, NOBODY, revision, tree, [])
     layout.repo.references.create(PRIVATE + uid, made, force=True)
     return Imported(commit=str(made), tree=str(tree))
 
