@@ -1,8 +1,8 @@
 """Receiver -> source -> consumers, kept from the watches.
 
 In: objects as the API server holds them, one call for each change. Out: which objects stand behind which, without a request. The fields
-that are followed: `spec.url` and `spec.ref` of sources, `spec.sourceRef` of what builds on them. What Kustomizations depend on is the
-catalog's of service.kustomizations.
+that are followed: `spec.url`, `spec.ref` and `spec.include` of sources, `spec.sourceRef` of what builds on them. What Kustomizations depend
+on is the catalog's of service.kustomizations.
 """
 
 from collections import defaultdict
@@ -34,8 +34,8 @@ _REFERENCES = {
 class Node:
     """What the graph knows of one object. `url` is in its normal form, "" for what has none; `source` is what it builds on.
 
-    `mirrors` are addresses that its source is a copy of, as an annotation says. `place` is where sources that are no Git repositories get
-    their content from. `metadata` is the object's own, for filters.
+    `includes` are sources that are a part of it. `mirrors` are addresses that its source is a copy of, as an annotation says. `place` is
+    where sources that are no Git repositories get their content from. `metadata` is the object's own, for filters.
     """
 
     key: ObjectKey
@@ -45,9 +45,15 @@ class Node:
     url: str = ""
     ref: GitRef | None = None
     source: ObjectKey | None = None
+    includes: tuple[ObjectKey, ...] = ()
     mirrors: tuple[str, ...] = ()
     place: Place = NOWHERE
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
+
+    @property
+    def sources(self) -> tuple[ObjectKey, ...]:
+        """All that makes it new."""
+        return self.includes if self.source is None else (self.source, *self.includes)
 
 
 class Graph:
@@ -74,23 +80,23 @@ class Graph:
         return (self._nodes[key] for key in sorted(self._members.get((kind, namespace), ())))
 
     def consumers(self, source: ObjectKey) -> frozenset[ObjectKey]:
-        """Who builds from a source."""
+        """Who builds from a source, or includes it."""
         return frozenset(self._consumers.get(source, ()))
 
     def _link(self, node: Node) -> None:
         key = node.key
         self._nodes[key] = node
         self._members[key.kind, key.namespace].add(key)
-        if node.source is not None:
-            self._consumers[node.source].add(key)
+        for source in node.sources:
+            self._consumers[source].add(key)
 
     def _unlink(self, key: ObjectKey) -> None:
         node = self._nodes.pop(key, None)
         if node is None:
             return
         _drop(self._members, (key.kind, key.namespace), key)
-        if node.source is not None:
-            _drop(self._consumers, node.source, key)
+        for source in node.sources:
+            _drop(self._consumers, source, key)
 
 
 def node_of(key: ObjectKey, object_: Mapping[str, Any]) -> Node:
@@ -135,7 +141,8 @@ def _mirrors(metadata: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _of_repository(common: Node, found: GitRepository) -> Node:
-    return replace(common, suspended=found.spec.suspend, url=normal_url(found.spec.url), ref=found.spec.ref)
+    includes = tuple(replace(common.key, name=each.repository) for each in found.spec.include)
+    return replace(common, suspended=found.spec.suspend, url=normal_url(found.spec.url), ref=found.spec.ref, includes=includes)
 
 
 def _of_kustomization(common: Node, found: Kustomization) -> Node:
