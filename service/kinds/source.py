@@ -88,10 +88,8 @@ class GitRepositorySpec:
         str | None, Facts("Patterns in the form of .gitignore for what stays out of the artifact; they replace the built-in extras.")
     ] = None
     suspend: Annotated[bool, Facts("Stops the reconciliation of this object.")] = False
-    recurse_submodules: Annotated[bool, Facts("Checks out the submodules too.", verdict="refused")] = False
-    include: Annotated[
-        tuple[GitInclude, ...], Facts("Other GitRepositories whose content is copied into this artifact.", verdict="refused")
-    ] = ()
+    recurse_submodules: Annotated[bool, Facts("Checks out the submodules too.")] = False
+    include: Annotated[tuple[GitInclude, ...], Facts("Other GitRepositories whose content is copied into this artifact.")] = ()
     sparse_checkout: Annotated[tuple[str, ...], Facts("The only directories to check out.")] = ()
     git_implementation: Annotated[
         str, Facts("Old versions' choice of a Git library, without effect.", enum=("go-git", "libgit2"), verdict="ignored")

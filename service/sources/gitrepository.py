@@ -7,8 +7,9 @@ a payload said. https://github.com/fluxcd/source-controller/blob/main/docs/spec/
 import asyncio
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from service import crash
@@ -16,6 +17,8 @@ from service.kinds import meta
 from service.kinds.meta import ObjectKey
 from service.kinds.source import GitRepository
 from service.reconcile.queue import Trigger
+from service.sources.composing import inside
+from service.sources.composition import Compositions, is_composed
 from service.sources.credentials import Credentials, masked
 from service.sources.depth import PRIVATE, VERIFIED
 from service.sources.failure import EndedEarly
@@ -24,10 +27,12 @@ from service.sources.gitlogin import GitLogin
 from service.sources.gitref import InvalidRef, InvalidUrl, Wanted, checked_url, wanted
 from service.sources.gitsignature import Keys
 from service.sources.gitverification import GitVerification
+from service.sources.includes import INCLUDE, Included, Includes
 from service.sources.openrepo import SnapshotGone, open_store
 from service.sources.reconciler import Needs, Raw
 from service.sources.snapshot import Snapshot, ignore_files, moved_ignore_files
 from service.sources.sparse import BadSparse, below, folders_of, missing
+from service.sources.status import artifact_json
 from service.sources.tarball import Tarball, Tarballs, Words
 from service.sources.transfer import Fetched, described
 
@@ -35,6 +40,15 @@ log = logging.getLogger(__name__)
 
 WALK_LIMIT = timedelta(minutes=1)
 SUBJECT_LENGTH = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run is to bring: a commit, the keys that must have signed it, and what is put into its tree."""
+
+    want: Wanted
+    keys: Keys | None
+    included: tuple[Included, ...]
 
 
 class GitOrigin:
@@ -47,7 +61,9 @@ class GitOrigin:
         self._needs = needs
         self._login = GitLogin(needs)
         self._verification = GitVerification(needs.gitstore, needs.read_secret)
+        self._includes, self._compositions = Includes(needs), Compositions(needs)
         self._tarballs = Tarballs(artifacts=needs.artifacts, gitstore=needs.gitstore, workers=needs.workers)
+        self._asked: dict[str, tuple[int, float, Fetched]] = {}
 
     def check(self, spec: Raw) -> None:
         """The address, whose form Flux's CRD does not hold."""
@@ -55,60 +71,103 @@ class GitOrigin:
 
     async def fetch(self, found: GitRepository, triggers: tuple[Trigger, ...]) -> Tarball:
         """Fetch what the ref names now, and publish it."""
-        url, want = _checked_url(found.spec.url), _checked_ref(found)
+        _checked_url(found.spec.url)
         _checked_sparse(found)
-        begun, credentials = time.perf_counter(), Credentials()
-        want, keys = await self._verification.plan(found, want)
+        begun = time.perf_counter()
+        want, keys = await self._verification.plan(found, _checked_ref(found))
+        plan = Plan(want=want, keys=keys, included=await self._includes.of(found))
+        fetched, credentials = await self._fetched(found, want, triggers)
+        crash.point("source.fetched")
+        snapshot = await self._opened(found, plan, fetched, credentials)
+        moved = self._needs.published.publish(snapshot, triggers)
+        if moved:
+            seconds = round(time.perf_counter() - begun, 4)
+            log.info("new revision", extra={"object": str(found.key), "revision": snapshot.revision, "seconds": seconds})
+        tarball = self._tarballs.of(found, snapshot, self._words(found, snapshot), moved=moved)
+        return replace(tarball, complete=partial(self._complete, found, plan.included))
+
+    async def _fetched(self, found: GitRepository, want: Wanted, triggers: tuple[Trigger, ...]) -> tuple[Fetched, Credentials]:
+        """The newest commit of the remote, and what was sent to get it. Raises EndedEarly."""
+        credentials = Credentials()
         try:
             credentials = await self._login.of(found)
+            just = self._just_fetched(found, triggers)
+            if just is not None:
+                return just, credentials
             fetched = await self._needs.gitstore.fetch(
                 uid=found.metadata.uid,
-                url=url,
+                url=found.spec.url,
                 credentials=credentials,
                 wanted=want.hinted(trigger.hint for trigger in triggers),
                 timeout=found.spec.timeout,
                 age=datetime.now(UTC) - max((trigger.stored_at for trigger in triggers), default=datetime.now(UTC)),
             )
         except FetchError as error:
-            why = self._login.refused(found, credentials, error) if isinstance(error, AuthRefused) else str(error)
-            raise EndedEarly.fetch(error.reason, f"failed to checkout and determine revision: {why}") from error
-        crash.point("source.fetched")
-        snapshot = await self._opened(found, want, fetched, keys)
-        moved = self._needs.published.publish(snapshot, triggers)
-        if moved:
-            seconds = round(time.perf_counter() - begun, 4)
-            log.info("new revision", extra={"object": str(found.key), "revision": snapshot.revision, "seconds": seconds})
-        words = Words(
+            raise self._refused(found, credentials, error) from error
+        self._asked[found.metadata.uid] = (found.metadata.generation, asyncio.get_running_loop().time(), fetched)
+        return fetched, credentials
+
+    def _just_fetched(self, found: GitRepository, triggers: tuple[Trigger, ...]) -> Fetched | None:
+        """What the remote had a moment ago, if all that has happened since is that an included source moved."""
+        if not triggers or any(trigger.reason != INCLUDE for trigger in triggers):
+            return None
+        generation, at, fetched = self._asked.get(found.metadata.uid, (0, 0.0, None))
+        age = asyncio.get_running_loop().time() - at
+        return fetched if generation == found.metadata.generation and age < found.spec.interval.total_seconds() / 2 else None
+
+    def _refused(self, found: GitRepository, credentials: Credentials, error: FetchError) -> EndedEarly:
+        why = self._login.refused(found, credentials, error) if isinstance(error, AuthRefused) else str(error)
+        return EndedEarly.fetch(error.reason, f"failed to checkout and determine revision: {why}")
+
+    async def _opened(self, found: GitRepository, plan: Plan, fetched: Fetched, credentials: Credentials) -> Snapshot:
+        whole = fetched
+        try:
+            await self._verification.check(found, plan.want, fetched, plan.keys)
+            whole = await self._compositions.whole(found, fetched, credentials, plan.included, _chosen(found))
+            return await self._snapshot(found, plan.want, whole)
+        except FetchError as error:  # of a submodule
+            raise self._refused(found, credentials, error) from error
+        except SnapshotGone as error:
+            await self._needs.gitstore.discard(whole.store)
+            why = f"the local Git store was damaged and is made anew: {error}"
+        except OSError as error:  # also a worker that died or took too long
+            why = f"failed to read the tree of {fetched.commit}: {error}"
+        self._asked.pop(found.metadata.uid, None)
+        raise EndedEarly.fetch(meta.GIT_OPERATION_FAILED, why)
+
+    async def _complete(self, found: GitRepository, included: tuple[Included, ...], words: Words) -> Words:
+        """The artifacts of what is included, as they are once all is stored; the other objects' own runs find theirs made."""
+        artifacts = [await self._tarballs.make(each.found, each.snapshot, self._words(each.found, each.snapshot)) for each in included]
+        before = [(each.revision, each.digest) for each in found.status.included_artifacts]
+        return replace(
+            words,
+            same_rules=_has_same_rules(found) and before == [(each.revision, each.digest) for each in artifacts],
+            status={**words.status, "includedArtifacts": [artifact_json(each) for each in artifacts] or None},
+        )
+
+    def _words(self, found: GitRepository, snapshot: Snapshot) -> Words:
+        spec = found.spec
+        include = [{"repository": {"name": each.repository}, "fromPath": each.from_path, "toPath": each.to_path} for each in spec.include]
+        return Words(
             ready=f"stored artifact for revision '{snapshot.revision}'",
             news=f"stored artifact for commit '{_shortened(snapshot.subject)}'",
             has_url=False,
-            same_rules=(found.status.observed_ignore, found.status.observed_sparse_checkout)
-            == (found.spec.ignore, found.spec.sparse_checkout),
+            same_rules=_has_same_rules(found) and not is_composed(found),
             status={
-                "observedIgnore": found.spec.ignore,
-                "observedSparseCheckout": list(found.spec.sparse_checkout) or None,
+                "observedIgnore": spec.ignore,
+                "observedSparseCheckout": list(spec.sparse_checkout) or None,
+                "observedRecurseSubmodules": spec.recurse_submodules or None,
+                "observedInclude": [{name: value for name, value in each.items() if value} for each in include] or None,
                 "sourceVerificationMode": self._verification.mode(found),
             },
             conditions=self._verification.conditions(found),
         )
-        return self._tarballs.of(found, snapshot, words, moved=moved)
-
-    async def _opened(self, found: GitRepository, want: Wanted, fetched: Fetched, keys: Keys | None) -> Snapshot:
-        try:
-            await self._verification.check(found, want, fetched, keys)
-            return await self._snapshot(found, want, fetched)
-        except SnapshotGone as error:
-            await self._needs.gitstore.discard(fetched.store)
-            why = f"the local Git store was damaged and is made anew: {error}"
-        except OSError as error:  # also a worker that died or took too long
-            why = f"failed to read the tree of {fetched.commit}: {error}"
-        raise EndedEarly.fetch(meta.GIT_OPERATION_FAILED, why)
 
     async def _snapshot(self, found: GitRepository, want: Wanted, fetched: Fetched) -> Snapshot:
         before = self._needs.published.get(found.key)
-        files, only = None, _checked_sparse(found)
-        if only:
-            gone = await asyncio.to_thread(missing, fetched.store, fetched.tree, only)
+        files, only, sparse = None, _chosen(found), _checked_sparse(found)
+        if sparse:
+            gone = await asyncio.to_thread(missing, fetched.store, fetched.tree, sparse)
             if gone:
                 why = f"failed to checkout and determine revision: sparse checkout dir '{gone}' does not exist in repository"
                 raise EndedEarly.fetch(meta.GIT_OPERATION_FAILED, why)
@@ -142,6 +201,11 @@ class GitOrigin:
         try:
             name = PRIVATE + found.metadata.uid + (VERIFIED if found.spec.verify is not None else "")
             want, fetched = wanted(found.spec.ref), await asyncio.to_thread(_commit_at, store, name)
+            if is_composed(found):
+                whole = await asyncio.to_thread(self._compositions.last, found.metadata.uid)
+                if found.spec.verify is not None and whole.commit != fetched.commit:
+                    raise SnapshotGone("what was put together last is not what was verified last")
+                fetched = whole
             if want.semver:  # the ref in the store does not tell which tag it was
                 fetched = replace(fetched, label=_label_of(found, fetched.commit))
             snapshot = await self._snapshot(found, want, fetched)
@@ -154,6 +218,8 @@ class GitOrigin:
         """The object is gone."""
         self._tarballs.forget(uid)
         self._verification.forget(uid)
+        self._compositions.forget(uid)
+        self._asked.pop(uid, None)
         await self._needs.gitstore.forget(uid)
 
 
@@ -176,6 +242,23 @@ def _checked_url(url: str) -> str:
         return checked_url(url)
     except InvalidUrl as error:
         raise EndedEarly.fetch(meta.URL_INVALID, f"failed to parse url '{masked(url)}': {error}", stalls=True) from error
+
+
+def _chosen(found: GitRepository) -> tuple[str, ...]:
+    """The directories outside of which nothing is in: those of spec.sparseCheckout and those that are included; () for all."""
+    sparse = _checked_sparse(found)
+    places = {inside(each.to_path or each.repository) for each in found.spec.include}
+    return tuple(sorted({*sparse, *places})) if sparse else ()
+
+
+def _has_same_rules(found: GitRepository) -> bool:
+    spec, status = found.spec, found.status
+    return (status.observed_ignore, status.observed_sparse_checkout, status.observed_recurse_submodules, status.observed_include) == (
+        spec.ignore,
+        spec.sparse_checkout,
+        spec.recurse_submodules,
+        spec.include,
+    )
 
 
 def _shortened(subject: str) -> str:

@@ -94,7 +94,7 @@ class Ignore:
 
     def _is_chosen(self, path: str, is_folder: bool) -> bool:
         here = f"{path}/"
-        return any(path.startswith(folder) or (is_folder and folder.startswith(here)) for folder in self._only)
+        return any(here.startswith(folder) or (is_folder and folder.startswith(here)) for folder in self._only)
 
 
 def make_ignore(files: Iterable[tuple[str, str]], spec_ignore: str | None, only: tuple[str, ...] = ()) -> Ignore:

@@ -1,7 +1,9 @@
 """A snapshot in, status.artifact out: the tarball is made where it is not there, not intact or of another content."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -51,6 +53,7 @@ class Tarballs:
         self._gitstore = gitstore
         self._workers = workers
         self._made: dict[str, tuple[str, Artifact]] = {}  # by uid: of what content, for a patch that is tried again
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def of(self, found: Source, snapshot: Snapshot, words: Words, *, moved: bool) -> "Tarball":
         """The tarball of a snapshot, not made yet."""
@@ -59,9 +62,17 @@ class Tarballs:
     def forget(self, uid: str) -> None:
         """The object is gone."""
         self._made.pop(uid, None)
+        self._locks.pop(uid, None)
 
     async def make(self, found: Source, snapshot: Snapshot, words: Words) -> Artifact:
-        """The stored tarball of the snapshot. Raises EndedEarly."""
+        """The stored tarball of the snapshot, made once for whoever asks: the object's own run, and those that include it.
+
+        Raises EndedEarly.
+        """
+        async with self._locks[found.metadata.uid]:
+            return await self._make(found, snapshot, words)
+
+    async def _make(self, found: Source, snapshot: Snapshot, words: Words) -> Artifact:
         store, current, uid = self._artifacts, found.status.artifact, found.metadata.uid
         same = words.same_rules and current is not None and current.revision == snapshot.revision
         if same and current is not None and current.url == store.url(current.path) and await store.intact(current):
@@ -76,6 +87,8 @@ class Tarballs:
             why = f"unable to archive artifact to storage: {error}"
             failure = Failure(condition=meta.STORAGE_FAILED, reason=meta.ARCHIVE_FAILED, message=why, revision=snapshot.revision)
             raise EndedEarly(failure) from error
+        if current is not None and replace(artifact, last_update_time=current.last_update_time) == current:
+            artifact = current  # made again, and the same
         self._made[uid] = (content, artifact)
         return artifact
 
@@ -98,29 +111,31 @@ class Tarballs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tarball:
-    """See service.sources.reconciler.Fetch."""
+    """See service.sources.reconciler.Fetch. `complete` adds to the words what is only known once others have their tarballs."""
 
     tarballs: Tarballs
     found: Source
     snapshot: Snapshot
     words: Words
     moved: bool
+    complete: Callable[[Words], Awaitable[Words]] | None = None
 
     @property
     def revision(self) -> str:
         return self.snapshot.revision
 
     async def store(self) -> Stored:
-        artifact = await self.tarballs.make(self.found, self.snapshot, self.words)
-        if self.words.metadata is not None:
-            artifact = replace(artifact, metadata=self.words.metadata)
+        words = self.words if self.complete is None else await self.complete(self.words)
+        artifact = await self.tarballs.make(self.found, self.snapshot, words)
+        if words.metadata is not None:
+            artifact = replace(artifact, metadata=words.metadata)
         link = self.tarballs.lead(artifact)
         return Stored(
             artifact=artifact,
-            ready=self.words.ready,
-            news=self.words.news,
-            status={**self.words.status, "url": link} if self.words.has_url else self.words.status,
-            conditions=self.words.conditions,
+            ready=words.ready,
+            news=words.news,
+            status={**words.status, "url": link} if words.has_url else words.status,
+            conditions=words.conditions,
         )
 
     async def tidy(self) -> None:

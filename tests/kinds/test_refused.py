@@ -10,7 +10,8 @@ from service.kinds.table import KINDS, Kind
 
 HONOURED = {
     "GitRepository": """url interval timeout provider secretRef.name proxySecretRef.name ref.branch ref.tag ref.semver ref.commit ref.name
-        serviceAccountName verify.mode verify.secretRef.name ignore sparseCheckout suspend""",
+        serviceAccountName verify.mode verify.secretRef.name ignore sparseCheckout suspend
+        recurseSubmodules include[].repository.name include[].fromPath include[].toPath""",
     "OCIRepository": """url interval timeout provider ref.digest ref.semver ref.semverFilter ref.tag layerSelector.mediaType
         layerSelector.operation secretRef.name serviceAccountName certSecretRef.name proxySecretRef.name ignore insecure suspend
         verify.provider verify.secretRef.name verify.matchOIDCIdentity[].issuer verify.matchOIDCIdentity[].subject
@@ -50,7 +51,7 @@ REFUSED = {
     "Bucket": "serviceAccountName",
     "ExternalArtifact": "",
     "ArtifactGenerator": "serviceAccountName managedNamespaces artifacts[].namespace artifacts[].inputsFrom",
-    "GitRepository": "recurseSubmodules include",
+    "GitRepository": "",
     "Kustomization": """kubeConfig decryption healthCheckExprs""",
     "Receiver": "",
     "Alert": "",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from service.cluster.discovery import Discovery
 from service.identities.grants import Grants
 from service.kinds.meta import ObjectKey
 from service.outbound import Outbound, Policy
+from service.reconcile.queue import Trigger
 from service.sources.artifact import ArtifactStore
 from service.sources.bucket import BucketOrigin
 from service.sources.gitrepository import GitOrigin
@@ -41,24 +43,30 @@ def merge(into: Any, patch: Any) -> Any:
 
 
 class Api:
-    """The part of the Kubernetes API that one reconciler sees: one object, read and merge-patched."""
+    """The part of the Kubernetes API that one reconciler sees: objects by name, read and merge-patched; mostly the one named fleet."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.object: dict[str, Any] | None = None
+        self.objects: dict[str, dict[str, Any]] = {}
         self.patches: list[dict[str, Any]] = []
         self.away = False
 
-    def put(self, spec: dict[str, Any], **metadata: Any) -> None:
-        before = self.object or {"metadata": {"generation": 0, "uid": "u-1", "finalizers": []}, "status": {"observedGeneration": -1}}
-        self.object = {
+    @property
+    def object(self) -> dict[str, Any] | None:
+        return self.objects.get("fleet")
+
+    def put(self, spec: dict[str, Any], name: str = "fleet", **metadata: Any) -> None:
+        uid = "u-1" if name == "fleet" else f"u-{name}"
+        new = {"metadata": {"generation": 0, "uid": uid, "finalizers": []}, "status": {"observedGeneration": -1}}
+        before = self.objects.get(name) or new
+        self.objects[name] = {
             "apiVersion": "source.toolkit.fluxcd.io/v1",
             "kind": self.kind,
-            "metadata": {**before["metadata"], "name": "fleet", "namespace": "apps", "resourceVersion": "1", **metadata},
+            "metadata": {**before["metadata"], "name": name, "namespace": "apps", "resourceVersion": "1", **metadata},
             "spec": spec,
             "status": before["status"],
         }
-        self.object["metadata"]["generation"] += 1
+        self.objects[name]["metadata"]["generation"] += 1
 
     async def answer(self, request: web.Request) -> web.Response:
         if self.away:
@@ -67,24 +75,26 @@ class Api:
             return web.Response()
         if request.path.endswith("/v1"):
             return web.json_response({"resources": [{"name": PLURALS[self.kind], "namespaced": True, "kind": self.kind}]})
-        if self.object is None:
+        name = request.path.removesuffix("/status").rpartition("/")[2]
+        found = self.objects.get(name)
+        if found is None:
             return web.json_response({"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}, status=404)
         if request.method == "PATCH":
             patch = await request.json()
             self.patches.append(patch)
-            changed = merge(self.object, patch)
-            changed["metadata"]["resourceVersion"] = str(int(self.object["metadata"]["resourceVersion"]) + 1)
-            gone = "deletionTimestamp" in changed["metadata"] and not changed["metadata"]["finalizers"]
-            self.object = None if gone else changed
+            changed = merge(found, patch)
+            changed["metadata"]["resourceVersion"] = str(int(found["metadata"]["resourceVersion"]) + 1)
+            self.objects[name] = changed
+            if "deletionTimestamp" in changed["metadata"] and not changed["metadata"]["finalizers"]:
+                del self.objects[name]
             return web.json_response(changed)
-        return web.json_response(self.object)
+        return web.json_response(found)
 
-    def condition(self, kind: str) -> dict[str, Any] | None:
-        assert self.object is not None
-        return next((each for each in self.object["status"].get("conditions", ()) if each["type"] == kind), None)
+    def condition(self, kind: str, name: str = "fleet") -> dict[str, Any] | None:
+        return next((each for each in self.objects[name]["status"].get("conditions", ()) if each["type"] == kind), None)
 
-    def ready(self) -> tuple[str, str, str]:
-        found = self.condition("Ready")
+    def ready(self, name: str = "fleet") -> tuple[str, str, str]:
+        found = self.condition("Ready", name)
         assert found is not None
         return found["status"], found["reason"], found["message"]
 
@@ -134,9 +144,9 @@ class Bench:
         assert namespace == "apps"
         return self.pull_secrets.get(account)
 
-    async def run(self):
+    async def run(self, name: str = "fleet", triggers: tuple[Trigger, ...] = ()):
         self.api.patches.clear()
-        return await self.reconciler.reconcile(self.key, ())
+        return await self.reconciler.reconcile(replace(self.key, name=name), triggers)
 
     @property
     def status(self) -> dict[str, Any]:

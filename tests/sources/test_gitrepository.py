@@ -126,7 +126,6 @@ async def test_forced_push_is_followed(bench, remote):
         ({"verify": {"mode": "Tag", "secretRef": {"name": "keys"}}}, "InvalidVerificationMode", "a tag reference is not specified"),
         ({"ref": {"semver": ">=one"}}, "GitOperationFailed", "spec.ref.semver"),
         ({"proxySecretRef": {"name": "proxy"}}, "GitOperationFailed", "spec.proxySecretRef"),
-        ({"recurseSubmodules": True}, "ValidationFailed", "spec.recurseSubmodules"),
         ({"url": "ftp://host/x"}, "URLInvalid", "'ftp' is not supported"),
         ({"interval": "soon"}, "ValidationFailed", "spec.interval"),
     ],
