@@ -1,4 +1,7 @@
-"""Which HelmCharts run when something that they are made from moves: an index, a Git or bucket revision, a repository in a registry."""
+"""Which sources run when something that they are made from moves.
+
+HelmCharts: an index, a Git or bucket revision, a repository in a registry. GitRepositories: another one that they include.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -8,6 +11,7 @@ from service.reconcile.queue import CHANGE, Trigger
 from service.reconcile.worker import Reconciler
 from service.sources.helmchart import HelmChartOrigin
 from service.sources.helmrepository import HelmRepositoryOrigin
+from service.sources.includes import INCLUDE
 from service.sources.indexes import Indexes
 from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.staticsource import StaticOr
@@ -40,14 +44,12 @@ class Charts:
         return StaticOr(needs, repository, on_run=self.moved, shadow=shadow), chart
 
     def moved(self, source: ObjectKey, triggers: Iterable[Trigger]) -> None:
-        """A source has something new, or may have: its charts look, each with the traces of what caused it."""
-        if not self._runs:
-            return
+        """A source has something new, or may have: its charts and whoever includes it look, each with the traces of what caused it."""
         traces = dict.fromkeys(trigger.trace for trigger in triggers) or {"": None}
         for key in sorted(self._consumers(source)):
-            if key.kind == "HelmChart":
-                for trace in traces:
-                    self._add(key, trigger=Trigger(reason="source", trace=trace), priority=CHANGE)
+            reason = {"HelmChart": "source" if self._runs else "", "GitRepository": INCLUDE}.get(key.kind, "")
+            for trace in traces if reason else ():
+                self._add(key, trigger=Trigger(reason=reason, trace=trace), priority=CHANGE)
 
     def _of_namespace(self, namespace: str) -> Iterable[Mapping[str, Any]]:
         return (raw for (there, _), raw in list(self._repositories.items()) if there == namespace)
