@@ -46,7 +46,7 @@ def test_starts_without_its_api_server_keeps_its_files_to_itself_and_stops_clean
     command = [sys.executable, "-m", "service", "serve", "--state", str(state), "--kubeconfig", str(kubeconfig), *ports]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         try:
-            ends = time.monotonic() + 15
+            ends = time.monotonic() + 60
             while not (state / "identity").exists() and time.monotonic() < ends:
                 time.sleep(0.02)
             readable = [path.name for path in state.rglob("*") if path.stat().st_mode & 0o077]

@@ -40,7 +40,7 @@ class StandIn:
     """`login` is (user, password) or None; `asked` are the requests, `credentials` the Authorization headers that came with them."""
 
     def __init__(self) -> None:
-        self.host = ""
+        self.host, self.name = "", "team/app"
         self.login: tuple[str, str] | None = None
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
@@ -92,14 +92,14 @@ class StandIn:
         return digest
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        path = request.path.removeprefix("/v2/team/app/")
+        path = request.path.removeprefix(f"/v2/{self.name}/")
         self.asked.append(f"{request.method} {path}")
         if request.path == "/token":
             given = request.headers.get("Authorization", "")
             good = self.login is None or given == encode_basic_auth(*self.login)
             return web.json_response({"token": "pass"}) if good else web.Response(status=401, text="hunter2 is wrong")
         if self.login and request.headers.get("Authorization") != "Bearer pass":
-            challenge = f'Bearer realm="http://{self.host}/token",service="here",scope="repository:team/app:pull"'
+            challenge = f'Bearer realm="http://{self.host}/token",service="here",scope="repository:{self.name}:pull"'
             return web.Response(status=401, headers={"WWW-Authenticate": challenge})
         match path.split("/"):
             case ["manifests", reference]:
@@ -118,7 +118,7 @@ class StandIn:
             case ["tags", "list"]:
                 names = sorted(self.tags)
                 at = int(request.query.get("last", "0"))
-                headers = {"Link": f'</v2/team/app/tags/list?n=2&last={at + 2}>; rel="next"'} if at + 2 < len(names) else {}
+                headers = {"Link": f'</v2/{self.name}/tags/list?n=2&last={at + 2}>; rel="next"'} if at + 2 < len(names) else {}
                 return web.json_response({"tags": names[at : at + 2]}, headers=headers)
             case _:
                 return web.Response(status=404)
