@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from service.socks import PORT, Socks, SocksConnector, socks_of
 
@@ -101,7 +102,8 @@ class Outbound:
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
-        self.proxies = getproxies()  # once: to look through the environment costs more than all checks of a request
+        found = getproxies()  # once: to look through the environment costs more than all checks of a request
+        self.proxies = {scheme: at if "://" in at else f"http://{at}" for scheme, at in found.items() if scheme in ("http", "https")}
 
     async def check(self, url: str) -> None:
         """For clients that connect by themselves: look at the addresses that the URL's host has now. Raises OutboundRefused."""
@@ -140,13 +142,13 @@ class Outbound:
     ) -> aiohttp.ClientSession:
         """Return a session for one tenant's remote: each request and each redirect is checked, and connections go to checked addresses.
 
-        `proxy` is the URL of one that all requests take, and that then resolves the names itself, but for socks5://. A refusal comes as
-        OutboundRefused, or as the cause of an aiohttp.ClientError: `refusal_in` finds it.
+        `proxy` is the URL of one that all requests take, and that then resolves the names itself, but for socks5://; without it that of the
+        environment is taken. A refusal comes as OutboundRefused, or as the cause of an aiohttp.ClientError: `refusal_in` finds it.
         """
         socks = socks_of(proxy)
         return aiohttp.ClientSession(
             connector=self._connector(tls, socks, is_proxied=bool(proxy)),
-            middlewares=(self.checked,),
+            middlewares=(self.checked,) if proxy or not self.proxies else (self._by_environment,),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=timeout,
             proxy=proxy if proxy and socks is None else None,
@@ -160,7 +162,17 @@ class Outbound:
 
     def resolver(self) -> AbstractResolver:
         """Return what gives a connector the checked addresses of a name, and no others."""
-        return _Resolver(self.policy)
+        return _Resolver(self.policy, frozenset((proxy.host, proxy.port) for proxy in map(URL, self.proxies.values())))
+
+    async def _by_environment(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """Name the environment's proxy, which no tenant writes and which is not judged, where there is one for the address."""
+        check_url(str(request.url))
+        if not await self.is_proxied(str(request.url)):
+            return await self.checked(request, send)
+        proxy = URL(self.proxies[request.url.scheme])
+        login = {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.user, proxy.password or "")} if proxy.user else None
+        request.update_proxy(proxy.with_user(None), None, login)
+        return await send(request)
 
     async def checked(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """Check a request and the proxy that is named with it; a middleware for sessions. Raises OutboundRefused."""
@@ -212,13 +224,16 @@ class Outbound:
 class _Resolver(AbstractResolver):
     """Gives the connection the checked addresses, and no others."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, trusted: frozenset[tuple[str | None, int | None]] = frozenset()) -> None:
+        """`trusted` are hosts and ports of the operator's own proxies."""
         self._policy = policy
+        self._trusted = trusted
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """Return the addresses of a host. Raises OutboundRefused where one of them must not be reached, OSError."""
         addresses = await _resolved(host, port, family)
-        _check(host, addresses, port, self._policy)
+        if (host, port) not in self._trusted:
+            _check(host, addresses, port, self._policy)
         return [
             ResolveResult(
                 hostname=host,

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -127,3 +128,17 @@ async def test_a_proxy_does_not_take_the_check_away(monkeypatch: pytest.MonkeyPa
     with pytest.raises(OutboundRefused):
         await get("http://localhost:1/", Policy())
     assert (await get("http://only-the-proxy-knows.invalid/")).body == b"host only-the-proxy-knows.invalid"
+
+
+async def test_sessions_take_the_environments_proxy_which_is_not_judged(monkeypatch: pytest.MonkeyPatch, site: str) -> None:
+    monkeypatch.setenv("http_proxy", site.replace("//", "//user:secret@"))
+    monkeypatch.setenv("no_proxy", "direct.invalid")
+    strict = Policy(private=False)
+    async with Outbound(strict).session(tls=True, timeout=aiohttp.ClientTimeout(total=2)) as session:
+        async with session.get("http://only-the-proxy-knows.invalid/seen") as answer:
+            assert await answer.text() == "host only-the-proxy-knows.invalid"
+        for url in ("http://169.254.169.254/", "http://metadata.google.internal/", site):
+            with pytest.raises(OutboundRefused):
+                await session.get(url)
+        with pytest.raises(aiohttp.ClientConnectorDNSError):
+            await session.get("http://direct.invalid/")

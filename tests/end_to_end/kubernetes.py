@@ -78,7 +78,7 @@ class Kubernetes:
         """Server-side apply, as `kubectl apply --server-side` does."""
         for each in objects:
             metadata = each["metadata"]
-            path = path_of(each["kind"], metadata.get("namespace", ""), metadata["name"])
+            path = path_of(each["kind"], metadata.get("namespace", ""), metadata["name"], each["apiVersion"])
             self.request("PATCH", f"{path}?fieldManager=tester&force=true", each, content_type="application/apply-patch+yaml")
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
@@ -134,9 +134,10 @@ class Kubernetes:
                 raise Refused(error.code, error.read().decode(errors="replace")) from None
 
 
-def path_of(kind: str, namespace: str, name: str = "") -> str:
-    """The path of an object, or of all of a kind without a name."""
+def path_of(kind: str, namespace: str, name: str = "", version: str = "") -> str:
+    """The path of an object, or of all of a kind without a name; in another version than the newest, if one is given."""
     base, plural = PLURALS[kind]
+    base = f"/apis/{version}" if "/" in version else base
     inside = f"/namespaces/{namespace}" if namespace else ""
     return f"{base}{inside}/{plural}" + (f"/{name}" if name else "")
 

@@ -129,10 +129,12 @@ def push(work: Path, text: str) -> str:
 
 @pytest.fixture
 def cluster(internet: Internet, tmp_path: Path) -> Iterator[tuple[Kubernetes, Sluice]]:
-    authority = Authority(tmp_path / "ca")
-    tls = authority.server(names=("github.com", "ghcr.io", *CHARTS))
+    authority, tls = Authority(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name, content in zip(("ca", "crt", "key"), (authority.pem, *authority.pair("github.com", "ghcr.io", *CHARTS)), strict=True):
+        (tmp_path / name).write_bytes(content)
+    tls.load_cert_chain(tmp_path / "crt", tmp_path / "key")
     with served(internet, tls) as proxy, Sluice(tmp_path / "sluice", [f"--embedded={tmp_path / 'api'}"]) as sluice:
-        sluice.start(environment={"HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost", "SSL_CERT_FILE": str(authority.ca)})
+        sluice.start(environment={"HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost", "SSL_CERT_FILE": str(tmp_path / "ca")})
         yield Kubernetes(next((tmp_path / "api").rglob("*kubeconfig*"))), sluice
 
 
