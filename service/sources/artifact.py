@@ -92,11 +92,11 @@ def _fill(tar: tarfile.TarFile, tree: GitTree) -> None:
         if is_folder:
             tar.addfile(_folder(path))
             continue
-        content = tree.read(path)
         entry = tarfile.TarInfo(path)
-        entry.size = len(content)
+        entry.size, content = tree.stream(path)
         entry.mode = PROGRAM_MODE if tree.executable(path) else FILE_MODE
-        tar.addfile(entry, io.BytesIO(content))
+        with content:
+            tar.addfile(entry, content)
 
 
 def _folder(path: str) -> tarfile.TarInfo:

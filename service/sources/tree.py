@@ -4,12 +4,15 @@ Not there: what .sourceignore and spec.ignore leave out, symbolic links and subm
 cannot be named in YAML; `skipped` counts them). Opened from a Snapshot in any process.
 """
 
+import io
 from collections.abc import Iterator
-from typing import Literal
+from pathlib import Path
+from typing import BinaryIO, Literal
 
 import pygit2
 from pygit2.enums import FileMode
 
+from service.sources import loose
 from service.sources.ignore import Ignore
 from service.sources.openrepo import SnapshotGone, open_store
 from service.sources.snapshot import FILES, Snapshot, ignore_of
@@ -56,6 +59,14 @@ class GitTree:
             return entry.peel(pygit2.Blob).data
         except (KeyError, pygit2.GitError) as error:
             raise SnapshotGone(f"the content of {path} is not in the store") from error
+
+    def stream(self, path: str) -> tuple[int, BinaryIO]:
+        """Return the size of a file and its content, which is not held where it is large. Raises as `read`, and OSError."""
+        found = loose.opened(Path(self._repo.path), str(self._file(path).id))
+        if found is not None:
+            return found
+        content = self.read(path)
+        return len(content), io.BytesIO(content)
 
     def blob_id(self, path: str) -> str | None:
         """Return Git's id of a file's content, None where there is no file."""
