@@ -68,7 +68,8 @@ def test_published_manifest_decodes(path: Path) -> None:
 
 
 def test_manifests_hold_the_kinds_that_people_write_about() -> None:
-    assert {path.name.split("-")[2] for path in MANIFESTS} == {"GitRepository", "OCIRepository", "Kustomization", "Alert", "Provider"}
+    kinds = {"GitRepository", "OCIRepository", "HelmRepository", "Kustomization", "Alert", "Provider"}
+    assert {path.name.split("-")[2] for path in MANIFESTS} == kinds
 
 
 VERSIONS = [(kind, version) for kind in KINDS for version in kind.versions]
