@@ -1,4 +1,4 @@
-"""What registries and Git hosts of the clouds are shown: a remote's host in, a dialogue that ends with a user and a password, or a token.
+"""What registries, Git hosts and buckets of the clouds are shown: a remote's host in, a dialogue that ends with what opens it out.
 
 Credentials are made only for hosts of the cloud itself: of public clouds, and of AWS in China. The formats: Amazon's registries, CodeCommit
 (a signature stands for the password, for a quarter of an hour), Azure's registries, Azure DevOps, Google's registries.
@@ -33,6 +33,9 @@ _ACR = re.compile(r"[a-z0-9-]{1,100}\.azurecr\.io")
 _GAR = re.compile(r"(?:[a-z0-9-]{1,60}\.)?gcr\.io|[a-z0-9-]{1,60}-docker\.pkg\.dev")
 _CODE_COMMIT = re.compile(r"git-codecommit(?:-fips)?\.([a-z0-9-]{1,30})\.amazonaws\.com(\.cn)?")
 _DEV_OPS = re.compile(r"dev\.azure\.com|[a-z0-9-]{1,100}\.visualstudio\.com")
+_S3 = re.compile(r"s3[a-z0-9.-]{0,100}\.amazonaws\.com(\.cn)?")
+_REGION = re.compile(r"[a-z0-9-]{1,30}")
+_STORAGE = "https://storage.azure.com/.default"
 _RESOURCES, _DEV_OPS_SCOPE = "https://management.azure.com/.default", "499b84ac-1321-427f-aa17-267ca6975798/.default"
 _ACR_USER = "00000000-0000-0000-0000-000000000000"
 
@@ -82,6 +85,21 @@ def to_dev_ops(url: str) -> Way[str]:
     if parts.scheme != "https" or not _DEV_OPS.fullmatch(parts.hostname or ""):
         raise NotGranted("spec.url is no https address of Azure DevOps: correct it or spec.provider")
     return Way(purpose=_DEV_OPS_SCOPE, exchange=lambda identity: azure_token(identity, _DEV_OPS_SCOPE))
+
+
+def to_bucket_keys(host: str, region: str) -> Way[AwsKeys]:
+    """Return the way to the keys for a bucket of S3. Raises NotGranted where the host is none of Amazon's."""
+    found = _S3.fullmatch(host)
+    if found is None or not _REGION.fullmatch(region):
+        raise NotGranted("spec.endpoint is no host of amazonaws.com, or spec.region no region: correct them")
+    return Way(purpose=f"keys in {region}", exchange=lambda identity: aws_keys(identity, region, china=bool(found[1])))
+
+
+def to_bucket_token(cloud: Cloud) -> Way[str]:
+    """Return the way to a token for buckets of Azure or Google."""
+    if cloud == "azure":
+        return Way(purpose=_STORAGE, exchange=lambda identity: azure_token(identity, _STORAGE))
+    return Way(purpose="buckets", exchange=google_token)
 
 
 def code_commit_user(keys: AwsKeys, url: str, now: datetime) -> User:

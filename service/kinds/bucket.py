@@ -45,9 +45,7 @@ class BucketSpec:
         str | None, Facts("Secret with ca.crt of the endpoint; generic ones also with tls.crt and tls.key.", inside="name")
     ] = None
     proxy_secret_ref: Annotated[str | None, Facts("Secret with the address and credentials of a proxy.", inside="name")] = None
-    service_account_name: Annotated[str, Facts("ServiceAccount whose workload identity authenticates to the cloud.", verdict="refused")] = (
-        ""
-    )
+    service_account_name: Annotated[str, Facts("ServiceAccount whose workload identity authenticates to the cloud.")] = ""
     sts: Annotated[BucketSTS | None, Facts("Short-lived credentials by a token service.")] = None
     ignore: Annotated[str | None, Facts("Patterns in the form of .gitignore for what is not fetched.")] = None
     suspend: Annotated[bool, Facts("Stops the reconciliation of this object.")] = False

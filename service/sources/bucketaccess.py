@@ -2,11 +2,14 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
+from service.identities.remotes import to_bucket_keys, to_bucket_token
 from service.kinds import meta
 from service.kinds.bucket import Bucket, BucketSpec, BucketSTS
 from service.sources.bucketclient import BucketClient, BucketError
-from service.sources.cloudbucket import Access, CloudBucket, NotInstalled, needed
+from service.sources.cloudbucket import Access, CloudBucket, NotInstalled, check_host, needed
+from service.sources.cloudlogin import CLOUDS, Holder, granted, refused
 from service.sources.failure import EndedEarly
 from service.sources.reconciler import Needs
 from service.sources.remote import Remote, held
@@ -31,30 +34,61 @@ def check_sts(spec: BucketSpec) -> None:
     raise EndedEarly.fetch(meta.INVALID_STS, why, stalls=True)
 
 
+def _check_account(spec: BucketSpec) -> None:
+    """Raises EndedEarly where a ServiceAccount does not go with the rest, as Flux's CRD says."""
+    if spec.service_account_name and (spec.provider == "generic" or spec.secret_ref or spec.sts):
+        why = "goes with spec.provider aws, azure or gcp, and neither with spec.secretRef nor with spec.sts"
+        raise EndedEarly.invalid(f"spec.serviceAccountName {why}: remove one of them")
+
+
 @asynccontextmanager
 async def opened(found: Bucket, needs: Needs) -> AsyncIterator[BucketClient]:
     """Raises EndedEarly where a Secret or the spec cannot be used, BucketError, OutboundRefused, ApiError, ApiAway."""
-    spec, namespace = found.spec, found.metadata.namespace
+    spec = found.spec
     check_sts(spec)
-    secret = await held(needs.read_secret, namespace, spec.secret_ref) if spec.secret_ref else None
-    if spec.provider == "generic" or (spec.provider == "aws" and secret is not None):
-        async with Remote(namespace=namespace, certificates=spec.cert_secret_ref, proxy=spec.proxy_secret_ref).open(
-            needs.outbound, needs.read_secret
-        ) as way:
-            yield S3Bucket(spec, way, await _key(found, secret, needs))
-        return
-    access = Access(secret=secret, ca=await _ca(found, needs), proxy=await _proxy(found, needs))
-    await needs.outbound.check(spec.endpoint if "://" in spec.endpoint else f"https://{spec.endpoint}")
+    _check_account(spec)
+    holder = Holder(namespace=found.metadata.namespace, provider=spec.provider, account=spec.service_account_name)
+    secret = await held(needs.read_secret, holder.namespace, spec.secret_ref) if spec.secret_ref else None
+    is_s3 = spec.provider == "generic" or (spec.provider == "aws" and (secret is not None or bool(holder.account)))
     try:
-        yield CloudBucket(spec, access)
+        async with (_s3 if is_s3 else _cloud)(found, holder, secret, needs) as client:
+            yield client
+    except BucketError as error:
+        if error.status in (401, 403):
+            refused(holder, needs)
+        raise
+
+
+@asynccontextmanager
+async def _s3(found: Bucket, holder: Holder, secret: Data | None, needs: Needs) -> AsyncIterator[BucketClient]:
+    spec = found.spec
+    remote = Remote(namespace=holder.namespace, certificates=spec.cert_secret_ref, proxy=spec.proxy_secret_ref)
+    async with remote.open(needs.outbound, needs.read_secret) as way:
+        yield S3Bucket(spec, way, await _key(found, replace(holder, proxy=way.proxy), secret, needs))
+
+
+@asynccontextmanager
+async def _cloud(found: Bucket, holder: Holder, secret: Data | None, needs: Needs) -> AsyncIterator[BucketClient]:
+    spec, ca, proxy = found.spec, await _ca(found, needs), await _proxy(found, needs)
+    check_host(spec)
+    await needs.outbound.check(spec.endpoint if "://" in spec.endpoint else f"https://{spec.endpoint}")
+    token = ""
+    if holder.account:
+        token = await granted(replace(holder, proxy=proxy), lambda: to_bucket_token(CLOUDS[holder.provider]), needs)
+    try:
+        yield CloudBucket(spec, Access(secret=secret, token=token, ca=ca, proxy=proxy))
     except NotInstalled as error:
         raise EndedEarly.invalid(str(error)) from error
 
 
-async def _key(found: Bucket, secret: Data | None, needs: Needs) -> AccessKey | None:
+async def _key(found: Bucket, holder: Holder, secret: Data | None, needs: Needs) -> AccessKey | None:
     if secret is not None:
         given = {name: value.decode(errors="replace").strip() for name, value in secret.items()}
         return AccessKey(identity=needed(given, "accesskey"), secret=needed(given, "secretkey"))
+    if holder.account:
+        keys = await granted(holder, lambda: to_bucket_keys(found.spec.endpoint, found.spec.region or "us-east-1"), needs)
+        given = {name: value.reveal() for name, value in keys.items()}
+        return AccessKey(identity=given["accessKeyID"], secret=given["secretAccessKey"], session=given["sessionToken"])
     if found.spec.sts is not None:
         return await _lent(found, found.spec.sts, needs)
     return None

@@ -7,7 +7,7 @@ https://github.com/fluxcd/source-controller/blob/main/docs/spec/v1/buckets.md#pr
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -32,9 +32,10 @@ class NotInstalled(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What a run goes with: a Secret's data (None: none is named), PEM of an own CA, the URL of a proxy."""
+    """What a run goes with: a Secret's data (None: none is named), or a token that its cloud gave; PEM of an own CA, the URL of a proxy."""
 
     secret: Mapping[str, bytes] | None = None
+    token: str = field(default="", repr=False)
     ca: bytes = b""
     proxy: str = ""
 
@@ -98,12 +99,15 @@ class CloudBucket:
 
 def check_host(spec: BucketSpec) -> None:
     """Raises BucketError for an endpoint that the cloud of the provider does not have."""
-    host = (urlsplit(spec.endpoint if "://" in spec.endpoint else f"//{spec.endpoint}").hostname or "").lower()
-    if re.fullmatch(_HOSTS[spec.provider], host) and not spec.insecure:
+    if re.fullmatch(_HOSTS[spec.provider], _host(spec)) and not spec.insecure:
         return
     if spec.provider == "aws":
         raise BucketError("spec.endpoint: this machine's identity is for https and hosts of amazonaws.com alone; name a secretRef")
     raise BucketError(f"spec.endpoint: a bucket of the provider {spec.provider} is at a host of that cloud, over https")
+
+
+def _host(spec: BucketSpec) -> str:
+    return (urlsplit(spec.endpoint if "://" in spec.endpoint else f"//{spec.endpoint}").hostname or "").lower()
 
 
 def _store(spec: BucketSpec, access: Access) -> Any:
@@ -114,8 +118,11 @@ def _store(spec: BucketSpec, access: Access) -> Any:
         options["root_certificate"] = access.ca
     if access.proxy:
         options["proxy_url"] = access.proxy
+    lent: Any = {"credential_provider": lambda: {"token": access.token, "expires_at": None}} if access.token else {}
     kinds: dict[str, Any] = {"gcp": GCSStore, "azure": AzureStore, "aws": S3Store}
-    return kinds[spec.provider](spec.bucket_name, config=_config(spec, access.secret), client_options=options, retry_config=_RETRIES)
+    return kinds[spec.provider](
+        spec.bucket_name, config=_config(spec, access.secret), client_options=options, retry_config=_RETRIES, **lent
+    )
 
 
 def _config(spec: BucketSpec, given: Mapping[str, bytes] | None) -> dict[str, Any]:
@@ -124,7 +131,7 @@ def _config(spec: BucketSpec, given: Mapping[str, bytes] | None) -> dict[str, An
         case "gcp":
             return {"service_account_key": needed(secret, "serviceaccount")} if given is not None else {}
         case "azure":
-            return {"endpoint": spec.endpoint, **_azure(secret)}
+            return {"endpoint": spec.endpoint, "account_name": _host(spec).partition(".")[0], **_azure(secret)}
         case _:
             return {"endpoint": f"https://{spec.endpoint}", "region": spec.region or "us-east-1"}
 

@@ -143,9 +143,7 @@ class S3Bucket:
             keys = Keys(identity=self._key.identity, secret=self._key.secret, region=self._region, service="s3")
             signed = {name: value for name, value in headers.items() if name.startswith("x-amz-")} | {"host": self._host}
             headers["Authorization"] = authorization(keys, "GET", url, headers=signed, body=b"")
-        return await self._way.session.get(
-            URL(url, encoded=True), headers=headers, proxy=self._way.proxy, allow_redirects=False, auto_decompress=False
-        )
+        return await self._way.session.get(URL(url, encoded=True), headers=headers, allow_redirects=False, auto_decompress=False)
 
     def _moved(self, answer: aiohttp.ClientResponse) -> bool:
         """Whether the bucket is in another region than was signed for: asked there from now on."""

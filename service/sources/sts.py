@@ -28,7 +28,7 @@ async def ldap_key(way: Way, endpoint: str, login: Mapping[str, bytes]) -> Acces
         "LDAPPassword": login.get("password", b"").decode(errors="replace").strip("\r\n"),
     }
     try:
-        async with way.session.post(endpoint, data=form, proxy=way.proxy, allow_redirects=False) as answer:
+        async with way.session.post(endpoint, data=form, allow_redirects=False) as answer:
             if answer.status != 200:
                 meaning = MEANING.get(answer.status, "")
                 raise BucketError(f"the token service at {host} answered {answer.status}{meaning}", answer.status)

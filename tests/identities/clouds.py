@@ -16,7 +16,6 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.test_utils import TestServer
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -35,6 +34,7 @@ KEY_ID, KEY, SESSION = "ASIAEXAMPLEEXAMPLE12", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEX
 REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 NAMES = ("*.amazonaws.com", "*.eu-west-1.amazonaws.com", "*.dkr.ecr.eu-west-1.amazonaws.com", "*.ecr.eu-west-1.amazonaws.com")
 NAMES += ("*.us-east-1.amazonaws.com", "*.ecr-public.us-east-1.amazonaws.com")
+NAMES += ("*.s3.eu-west-1.amazonaws.com", "*.blob.core.windows.net")
 NAMES += ("login.microsoftonline.com", "*.azurecr.io", "dev.azure.com", "*.googleapis.com", "*.pkg.dev")
 
 
@@ -136,6 +136,7 @@ def is_signed(method: str, path: str, headers: Mapping[str, str], body: bytes) -
         return False
     lines = "".join(f"{name}:{headers[name].partition(':443')[0] if name == 'host' else headers[name]}\n" for name in names)
     path, _, query = path.partition("?")
+    query = "&".join(sorted(query.split("&")))
     digest = headers.get("x-amz-content-sha256") or hashlib.sha256(body).hexdigest()
     canonical = "\n".join([method, path, query, lines, ";".join(names), digest])
     return signature(scope, headers["X-Amz-Date"], canonical) == parts["Signature"]
@@ -193,13 +194,13 @@ async def served(answer: Any, tls: ssl.SSLContext | None) -> AsyncIterator[int]:
     """All hosts on one port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    server = TestServer(app)
-    await server.start_server(host="127.0.0.1", ssl=tls, shutdown_timeout=0.1)
-    assert server.port is not None
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     try:
-        yield server.port
+        yield runner.addresses[0][1]
     finally:
-        await server.close()
+        await runner.cleanup()
 
 
 def _decoded(text: str) -> bytes:

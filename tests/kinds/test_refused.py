@@ -17,7 +17,7 @@ HONOURED = {
         verify.provider verify.secretRef.name verify.matchOIDCIdentity[].issuer verify.matchOIDCIdentity[].subject
         verify.trustedRootSecretRef.name""",
     "Bucket": """bucketName endpoint interval timeout provider region prefix insecure secretRef.name certSecretRef.name proxySecretRef.name
-        ignore suspend sts.provider sts.endpoint sts.secretRef.name sts.certSecretRef.name""",
+        serviceAccountName ignore suspend sts.provider sts.endpoint sts.secretRef.name sts.certSecretRef.name""",
     "ExternalArtifact": "sourceRef",
     "ArtifactGenerator": """sources[].alias sources[].kind sources[].name sources[].namespace pathPattern commonMetadata.labels
         commonMetadata.annotations artifacts[].name artifacts[].revision artifacts[].originRevision artifacts[].copy[].from
@@ -48,7 +48,7 @@ REFUSED = {
     "OCIRepository": "",
     "HelmRepository": "",
     "HelmChart": "",
-    "Bucket": "serviceAccountName",
+    "Bucket": "",
     "ExternalArtifact": "",
     "ArtifactGenerator": "serviceAccountName managedNamespaces artifacts[].namespace artifacts[].inputsFrom",
     "GitRepository": "",
