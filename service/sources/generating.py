@@ -56,6 +56,8 @@ class Made:
 
     sources: Mapping[str, Snapshot | Path]
     outputs: tuple[Output, ...]
+    held: str
+    """The tree that holds all of theirs."""
 
 
 def make(store: Path, uid: str, spec: ArtifactGeneratorSpec, sources: Mapping[str, Snapshot | Path], before: Made | None) -> Made:
@@ -74,8 +76,7 @@ def make(store: Path, uid: str, spec: ArtifactGeneratorSpec, sources: Mapping[st
     held = Layout(repo)
     for each in outputs:
         held.place(each.wanted.name, (pygit2.Oid(hex=each.tree), FileMode.TREE))
-    commit(held, uid, "generated")
-    return Made(sources=sources, outputs=tuple(outputs))
+    return Made(sources=sources, outputs=tuple(outputs), held=commit(held, uid, "generated").tree)
 
 
 def _snapshot(repo: pygit2.Repository, source: Snapshot | Path) -> Snapshot:
@@ -95,7 +96,7 @@ def _snapshot(repo: pygit2.Repository, source: Snapshot | Path) -> Snapshot:
 
 def _reusable(repo: pygit2.Repository, sources: Mapping[str, Snapshot | Path], before: Made | None) -> dict[OutputArtifact, str]:
     """The artifacts whose copies read nothing that has changed, with their trees."""
-    if before is None:
+    if before is None or pygit2.Oid(hex=before.held) not in repo:
         return {}
     changed = {alias: _changed(before.sources.get(alias), each) for alias, each in sources.items()}
 
@@ -106,7 +107,7 @@ def _reusable(repo: pygit2.Repository, sources: Mapping[str, Snapshot | Path], b
     found = {}
     for each in before.outputs:
         try:
-            if same(each.wanted) and pygit2.Oid(hex=each.tree) in repo:
+            if same(each.wanted):
                 found[each.wanted] = each.tree
         except BadPattern:
             continue
