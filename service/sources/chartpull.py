@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from service.kinds import meta
 from service.sources.chartbuild import ChartFailed
@@ -16,7 +17,7 @@ from service.sources.chartfiles import MOST_CHART_BYTES
 from service.sources.helmindex import Listed, NoVersion, find_version, range_of
 from service.sources.helmway import Access, museum_of, registry_of
 from service.sources.manifests import RegistryError, Repository
-from service.sources.museum import MuseumError, below
+from service.sources.museum import Museum, MuseumError, below
 from service.sources.reconciler import Needs
 from service.sources.registry import Registry
 from service.sources.semver import InvalidVersion, Version
@@ -24,6 +25,10 @@ from service.sources.signatures import NotVerified, Outcome
 from service.sources.verification import Verifier, Wanted
 
 CHART_LAYERS = ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip")
+PROVENANCE_LAYER = "application/vnd.cncf.helm.chart.provenance.v1.prov"
+MOST_PROVENANCE_BYTES = 2**20
+Files = tuple[Path, Path | None]
+"""Where an archive goes, and its provenance if that is wanted."""
 LOOK_LIMIT = timedelta(seconds=30)
 
 
@@ -101,22 +106,25 @@ async def verified(access: Access, found: Found, wanted: Wanted, verifier: Verif
     return replace(found, digest=digest, outcome=outcome)
 
 
-async def pull(access: Access, found: Found, target: Path, needs: Needs, *, timeout: timedelta) -> None:
-    """Write the archive of a version to a file. Raises ChartFailed, EndedEarly, ApiError, ApiAway, OSError where the disk is full."""
+async def pull(access: Access, found: Found, target: Path, needs: Needs, *, timeout: timedelta, prov: Path | None = None) -> None:
+    """Write the archive of a version to a file, and to `prov` its provenance, which then must be there.
+
+    Raises ChartFailed, EndedEarly, ApiError, ApiAway, OSError where the disk is full.
+    """
     said = "failed to download chart for remote reference: "
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             if found.repository is not None:
-                await _from_registry(access, found.repository, found.digest or found.tag, target, needs)
+                await _from_registry(access, found.repository, found.digest or found.tag, (target, prov), needs)
             else:
-                await _from_museum(access, found.listed, target, needs)
+                await _from_museum(access, found.listed, (target, prov), needs)
     except (MuseumError, RegistryError) as error:
         raise ChartFailed(meta.CHART_PULL_ERROR, f"{said}{error}") from error
     except TimeoutError as error:
         raise ChartFailed(meta.CHART_PULL_ERROR, f"{said}not finished within {timeout.total_seconds():g} s") from error
 
 
-async def _from_museum(access: Access, listed: Listed, target: Path, needs: Needs) -> None:
+async def _from_museum(access: Access, listed: Listed, into: Files, needs: Needs) -> None:
     if not listed.urls:
         raise MuseumError(f"chart '{listed.name}' has no downloadable URLs")
     url = below(access.url, listed.urls[0])
@@ -127,21 +135,39 @@ async def _from_museum(access: Access, listed: Listed, target: Path, needs: Need
         except ValueError as error:
             raise MuseumError(f"invalid chart URL format '{url}': {error}") from error
         other = Access(namespace=access.namespace, url=place)  # its log-in is for the index's own origin
-        await _from_registry(other, repository, tag, target, needs)
+        await _from_registry(other, repository, tag, into, needs)
         return
     async with museum_of(access, needs) as museum:
-        got = await museum.fetch(url, target, most=MOST_CHART_BYTES)
+        got = await museum.fetch(url, into[0], most=MOST_CHART_BYTES)
+        if into[1] is not None:
+            await _fetch_provenance(museum, url, into[1])
     if got is None or (listed.digest and got.digest != listed.digest):
         raise MuseumError(f"{url} has not the digest that the index says")
 
 
-async def _from_registry(access: Access, repository: Repository, tag: str, target: Path, needs: Needs) -> None:
+async def _from_registry(access: Access, repository: Repository, tag: str, into: Files, needs: Needs) -> None:
     async with registry_of(access, needs, repository) as registry:
-        await _pulled(registry, repository, tag, target)
+        await _pulled(registry, repository, tag, into)
 
 
-async def _pulled(registry: Registry, repository: Repository, tag: str, target: Path) -> None:
+async def _fetch_provenance(museum: Museum, url: str, prov: Path) -> None:
+    parts = urlsplit(url)
+    beside = urlunsplit(parts._replace(path=parts.path + ".prov"))
+    try:
+        await museum.fetch(beside, prov, most=MOST_PROVENANCE_BYTES)
+    except MuseumError as error:
+        raise ChartFailed(meta.CHART_VERIFICATION_ERROR, f"failed to verify the provenance: {error}") from error
+
+
+async def _pulled(registry: Registry, repository: Repository, tag: str, into: Files) -> None:
+    target, prov = into
     manifest = await registry.manifest(await registry.digest_of(tag))
+    if prov is not None:
+        signed = next((each for each in manifest.layers if each.media_type == PROVENANCE_LAYER), None)
+        if signed is None:
+            why = f"failed to verify the provenance: {repository}:{tag} has no layer of the type {PROVENANCE_LAYER}"
+            raise ChartFailed(meta.CHART_VERIFICATION_ERROR, why)
+        await registry.blob(signed, prov, most=MOST_PROVENANCE_BYTES)
     for each in manifest.layers:
         if each.media_type in CHART_LAYERS:
             await registry.blob(each, target, most=MOST_CHART_BYTES)

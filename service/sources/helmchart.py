@@ -29,6 +29,7 @@ from service.sources.helmway import Access
 from service.sources.indexes import Indexes
 from service.sources.objects import Objects
 from service.sources.openrepo import SnapshotGone
+from service.sources.provenance import Provenance, Pulled, Trusted
 from service.sources.reconciler import Needs, Raw
 from service.sources.signatures import Outcome
 from service.sources.snapshot import Snapshot
@@ -100,6 +101,7 @@ class HelmChartOrigin:
         self._indexes = indexes
         self._sources = Objects(needs.cluster, needs.discovery, needs.read)
         self._verifier = Verifier(needs.read_secret)
+        self._provenance = Provenance(needs)
         self._dependencies = Dependencies(needs, indexes, repositories)
 
     def check(self, spec: Raw) -> None:
@@ -115,9 +117,10 @@ class HelmChartOrigin:
         begun = time.perf_counter()
         raw = await self._source(found)
         try:
+            trusted = await self._provenance.trusted(found)
             with self._needs.artifacts.drafts() as drafts:
                 if found.spec.source_ref.kind == "HelmRepository":
-                    fetch = await self._of_repository(found, raw, drafts)
+                    fetch = await self._of_repository(found, raw, drafts, trusted)
                 else:
                     fetch = await self._of_snapshot(found, raw, drafts)
         except ChartFailed as error:
@@ -144,7 +147,7 @@ class HelmChartOrigin:
             raise EndedEarly.fetch(meta.SOURCE_UNAVAILABLE, why)
         return raw
 
-    async def _of_repository(self, found: HelmChart, raw: Raw, drafts: Path) -> ChartFetch:
+    async def _of_repository(self, found: HelmChart, raw: Raw, drafts: Path, trusted: Trusted | None) -> ChartFetch:
         spec = found.spec
         if _NAME.fullmatch(spec.chart) is None:
             why = "a valid name must be lower case letters and numbers and MAY be separated with dashes (-), slashes (/) or periods (.)"
@@ -166,9 +169,15 @@ class HelmChartOrigin:
         recipe = _recipe(found, metadata=str(found.metadata.generation) if spec.merged_files else "")
         made = Made(name=candidate.listed.name, version=named_version(candidate.listed.version, recipe.metadata))
         fetch = replace(self._fetch(made, packaged=recipe.changes, source_revision=index, found=found), outcome=candidate.outcome)
-        if await self._is_stored(found, made):
+        if trusted is not None:
+            fetch = replace(fetch, outcome=self._provenance.known(found, made, trusted))
+        if (trusted is None or fetch.outcome is not None) and await self._is_stored(found, made):
             return replace(fetch, made=replace(made, values_files=found.status.observed_values_files))
-        await pull(access, candidate, drafts / "pulled", self._needs, timeout=repository.spec.timeout)
+        pulled = Pulled(drafts / "pulled", drafts / "prov", candidate.listed)
+        prov = pulled.provenance if trusted is not None else None
+        await pull(access, candidate, pulled.archive, self._needs, timeout=repository.spec.timeout, prov=prov)
+        if trusted is not None:
+            fetch = replace(fetch, outcome=await self._provenance.check(found, made, pulled, trusted))
         made = await self._needs.workers.run(take_archive, drafts / "pulled", drafts / "chart", recipe, timeout=MAKE_LIMIT)
         if made.name != candidate.listed.name.rpartition("/")[2]:
             raise ChartFailed(meta.CHART_PULL_ERROR, f"the archive holds a chart of another name, '{made.name}'")
@@ -232,6 +241,7 @@ class HelmChartOrigin:
 
     async def forget(self, key: ObjectKey, uid: str) -> None:
         """The object is gone."""
+        self._provenance.forget(uid)
 
 
 def _source_key(found: HelmChart) -> ObjectKey:

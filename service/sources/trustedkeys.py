@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.reconcile.namedwatches import Named, Naming
+from service.sources.provenance import PROVENANCE
 
 
 def key_secrets_of(object_: Mapping[str, Any] | None) -> frozenset[Named]:
-    """What `spec.verify` of a source of any kind names; nothing for one that is gone, suspended or cannot be read."""
+    """What `spec.verify` or the annotation for provenance names; nothing for one that is gone, suspended or cannot be read."""
     spec = (object_ or {}).get("spec") or {}
-    name = ((spec.get("verify") or {}).get("secretRef") or {}).get("name")
-    if object_ is None or spec.get("suspend") or not name:
+    if object_ is None or spec.get("suspend"):
         return frozenset()
-    return frozenset({Named("Secret", object_["metadata"].get("namespace", ""), str(name))})
+    metadata = object_["metadata"]
+    names = [((spec.get("verify") or {}).get("secretRef") or {}).get("name"), (metadata.get("annotations") or {}).get(PROVENANCE)]
+    return frozenset(Named("Secret", metadata.get("namespace", ""), str(name)) for name in names if name)
 
 
 KEYS = Naming(what="trusted keys", of=key_secrets_of, reason="KeysNotWatched", controller="source-controller")
