@@ -6,9 +6,11 @@ https://github.com/fluxcd/notification-controller/blob/main/docs/spec/v1beta3/pr
 """
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 from service.alerts.catalog import ADVICE
+from service.alerts.mutes import BadMute, Mute, mute_of
 from service.alerts.table import Table
 from service.cluster.client import ApiAway, ApiError, Cluster
 from service.cluster.discovery import Discovery, NoSuchKind, Resource
@@ -18,6 +20,7 @@ from service.kinds.meta import (
     DELIVERING,
     FAILED,
     FINALIZER,
+    MUTED,
     NOTIFICATION_FAILED,
     READY,
     STALLED,
@@ -32,6 +35,7 @@ from service.kinds.notification import Alert, Provider, StaticStatus
 from service.reconcile.conditions import condition, merged
 from service.reconcile.outcome import Failed, Outcome
 from service.reconcile.queue import Trigger
+from service.state import moments
 from service.state.letters import Sender
 
 Raw = Mapping[str, Any]
@@ -86,17 +90,20 @@ class StaticReconciler:
     async def _report(self, key: ObjectKey, object_: Raw) -> Outcome:
         metadata, status, problem = self._read(object_)
         sender = self.sender_of(key)
-        after = merged(status.conditions, [*_conditions(problem, metadata.generation), *_delivering(sender, metadata.generation)])
+        mute = _mute(metadata)
+        now = [*_conditions(problem, metadata.generation), *_delivering(sender, metadata.generation), _muted(mute, metadata.generation)]
+        after = merged(status.conditions, now)
+        again = None if mute is None else max(mute.until - moments.now(), timedelta(0))
         handled = metadata.requested_at or status.last_handled_reconcile_at
         result: Literal["stalled", "succeeded", "unchanged"] = "stalled" if problem else "succeeded"
         told = _told(sender)
         before = object_.get("status") or {}
         same = (status.conditions, status.observed_generation, status.last_handled_reconcile_at) == (after, metadata.generation, handled)
         if same and all(before.get(name) == value for name, value in told.items()):
-            return Outcome(result="stalled" if problem else "unchanged", message=problem)
+            return Outcome(result="stalled" if problem else "unchanged", message=problem, requeue_after=again)
         patch: dict[str, Any] = {"observedGeneration": metadata.generation, "conditions": [each.to_json() for each in after], **told}
         await self._patch(key, object_, patch | ({"lastHandledReconcileAt": handled} if handled else {}))
-        return Outcome(result=result, message=problem)
+        return Outcome(result=result, message=problem, requeue_after=again)
 
     def _read(self, object_: Raw) -> tuple[Metadata, StaticStatus, str]:
         """The typed parts, and why the object cannot be carried out, "" where it can."""
@@ -141,6 +148,20 @@ def _conditions(problem: str, generation: int) -> list[Condition]:
 
 def _nothing_known(_key: ObjectKey) -> Sender | None:
     return None
+
+
+def _mute(metadata: Metadata) -> Mute | None:
+    """The mute of an Alert; one that cannot be used is told when a message comes."""
+    try:
+        return mute_of(metadata.annotations, moments.now())
+    except BadMute:
+        return None
+
+
+def _muted(mute: Mute | None, generation: int) -> Condition:
+    if mute is None:
+        return condition(MUTED, "False", "", "", generation)
+    return condition(MUTED, "True", MUTED, f"{mute.words()}; what comes meanwhile is held", generation)
 
 
 def _delivering(sender: Sender | None, generation: int) -> list[Condition]:

@@ -16,9 +16,9 @@ STATES = ("queued", "sent", "folded", "rejected")
 
 def add_parsers(below: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the actions below `sluice alert`."""
-    listed = below.add_parser("list", help="the newest messages: what waits, was sent, was given up")
+    listed = below.add_parser("list", help="the newest messages: what waits, was sent, was given up, is held back")
     listed.add_argument("--dead", action="store_true", help="dead letters: messages that were given up")
-    listed.add_argument("--queued", action="store_true", help="messages that wait")
+    listed.add_argument("--queued", action="store_true", help="messages that wait, or are held back")
     listed.add_argument("--provider", default="", metavar="NAMESPACE/NAME", help="those for one Provider")
     listed.add_argument("--limit", type=int, default=50, metavar="N", help="how many at most (default: 50, at most 1000)")
     shown = below.add_parser("show", help="one message, with the event that it tells and the last error")
@@ -50,6 +50,8 @@ def _list(args: argparse.Namespace) -> int:
         return 0
     for each in reversed(found["alerts"]):
         print(_line(each))
+    for each in reversed(found["held"]):
+        print("  ".join(filter(None, ("held", f"until {each['until']}", each["provider"], each["object"], each["reason"], each["why"]))))
     counts = found["counts"]
     words = {"queued": "wait", "sent": "sent", "folded": "folded", "rejected": "given up", "unmatched": "events not matched yet"}
     print(", ".join(f"{counts.get(name, 0)} {word}" for name, word in words.items()))

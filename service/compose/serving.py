@@ -185,7 +185,7 @@ def _ports(house: House) -> list[Port]:
     outward = hooks.Hooks(house.intake, house.inbox.log, metrics, settings.hooks)
     desk = desk_of(house, outward, house.bodies)
     looked = admin.application(desk, token, why_of(house), lambda: house.reports.shadow_reports)
-    letters.add_routes(looked, Letters(house.ground.store), house.outbox)
+    letters.add_routes(looked, Letters(house.ground.store), house.outbox, house.held_back)
     return [
         Port("hooks", hooks.application(outward), settings.listen, certificate=_certificate(settings.hooks)),
         Port("cluster", inside.application(sink, Artifacts(settings.state / "artifacts", house.remade.make)), settings.cluster),

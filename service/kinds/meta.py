@@ -59,6 +59,7 @@ RECONCILING = "Reconciling"
 STALLED = "Stalled"
 HEALTHY = "Healthy"
 DELIVERING = "Delivering"  # ours: whether messages reach their target, apart from Ready so that no health check waits for a chat
+MUTED = "Muted"  # ours, of an Alert: only while it is so
 DRIFTED = "Drifted"  # ours: only while it is so
 ARTIFACT_IN_STORAGE = "ArtifactInStorage"
 FETCH_FAILED = "FetchFailed"

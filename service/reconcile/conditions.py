@@ -11,7 +11,17 @@ from typing import Literal
 from service.kinds.meta import Condition
 
 NEGATIVE = frozenset(
-    {"Reconciling", "Stalled", "FetchFailed", "ArtifactOutdated", "StorageOperationFailed", "BuildFailed", "IncludeUnavailable", "Drifted"}
+    (
+        "Reconciling",
+        "Stalled",
+        "FetchFailed",
+        "ArtifactOutdated",
+        "StorageOperationFailed",
+        "BuildFailed",
+        "IncludeUnavailable",
+        "Drifted",
+        "Muted",
+    )
 )
 _ORDER = ("Reconciling", "Stalled", "Ready")
 

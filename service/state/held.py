@@ -129,7 +129,14 @@ class Held:
     async def about(self, key: ObjectKey, *, limit: int = 5) -> list[HeldMessage]:
         """The newest held messages about an object, of an Alert or for a Provider."""
         values: Mapping[str, Any] = {"key": keys.to_stored(key), "kind": key.kind, "about": str(key), "limit": limit}
-        rows = await self._store.read(lambda connection: connection.execute(self._sql["held_about"], values).fetchall())
+        return await self._read("held_about", values)
+
+    async def newest(self, *, provider: ObjectKey | None = None, limit: int) -> list[HeldMessage]:
+        """The newest held messages, of all or of one Provider."""
+        return await self._read("held_newest", {"provider": keys.to_stored(provider) if provider else "", "limit": limit})
+
+    async def _read(self, statement: str, values: Mapping[str, Any]) -> list[HeldMessage]:
+        rows = await self._store.read(lambda connection: connection.execute(self._sql[statement], values).fetchall())
         return [
             HeldMessage(
                 alert=keys.from_stored(alert), provider=keys.from_stored(provider), why=why, until=moments.from_stored(until), event=event

@@ -4,11 +4,13 @@ In: GET /alerts, GET /alerts/{id}, GET /senders; POST /alerts/{id}/resend, POST 
 checked by `admin`, whose application this adds to.
 """
 
+import json
 from datetime import datetime
 
 from aiohttp import web
 
 from service.kinds.meta import NOTIFICATION_GROUP, ObjectKey
+from service.state.held import Held, HeldMessage
 from service.state.letters import Letter, Letters, Sender, State
 from service.state.outbox import Outbox
 
@@ -16,11 +18,12 @@ LIST_LIMIT, MOST = 200, 1000
 STATES: tuple[State, ...] = ("", "queued", "sent", "folded", "rejected")
 _LETTERS = web.AppKey("letters", Letters)
 _OUTBOX = web.AppKey("outbox", Outbox)
+_HELD = web.AppKey("held", Held)
 
 
-def add_routes(app: web.Application, letters: Letters, outbox: Outbox) -> None:
+def add_routes(app: web.Application, letters: Letters, outbox: Outbox, held: Held) -> None:
     """Add the routes to the application of the admin port."""
-    app[_LETTERS], app[_OUTBOX] = letters, outbox
+    app[_LETTERS], app[_OUTBOX], app[_HELD] = letters, outbox, held
     app.router.add_get("/alerts", _list)
     app.router.add_post("/alerts/resend", _resend_dead)
     app.router.add_get(r"/alerts/{id:\d{1,18}}", _show)
@@ -29,7 +32,7 @@ def add_routes(app: web.Application, letters: Letters, outbox: Outbox) -> None:
 
 
 async def _list(request: web.Request) -> web.Response:
-    """The newest, newest first; `?state=`, `?provider=namespace/name`, `?limit=` up to 1000."""
+    """The newest, newest first, beside them what is held back; `?state=`, `?provider=namespace/name`, `?limit=` up to 1000."""
     state = next((each for each in STATES if each == request.query.get("state", "")), None)
     if state is None:
         return web.json_response({"error": f"state is one of {', '.join(filter(None, STATES))}"}, status=400)
@@ -37,8 +40,9 @@ async def _list(request: web.Request) -> web.Response:
     limit = min(int(asked), MOST) if asked.isascii() and asked.isdigit() and len(asked) < 10 else LIST_LIMIT
     provider = _provider(request)
     found = await request.app[_LETTERS].newest(state=state, provider=provider, limit=limit)
+    held = await request.app[_HELD].newest(provider=provider, limit=limit) if state in ("", "queued") else []
     counts = dict(await request.app[_OUTBOX].counts())
-    return web.json_response({"alerts": [_shown(each) for each in found], "counts": counts})
+    return web.json_response({"alerts": [_shown(each) for each in found], "held": [_held(each) for each in held], "counts": counts})
 
 
 async def _show(request: web.Request) -> web.Response:
@@ -98,6 +102,21 @@ def _shown(letter: Letter) -> dict[str, object]:
         "error": letter.error,
         "folded": letter.folded,
         "foldedInto": letter.folded_into,
+    }
+
+
+def _held(message: HeldMessage) -> dict[str, object]:
+    event = json.loads(message.event)
+    involved = event.get("involvedObject", {})
+    return {
+        "until": _time(message.until),
+        "why": message.why,
+        "alert": str(message.alert),
+        "provider": str(message.provider),
+        "object": "/".join(str(involved[name]) for name in ("kind", "namespace", "name") if involved.get(name)),
+        "severity": event.get("severity", ""),
+        "reason": event.get("reason", ""),
+        "message": str(event.get("message", ""))[:500],
     }
 
 

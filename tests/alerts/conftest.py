@@ -76,7 +76,7 @@ class Slack:
         self.changed.set()
         return await self.answers.pop(0)(request) if self.answers else web.Response(text="ok")
 
-    async def wait_for(self, count: int, seconds: float = 5) -> list[dict[str, Any]]:
+    async def wait_for(self, count: int, seconds: float = 20) -> list[dict[str, Any]]:
         async with asyncio.timeout(seconds):
             while len(self.got) < count:
                 self.changed.clear()

@@ -1,17 +1,20 @@
 """Alerts and Providers as objects, on a server with a status for them and on one without, as Flux's own definitions are."""
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from service.alerts.mutes import MUTE, Mute
 from service.alerts.static import StaticReconciler
 from service.alerts.table import Table
 from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
 from service.kinds.meta import ObjectKey
-from service.reconcile.outcome import Failed
+from service.reconcile.outcome import Failed, Outcome
+from service.state import moments
 from tests.triggers.kube import Kube
 
 GROUP = "notification.toolkit.fluxcd.io"
@@ -35,9 +38,11 @@ class Scene:
         return StaticReconciler(self.kind, self.cluster, Discovery(self.cluster), objects=self.cache, table=Table(), shadow=shadow)
 
     async def run(self) -> str:
+        return (await self.outcome()).result
+
+    async def outcome(self) -> Outcome:
         self.cache["apps", "one"] = self.kube.objects[self.at]
-        key = ObjectKey(group=GROUP, kind=self.kind, namespace="apps", name="one")
-        return (await self.reconciler.reconcile(key, ())).result
+        return await self.reconciler.reconcile(ObjectKey(group=GROUP, kind=self.kind, namespace="apps", name="one"), ())
 
     @property
     def conditions(self) -> dict[str, tuple[str, str, str]]:
@@ -97,6 +102,21 @@ async def test_a_requested_reconcile_is_noted(kube: Kube, cluster: Cluster) -> N
     kube.objects[scene.at]["metadata"]["annotations"] = {"reconcile.fluxcd.io/requestedAt": "now"}
     await scene.run()
     assert kube.objects[scene.at]["status"]["lastHandledReconcileAt"] == "now"
+
+
+async def test_a_mute_is_a_condition_while_it_lasts(kube: Kube, cluster: Cluster) -> None:
+    scene = Scene(kube, cluster, "Alert", ALERT)
+    until = moments.now().replace(microsecond=0) + timedelta(seconds=60)
+    kube.objects[scene.at]["metadata"]["annotations"] = {MUTE: Mute(until=until, by="ann", reason="migration").to_text()}
+    outcome = await scene.outcome()
+    assert outcome.requeue_after is not None
+    assert timedelta(seconds=30) < outcome.requeue_after <= timedelta(seconds=60)
+    assert scene.conditions["Muted"][:2] == ("True", "Muted")
+    assert scene.conditions["Muted"][2].endswith("by ann: migration; what comes meanwhile is held")
+    assert scene.conditions["Ready"][0] == "True"
+    del kube.objects[scene.at]["metadata"]["annotations"]
+    assert (await scene.outcome()).requeue_after is None
+    assert "Muted" not in scene.conditions
 
 
 async def test_a_definition_without_a_status_is_left_alone(kube: Kube, cluster: Cluster) -> None:

@@ -3,13 +3,17 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from service.alerts.bundles import composed
 from service.cli import main
 from service.kinds.meta import NOTIFICATION_GROUP, ObjectKey
 from service.settings import Address
+from service.state import moments
+from service.state.held import Held, Hold
 from service.state.inbox import Inbox
 from service.state.letters import Letters
 from service.state.outbox import EventRow, Outbox, OutMessage
@@ -33,7 +37,8 @@ class Scene:
     def __init__(self, store: Store, folder: Path) -> None:
         self.outbox, self.folder = Outbox(store), folder
         app = application(Desk(log=Inbox(store).log), token_file(folder), nothing)
-        letters.add_routes(app, Letters(store), self.outbox)
+        self.held = Held(store, composed)
+        letters.add_routes(app, Letters(store), self.outbox, self.held)
         self.port = Port("admin", app, Address(host="127.0.0.1", port=0))
 
     async def fill(self) -> None:
@@ -71,6 +76,19 @@ async def test_lists_oldest_first_and_counts(scene: Scene, capsys: pytest.Captur
     assert [each["id"] for each in json.loads(capsys.readouterr().out)["alerts"]] == [2]
     assert await scene.run("list", "--provider", "apps/other") == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+async def test_what_is_held_back_is_listed_with_its_reason(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    until = moments.now() + timedelta(hours=1)
+    happened = {"involvedObject": {"kind": "Kustomization", "namespace": "apps", "name": "web"}, "reason": "BuildFailed"}
+    await scene.outbox.add(EventRow(key="held", json=happened))
+    hold = Hold(until=until, bundle="b", why="muted until tomorrow by ann: migration")
+    await scene.outbox.match(4, [OutMessage(alert=ALERT, provider=SLACK, payload="{}", object="o", hold=hold)])
+    for words, count in (("list",), 1), (("list", "--queued"), 1), (("list", "--dead"), 0), (("list", "--provider", "apps/other"), 0):
+        assert await scene.run(*words) == 0
+        lines = [each for each in capsys.readouterr().out.splitlines() if each.startswith("held  ")]
+        assert len(lines) == count
+        assert all("Kustomization/apps/web  BuildFailed  muted until tomorrow by ann: migration" in each for each in lines)
 
 
 async def test_shows_one_with_its_event(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:

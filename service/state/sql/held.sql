@@ -44,3 +44,9 @@ SELECT held.alert, held.provider, held.why, held.until, events.json
 FROM held JOIN events ON events.id = held.event
 WHERE (:kind = 'Alert' AND held.alert = :key) OR (:kind = 'Provider' AND held.provider = :key) OR held.about = :about
 ORDER BY held.id DESC LIMIT :limit;
+
+-- name: held_newest
+SELECT held.alert, held.provider, held.why, held.until, events.json
+FROM held JOIN events ON events.id = held.event
+WHERE :provider = '' OR held.provider = :provider
+ORDER BY held.id DESC LIMIT :limit;
