@@ -184,3 +184,33 @@ def exposition(world: World) -> bytes:
     from prometheus_client import generate_latest
 
     return generate_latest(world.metrics.registry)
+
+
+async def test_metrics_of_a_provider_count_what_was_sent_failed_retried_and_given_up(world: World, slack: Slack) -> None:
+    world.put(alert(), provider(type="generic", address=slack.address))
+    slack.answers = [says(503), says(200), says(400)]
+    async with world.running():
+        await world.tell(about("a0", "put off"))
+        await world.settled(sent=1)
+        await world.tell(about("a1", "refused"))
+        await world.settled(sent=1, rejected=1)
+        await watched(world).look(moments.now())
+    shown = exposition(world).decode()
+    labels = 'name="slack",namespace="apps"'
+    counted = {
+        outcome: f'sluice_provider_messages_total{{{labels},outcome="{outcome}"}} 1.0' for outcome in ("sent", "failed", "retried", "dead")
+    }
+    assert [outcome for outcome, line in counted.items() if line not in shown] == []
+    assert f"sluice_provider_send_seconds_count{{{labels}}} 1.0" in shown
+    assert f"sluice_provider_queue_length{{{labels}}} 0.0" in shown
+    assert "sluice_outbox_pending 0.0" in shown
+
+
+async def test_pending_messages_of_all_providers_are_counted(world: World) -> None:
+    for name in ("slack", "mail"):
+        world.put(alert(name, providerRef={"name": name}), provider(name, type="generic", address="http://127.0.0.1:1/"))
+    async with world.running():
+        await world.tell(about("a0", "nobody listens"))
+        await world.warned()
+        await watched(world).look(moments.now())
+    assert "sluice_outbox_pending 2.0" in exposition(world).decode()

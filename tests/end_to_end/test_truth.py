@@ -199,6 +199,7 @@ def test_slack_condition_and_cluster_agree_after_each_kind_of_push(tmp_path: Pat
                 if kind is Truth.bad:
                     town.slack.order(Ordered(status=503), Ordered(status=429, retry_after=1))
                 kind(truth, place)
+                assert town.sluice.probe("/readyz") == 200, "also while Slack is away"
                 truth.agree()
             _end(truth)
     finally:
