@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 DOUBLE_WINDOW = timedelta(minutes=5)
 RETRY = timedelta(seconds=5)
 DRAIN = timedelta(seconds=5)
+PACE = timedelta(milliseconds=10)
 BATCH = 100
 YIELD_EVERY = 16
 CONTROLLER = "notification-controller"
@@ -148,6 +149,7 @@ class Dispatcher:
                 wait = await self._round(way, tasks)
             if stopping:
                 return
+            await asyncio.sleep(PACE.total_seconds())  # the first of a burst goes at once, what follows it together
             try:
                 async with asyncio.timeout(wait.total_seconds() if wait else None):
                     await self._woken.wait()

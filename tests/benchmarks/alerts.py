@@ -2,8 +2,9 @@
 
 In: flags. Out: for each rate the share that arrived; p50, p99 and the longest time from storing an event to the target having it;
 the lag of the loop, p99 of a small write of somebody else's (as a push makes them), with the same of a quiet process beside it, and the
-processor time for each event. The dispatcher runs in this process over a real store (SQLite, synchronous FULL) in a temporary folder, the
-target in another, over loopback. Usage: `python tests/benchmarks/alerts.py [--seconds 20] [--rates 100,500] [--type generic]`
+processor time for each event (with that of whoever stores it here) and the load of the machine. The dispatcher runs in this process over a
+real store (SQLite, synchronous FULL) in a temporary folder and writes its log; the target is another process, over loopback.
+Usage: `python tests/benchmarks/alerts.py [--seconds 20] [--rates 100,500] [--type generic]`
 """
 
 import argparse
@@ -11,12 +12,13 @@ import asyncio
 import json
 import multiprocessing
 import multiprocessing.connection
+import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,13 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from aiohttp import web
 
+from service.log import configure
 from service.state.outbox import EventRow
 from service.state.store import Store
 from service.workers import Workers
 from tests.alerts.conftest import World, about, alert, provider
 
 OBJECTS = 200
-BATCH_SECONDS = 0.01
+BATCH_SECONDS = 0.001
 LAST_SECONDS = 5
 
 
@@ -121,7 +124,9 @@ async def sustained(world: World, rate: int, seconds: float, first: int) -> dict
 
 async def measured(options: argparse.Namespace, pipe: multiprocessing.connection.Connection) -> None:
     port = await asyncio.to_thread(pipe.recv)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w") as lines:
+        with redirect_stderr(lines):
+            configure("json")
         world = World(store=Store.open(Path(folder)), workers=Workers(1))
         world.put(alert(), provider(type=options.type, address=f"http://127.0.0.1:{port}/"))
         first = 0
@@ -149,7 +154,8 @@ def _say(rate: int, handed: dict[int, float], came: dict[int, float], felt: Besi
     p50, p99 = _percentile(took, 50) * 1000, _percentile(took, 99) * 1000
     print(
         f"{rate}/s: {len(handed)} events, {len(took) / len(handed):.2%} arrived, p50 {p50:.1f} ms, p99 {p99:.1f} ms, "
-        f"longest {took[-1] * 1000:.0f} ms; {felt.line()}; {cpu / len(handed) * 1000:.2f} ms of processor time each"
+        f"longest {took[-1] * 1000:.0f} ms; {felt.line()}; {cpu / len(handed) * 1000:.2f} ms of processor time each; "
+        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
 
 
