@@ -3,10 +3,11 @@
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
 
+import asyncio
 import hashlib
 import hmac
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 from xml.sax.saxutils import escape
@@ -29,6 +30,8 @@ class StandIn:
         self.asked: list[str] = []
         self.signed = False
         self.cut: set[str] = set()
+        self.slow: set[str] = set()
+        self.before_get: Callable[[], None] | None = None
         self.keys = {KEY: SECRET}
         self.region = REGION
         self.session = ""
@@ -46,11 +49,23 @@ class StandIn:
             return web.Response(status=404, text="<Error><Code>NoSuchBucket</Code></Error>")
         if not key:
             return web.Response(text=self._list(request), content_type="application/xml")
+        return await self._object(request, key)
+
+    async def _object(self, request: web.Request, key: str) -> web.StreamResponse:
+        if self.before_get is not None:
+            self.before_get()
         if key not in self.objects:
             return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
         if request.headers.get("If-Match", f'"{self.etag(key)}"') != f'"{self.etag(key)}"':
             return web.Response(status=412, text="<Error><Code>PreconditionFailed</Code></Error>")
         headers = {"ETag": f'"{self.etag(key)}"', "Last-Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}
+        if key in self.slow:
+            answer = web.StreamResponse(headers={**headers, "Content-Length": str(len(self.objects[key]))})
+            await answer.prepare(request)
+            for byte in self.objects[key]:
+                await answer.write(bytes([byte]))
+                await asyncio.sleep(1)
+            return answer
         if key in self.cut:
             answer = web.StreamResponse(headers={**headers, "Content-Length": str(len(self.objects[key]))})
             await answer.prepare(request)

@@ -1,6 +1,7 @@
 """Bucket against a stand-in object store: what is fetched, when nothing is, and what each fault leaves behind."""
 
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -98,6 +99,42 @@ async def test_a_transfer_that_breaks_off_leaves_the_last_artifact(bench, store)
     store.cut.clear()
     assert (await bench.run()).result == "succeeded"
     assert GitTree.open(bench.published[bench.key]).read("apps/a.yaml") == store.objects["apps/a.yaml"]
+
+
+async def test_a_store_that_sends_a_byte_a_second_is_left_at_the_time_limit(bench, store):
+    bench.api.put(spec(store, timeout="1s"))
+    await bench.run()
+    before = bench.status["artifact"]
+    store.objects["apps/a.yaml"] = b"a: 2\n" * 100
+    store.slow.add("apps/a.yaml")
+    began = time.monotonic()
+    assert (await bench.run()).result == "failed"
+    assert time.monotonic() - began < 5
+    assert bench.api.ready() == (
+        "False", "BucketOperationFailed", "bucket 'apps': not finished within 1 s; is spec.timeout too short?",
+    )  # fmt: skip
+    assert bench.status["artifact"] == before
+    assert list((bench.state / "git").glob("*/objects-*")) == []
+    store.slow.clear()
+    assert (await bench.run()).result == "succeeded"
+
+
+async def test_an_object_that_changes_while_the_bucket_is_read(bench, store):
+    bench.api.put(spec(store))
+    await bench.run()
+    before = bench.status["artifact"]
+    store.objects["apps/a.yaml"] = b"a: 2\n"
+
+    def upload() -> None:  # between the listing and the fetch
+        store.objects["apps/a.yaml"] = b"a: 3\n"
+
+    store.before_get = upload
+    assert (await bench.run()).result == "failed"
+    assert "the object 'apps/a.yaml' has changed since it was listed" in bench.api.ready()[2]
+    assert bench.status["artifact"] == before
+    store.before_get = None
+    assert (await bench.run()).result == "succeeded"
+    assert GitTree.open(bench.published[bench.key]).read("apps/a.yaml") == b"a: 3\n"
 
 
 async def test_no_such_bucket_and_nobody_there(bench, store):
