@@ -18,7 +18,7 @@ from service.outbound import Outbound, Policy, refusal_in
 from service.sources.credentials import Credentials, masked
 from service.sources.fetcherror import AuthRefused, FetchError, RemoteFailed, RemoteGone, Stopped
 from service.sources.fetchprocess import Limits
-from service.sources.smart import authorization, named_proxy, trust_of
+from service.sources.smart import authorization, trust_of
 from service.sources.transfer import Request
 from service.transport import BadTransport
 
@@ -36,8 +36,7 @@ async def relayed(request: Request, limits: Limits) -> AsyncIterator[Request]:
     except BadTransport as error:
         raise RemoteFailed(f"unable to clone '{masked(request.url)}': {error}") from error
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect.total_seconds(), sock_read=limits.silence.total_seconds())
-    proxy = request.credentials.proxy or named_proxy(request.url, "") or ""
-    async with Outbound(request.policy).session(tls=tls, proxy=proxy, timeout=timeout) as session:
+    async with Outbound(request.policy).session(tls=tls, proxy=request.credentials.proxy, timeout=timeout) as session:
         relay = _Relay(session, request)
         runner = web.ServerRunner(web.Server(relay.answer), shutdown_timeout=0)
         await runner.setup()

@@ -324,7 +324,7 @@ def _translated(error: Exception, request: Request) -> FetchError:
     lead = f"unable to clone '{masked(request.url)}': "
     if "loose object" in text:  # our own, such as one that a power cut has left empty
         return BadStore(f"the Git store is damaged: {text}")
-    if "hostkey" in text:
+    if "hostkey" in text or "exchange encryption keys" in text:  # only such kinds of keys are offered as are known
         why = "the remote's host key is not in the key 'known_hosts' of spec.secretRef; check that it is the right host, and add its key"
         return RemoteFailed(f"{lead}{why}")
     if "authenticate SSH" in text:

@@ -30,7 +30,11 @@ I_AM_BEING_UNSAFE_RUNNING_AS_ROOT = true
 HTTP_ADDR = 127.0.0.1
 HTTP_PORT = {port}
 ROOT_URL = http://127.0.0.1:{port}/
-DISABLE_SSH = true
+DISABLE_SSH = {no_ssh}
+START_SSH_SERVER = true
+BUILTIN_SSH_SERVER_USER = git
+SSH_LISTEN_HOST = 127.0.0.1
+SSH_LISTEN_PORT = {ssh_port}
 OFFLINE_MODE = true
 STATIC_ROOT_PATH = {static}
 [database]
@@ -49,17 +53,19 @@ ROOT = {folder}/repositories
 
 
 class Gitea:
-    """Start with `with Gitea(folder) as host:`; it answers on `host.url` then, and ends with the block."""
+    """Start with `with Gitea(folder) as host:`; it answers on `host.url` then, and ends with the block. `ssh`: on `host.ssh_port` too."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ssh: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder.resolve()
         self.port, self.password = free_port(), secrets.token_hex(12)
+        self.ssh_port, self._ssh = free_port(), ssh
         self.url = f"http://127.0.0.1:{self.port}"
         self._running: Running | None = None
 
     def __enter__(self) -> "Gitea":
         values = {"account": _account(), "port": self.port, "folder": self.folder, "key": secrets.token_hex(16)}
+        values |= {"no_ssh": not self._ssh, "ssh_port": self.ssh_port}
         (self.folder / "app.ini").write_text(_SETTINGS.format(static=folder_of("gitea.static"), **values))
         environment = {"GITEA_WORK_DIR": str(self.folder)}
         command = [binary("gitea"), "-c", self.folder / "app.ini"]
@@ -80,6 +86,10 @@ class Gitea:
         """Make an empty repository of the user; returns the URL to push to, with the password in it."""
         self.api("POST", "/user/repos", {"name": name, "private": True, "default_branch": "main"})
         return f"http://{USER}:{self.password}@127.0.0.1:{self.port}/{USER}/{name}.git"
+
+    def add_key(self, title: str, public: str) -> None:
+        """Let whoever has the private key in, as the user."""
+        self.api("POST", "/user/keys", {"title": title, "key": public})
 
     def add_hook(self, name: str, *, url: str, secret: str) -> int:
         """Register a webhook for pushes; returns its id."""

@@ -1,7 +1,9 @@
-"""The short way against a real Git host, with its own credentials. Needs the real Gitea."""
+"""Fetches from a real Git host with its own credentials, over http by the short way, and over ssh. Needs the real Gitea."""
 
 import asyncio
 import logging
+import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +14,13 @@ import pytest
 
 from service.kinds.source import GitRef
 from service.sources.credentials import Credentials
+from service.sources.fetcherror import AuthRefused, RemoteFailed
 from service.sources.gitref import wanted
 from service.sources.gitstore import GitStore
 from service.sources.smart import Smart
+from service.sources.ssh import read_ssh
 from tests.peers.gitea import USER, Gitea
+from tests.sources.test_ssh import keygen
 
 pytestmark = pytest.mark.real
 
@@ -66,3 +71,39 @@ async def test_gitea_serves_a_commit_by_its_id(host, remote, tmp_path, is_short)
     assert (got.commit, ids[3] in repo, ids[5] in repo) == (ids[4], False, False)
     if smart is not None:
         await smart.close()
+
+
+@pytest.fixture
+def ssh_host(peers: Any, tmp_path: Path) -> Iterator[Gitea]:
+    peers.need("gitea")
+    if shutil.which("ssh-keyscan") is None:
+        pytest.skip("needs ssh-keyscan, of Debian's openssh-client")
+    with Gitea(tmp_path / "gitea", ssh=True) as host:
+        yield host
+
+
+async def test_gitea_over_ssh(ssh_host, remote, tmp_path):  # a host that starts in 3 s, and a process for each fetch
+    push_to = await asyncio.to_thread(ssh_host.make_repository, "fleet")
+    for name in ("known", "stranger"):
+        keygen(tmp_path / name, "ed25519")
+    ssh_host.add_key("fleet", (tmp_path / "known.pub").read_text())
+    scan = ("ssh-keyscan", "-p", str(ssh_host.ssh_port), "127.0.0.1")
+    hosts = (await asyncio.to_thread(subprocess.run, scan, capture_output=True, check=True, timeout=20)).stdout
+    good, bad = (read_ssh({"identity": (tmp_path / name).read_bytes(), "known_hosts": hosts}) for name in ("known", "stranger"))
+    store, url = GitStore(tmp_path / "git"), f"ssh://git@127.0.0.1:{ssh_host.ssh_port}/{USER}/fleet.git"
+
+    async def fetch(credentials: Credentials, ref: GitRef) -> str:
+        return (await store.fetch(uid="u1", url=url, credentials=credentials, wanted=wanted(ref), timeout=timedelta(seconds=20))).commit
+
+    for number in range(2):
+        commit = remote.commit({"a.yaml": f"a: {number}\n"})
+        remote.git("push", "-q", push_to, "HEAD:refs/heads/main")
+        assert await fetch(good, GitRef(branch="main")) == commit
+    remote.git("push", "-q", push_to, "HEAD:refs/tags/v1.4.0")
+    assert await fetch(good, GitRef(semver="1.x")) == commit
+    with pytest.raises(AuthRefused, match="the remote refuses the key 'identity'"):
+        await fetch(bad, GitRef(branch="main"))
+    other = (tmp_path / "stranger.pub").read_text()
+    strange = read_ssh({"identity": (tmp_path / "known").read_bytes(), "known_hosts": f"[127.0.0.1]:{ssh_host.ssh_port} {other}".encode()})
+    with pytest.raises(RemoteFailed, match="host key is not in the key 'known_hosts'"):
+        await fetch(strange, GitRef(branch="main"))
