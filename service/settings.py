@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -147,6 +147,7 @@ class Settings:
     concurrency: int
     processes: int
     grace: timedelta
+    state_url: str = field(default="", repr=False)
     hooks: HookSettings = HookSettings()
     messages: MessageSettings = MessageSettings()
 
@@ -167,6 +168,7 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
         parser.add_argument(f"--{flag}", action=action, default=given, help=f"{words} [{variable}]")
 
     option("state", "sluice-state", "folder for everything durable: inbox, alerts, Git stores, artifacts")
+    option("state-url", None, "postgresql://... for what must not be lost, in place of the folder, where replicas share it; has a password")
     option("kubeconfig", None, "the cluster; without it $KUBECONFIG, or the Pod's service account")
     option("embedded", None, "serve a small Kubernetes API from this folder and run on it; needs no cluster")
     switch("simulate-workloads", "with --embedded: make Deployments and the like ready (simulated)")
@@ -260,9 +262,18 @@ def read(arguments: argparse.Namespace) -> Settings:
         concurrency=_number("concurrency", arguments.concurrency, 1, 64),
         processes=_number("processes", arguments.processes, 1, 64),
         grace=timedelta(seconds=_number("grace", arguments.grace, 0, 3600)),
+        state_url=_state_url(arguments.state_url or ""),
         hooks=_hooks(arguments),
         messages=_messages(arguments),
     )
+
+
+def _state_url(url: str) -> str:
+    if url and not url.startswith(("postgresql://", "postgres://")):
+        raise BadSettings(
+            "--state-url: write it like postgresql://user:password@host/database; without it the state is in the --state folder"
+        )
+    return url
 
 
 def _hooks(arguments: argparse.Namespace) -> HookSettings:

@@ -127,6 +127,7 @@ class Dispatcher:
                 notes=needs.notes,
                 evaluator=needs.evaluator,
                 read_identity=needs.read_identity,
+                may_send=needs.is_ready,
                 ttl=self._ttl,
             )
             try:

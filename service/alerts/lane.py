@@ -53,7 +53,8 @@ class Uncorrected(Busy):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """What every lane needs. `warn(alert, text)` tells of a message that could not be sent; `ttl`: how long a message is tried."""
+    """What every lane needs. `warn(alert, text)` tells of a message that could not be sent; `ttl`: how long a message is tried; `may_send`:
+    whether messages are ours to send."""
 
     outbox: Outbox
     catalog: Catalog
@@ -64,6 +65,7 @@ class Way:
     notes: Notes
     evaluator: Evaluator
     read_identity: ReadIdentity
+    may_send: Callable[[], bool]
     ttl: timedelta = GIVE_UP
 
     async def status_id(self, event: contract.Event, provider: Provider, alert: ObjectKey) -> str:
@@ -117,6 +119,8 @@ class Lane:
         while True:
             self._woken.clear()  # what wakes from here on may come too late for this look
             await self._look_for_change()
+            if not self._way.may_send():
+                return None
             if self._is_paused():
                 return self._paused_until
             if self._failures:
@@ -128,7 +132,7 @@ class Lane:
 
     async def _attempt_all(self, due: Sequence[StoredMessage]) -> None:
         """Messages about different objects: as many at once as the type allows, one by one while the circuit is open."""
-        while due and not self._is_paused():
+        while due and not self._is_paused() and self._way.may_send():
             some = 1 if self._failures else self._at_once()
             await self._attempt_together(due[:some])
             due = due[some:]

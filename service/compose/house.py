@@ -24,6 +24,7 @@ from service.compose.charts import Charts
 from service.compose.generators import Generators
 from service.compose.leadership import LEASES
 from service.compose.measures import ControllerMetrics, ObjectGauges
+from service.compose.replicas import Replicas, TakingUp
 from service.compose.telling import Telling
 from service.compose.unheard import Unheard
 from service.compose.watching import Watches
@@ -127,7 +128,9 @@ class House:
         self.journal, self.inbox, self.outbox = Journal(ground.store), Inbox(ground.store, kept), Outbox(ground.store)
         self.bodies = Bodies(ground.store)
         by_kind = self.watches.by_kind
-        self.gates = {name: Gate(name, [by_kind[kind].synced for kind in kinds]) for name, kinds in CACHES.items()}
+        self.replicas = Replicas(ground.store.bell)
+        taken_up = self.replicas.is_taken_up
+        self.gates = {name: Gate(name, [taken_up, *(by_kind[kind].synced for kind in kinds)]) for name, kinds in CACHES.items()}
         self.artifacts = ArtifactStore(ground.settings.state / "artifacts", f"http://{ground.settings.artifact_host}", ground.workers)
         self.controllers = ControllerMetrics(ground.metrics)
         self._reconciled: set[ObjectKey] = set()
@@ -139,6 +142,9 @@ class House:
         self._build_triggers()
         alerting = Alerting(self)
         self.dispatcher, self.oversight = alerting.dispatcher, alerting.oversight
+        self.replicas.on_events = self.dispatcher.wake
+        self.outbox.listen(self.replicas.events_stored)
+        self.taking_up = TakingUp(self.replicas, self.reports.recover, self.kustomizations.queue.add)
         self._measure()
 
     def _measure(self) -> None:
@@ -356,7 +362,9 @@ class House:
             requests=self.requests,
             enqueue=self._enqueue,
             runs=settings.kinds & {*SOURCES, "Kustomization"},
+            elected=self.replicas.elected,
         )
+        self.deliveries.tell, self.replicas.on_delivery = self.replicas.tell_of_delivery, self.deliveries.heard
         ready = self.watches.by_kind["Receiver"].synced.is_set
         self.intake = Intake(
             index=self.index,

@@ -27,18 +27,19 @@ def leases_for(kinds: frozenset[str]) -> tuple[str, ...]:
 
 
 class Leadership:
-    """A room around one Lease."""
+    """A room around one Lease; of several replicas only the `elected` one asks for it."""
 
-    def __init__(self, lease: Lease, gate: Gate, metrics: Metrics, on_held: Callable[[], None]) -> None:
+    def __init__(self, lease: Lease, gate: Gate, metrics: Metrics, on_held: Callable[[], None], *, elected: Gate | None = None) -> None:
         self._lease = lease
         self._gate = gate
         self._held = metrics.leader.labels(gate.name)
         self._then = on_held
+        self._elected = elected
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Hold the Lease whenever it is free, until stopped; then give it back."""
-        holding = asyncio.create_task(self._lease.run(self._on_held, self._on_lost), name=f"lease {self._gate.name}")
+        """Hold the Lease whenever it is free and this replica is elected, until stopped; then give it back."""
+        holding = asyncio.create_task(self._hold(), name=f"lease {self._gate.name}")
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait((holding, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -49,6 +50,12 @@ class Leadership:
             holding.cancel()
             stopping.cancel()
             await asyncio.wait((holding, stopping))
+
+    async def _hold(self) -> None:
+        if self._elected is None:
+            await self._lease.run(self._on_held, self._on_lost)
+        else:
+            await self._elected.while_open(lambda: self._lease.run(self._on_held, self._on_lost))
 
     def stop(self) -> None:
         self._stop.set()

@@ -19,6 +19,7 @@ from service.compose.deliverydesk import Tidying, desk_of
 from service.compose.house import Ground, House
 from service.compose.install import install_kinds
 from service.compose.leadership import Leadership, leases_for
+from service.compose.replicas import LEASE
 from service.compose.running import CannotStart, Room, Until, measure_lag, run_rooms, stop_on_signals
 from service.compose.why.memory import why_of
 from service.kinds.table import KINDS, SOURCES
@@ -46,7 +47,7 @@ async def serve(settings: Settings) -> int:
     stop_on_signals(stop)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(NAMES_AT_ONCE, thread_name_prefix="blocking"))
     try:
-        store = await asyncio.to_thread(Store.open, settings.state)
+        store = await asyncio.to_thread(Store.open, settings.state, settings.state_url)
     except StateError as error:
         raise CannotStart(str(error)) from error
     workers, smart = Workers(settings.processes), Smart(outbound=Outbound(git_policy(settings)))
@@ -73,8 +74,6 @@ async def _serve(house: House, stop: asyncio.Event) -> int:
         except OSError as error:
             raise CannotStart(f"{port.name} cannot listen on {port.address}: {error.strerror}; choose another address") from error
     connect(house)
-    for key in await house.reports.recover():
-        house.kustomizations.queue.add(key)
     return await run_rooms(_rooms(house, ports), grace=house.ground.settings.grace, stop=stop)
 
 
@@ -101,6 +100,8 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         ("alerts", house.dispatcher),
         ("kubernetes events", Until(house.recorder.run)),
         *((f"lease {name}", each) for name, each in _leaderships(house).items()),
+        ("what was cut off", Until(house.taking_up.run)),
+        *((("other replicas", Until(house.replicas.bell.run)),) if house.replicas.bell is not None else ()),
         *((f"watch {kind}", Until(watch.run)) for kind, watch in house.watches.by_kind.items()),
         ("watch secrets", Until(house.watches.secrets.run)),
         ("watch config maps", Until(house.watches.config_maps.run)),
@@ -116,17 +117,19 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
 
 def _leaderships(house: House) -> Mapping[str, Leadership]:
     """The Leases to hold. In shadow nothing is written, so nothing needs to be held and every gate stands open."""
-    settings, ground = house.ground.settings, house.ground
+    settings, ground, elected = house.ground.settings, house.ground, house.replicas.elected
     if settings.shadow:
-        for gate in house.gates.values():
+        for gate in (elected, *house.gates.values()):
             gate.open()
         return {}
-    identity = _identity(settings.state)
-    leases = {
-        name: Lease(ground.cluster, namespace=settings.runtime_namespace, name=name, identity=identity)
+    lease = partial(Lease, ground.cluster, namespace=settings.runtime_namespace, identity=_identity(settings.state))
+    made = {
+        name: Leadership(lease(name=name), house.gates[name], ground.metrics, partial(house.held, name), elected=elected)
         for name in leases_for(settings.kinds)
     }
-    return {name: Leadership(lease, house.gates[name], ground.metrics, partial(house.held, name)) for name, lease in leases.items()}
+    if house.replicas.bell is not None:  # given back last
+        made[LEASE] = Leadership(lease(name=LEASE), elected, ground.metrics, lambda: None)
+    return made
 
 
 def _identity(state: Path) -> str:
@@ -180,6 +183,7 @@ def _ports(house: House) -> list[Port]:
         "caches": lambda: "" if house.watches.synced else "the objects of the cluster are being listed",
         "receivers": lambda: "" if house.index.is_complete else "the tokens of the Receivers are being read",
         "API server": lambda: house.watches.away,
+        "database": lambda: house.ground.store.away,
     }
     token = admin.token_file(settings.state)
     outward = hooks.Hooks(house.intake, house.inbox.log, metrics, settings.hooks)

@@ -78,8 +78,10 @@ class Reports:
         self.shadow_reports: dict[ObjectKey, Mapping[str, Any]] = {}
 
     async def recover(self) -> tuple[ObjectKey, ...]:
-        """Take up the rows that an earlier process left open; returns the objects that must run again."""
-        for row_id, run in await self._journal.unfinished():
+        """Take up the rows that an earlier process, or another replica, left open; returns the objects that must run again."""
+        found = await self._journal.unfinished()
+        self._open.clear()
+        for row_id, run in found:
             self._open.setdefault(run.object, []).append((row_id, run))
         return tuple(self._open)
 

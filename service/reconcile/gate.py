@@ -4,7 +4,8 @@ Workers stand at the gate with what they would do; when it shuts, what runs is c
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 
 class Gate:
@@ -38,3 +39,17 @@ class Gate:
 
     async def wait_shut(self) -> None:
         await self._shut.wait()
+
+    async def while_open(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Until cancelled: begin the work when the gate opens, cancel it when it shuts, and so on. Raises what the work raises."""
+        while True:
+            await self.wait_open()
+            tasks = asyncio.ensure_future(work()), asyncio.ensure_future(self.wait_shut())
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if tasks[0].done():
+                    tasks[0].result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)

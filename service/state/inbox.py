@@ -114,6 +114,15 @@ class Inbox:
 
         return await self._store.read(work)
 
+    async def waiting(self) -> list[int]:
+        """The rows of all deliveries that are neither done nor set aside, oldest first."""
+        return await self._store.read(lambda connection: [row for (row,) in connection.execute(self._sql["waiting"])])
+
+    async def waits(self, row: int) -> StoredDelivery | None:
+        """A delivery that is neither done nor set aside, None where it is. `targets` is left out."""
+        found = await self._store.read(lambda connection: connection.execute(self._sql["waits"], {"row": row}).fetchone())
+        return _delivery(found, ()) if found is not None else None
+
     async def targets(self, row: int, states: Sequence[TargetState]) -> bool:
         """Note which objects a delivery concerns and where each stands; return whether that ends the delivery.
 

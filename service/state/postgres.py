@@ -8,6 +8,7 @@ import logging
 import random
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import cast
@@ -69,12 +70,26 @@ class Presence:
         self.away, self._failures = "", 0
 
 
-class _Client(psycopg.Connection[tuple[object, ...]]):
-    """With the one method that SQLite's connection has beside."""
+class Client(psycopg.Connection[tuple[object, ...]]):
+    """With the one method that SQLite's connection has beside, and what others have said, where it listens."""
 
     def executemany(self, sql: str, values: Iterable[Mapping[str, object]], /) -> None:
         with self.cursor() as cursor:
             cursor.executemany(sql, values)
+
+    def heard(self) -> list[str]:
+        """The texts of other connections that have come; does not wait. Raises psycopg.Error."""
+        self.pgconn.consume_input()
+        found = [(each.pid, each.payload) for each in self._told]
+        self._told.clear()
+        while (note := self.pgconn.notifies()) is not None:
+            found.append((note.be_pid, note.extra.decode()))
+        return [text for pid, text in found if pid != self.info.backend_pid]
+
+    def listens(self) -> None:
+        """Keep what comes while a statement runs, too."""
+        self._told: deque[psycopg.Notify] = deque()
+        self.add_notify_handler(self._told.append)
 
 
 class PostgresLink:
@@ -83,12 +98,12 @@ class PostgresLink:
     def __init__(self, url: str, presence: Presence, *, only_reads: bool = False) -> None:
         self._url, self._presence, self._only_reads = url, presence, only_reads
         self._sql = statements.load("connection", "postgres")
-        self._connection: _Client | None = None
+        self._connection: Client | None = None
 
     def connect(self) -> Connection:
         return cast("Connection", self.opened())
 
-    def opened(self) -> _Client:
+    def opened(self) -> Client:
         """The client's own connection. Raises StateAway."""
         if self._connection is None or self._connection.closed:
             self._presence.check()
@@ -99,8 +114,8 @@ class PostgresLink:
             self._presence.found()
         return self._connection
 
-    def _made(self) -> _Client:
-        made = _Client.connect(self._url, autocommit=True)
+    def _made(self) -> Client:
+        made = Client.connect(self._url, autocommit=True)
         made.adapters.register_dumper(str, _Text)
         run, sql = made.execute, self._sql
         for name in ("statements_end", "locks_end", "transactions_end"):
@@ -123,7 +138,9 @@ class PostgresLink:
     def translated(self, error: Exception) -> Exception:
         if not isinstance(error, psycopg.Error):
             return error
-        if self._connection is None or self._connection.closed:  # whether the server is away shows the next attempt to connect
+        lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+        if self._connection is None or self._connection.closed or lost:  # whether the server is away shows the next attempt to connect
+            self.close()
             return StateAway(f"the connection to {NAME} was lost: {_said(error)}; nothing of this was stored")
         if isinstance(error, (DeadlockDetected, SerializationFailure, LockNotAvailable)):
             return StateBusy(f"{NAME} had another at the same rows, try again: {_said(error)}")
@@ -144,8 +161,8 @@ class _Text(StrDumperUnknown):
         return cast("bytes", super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}")))
 
 
-def open_shared(url: str) -> tuple[Database, bytes]:
-    """Bring the tables to the present schema; return the database, and the key of digests, which all replicas share.
+def open_shared(url: str) -> tuple[Database, PostgresLink, bytes]:
+    """Bring the tables to the present schema; return the database, a link for the bell, and the key of digests, which all replicas share.
 
     Blocks for as long as the server is away, START at most. Raises StateTooNew, StateUnwritable.
     """
@@ -168,7 +185,7 @@ def open_shared(url: str) -> tuple[Database, bytes]:
     finally:
         link.close()
     writer, reader = PostgresLink(whole, presence), PostgresLink(whole, presence, only_reads=True)
-    return Database(writer, reader, "postgres", name=NAME), key
+    return Database(writer, reader, "postgres", name=NAME), PostgresLink(whole, presence), key
 
 
 def _completed(url: str) -> str:
@@ -180,7 +197,7 @@ def _completed(url: str) -> str:
     return make_conninfo(url, **{name: value for name, value in _USUAL.items() if name not in given})
 
 
-def _migrate(connection: _Client) -> None:
+def _migrate(connection: Client) -> None:
     """Run what is missing in one transaction, while other replicas that start wait."""
     sql, steps = statements.load("connection", "postgres"), statements.migrations("state", "postgres")
     with connection.transaction():
@@ -199,7 +216,7 @@ def _migrate(connection: _Client) -> None:
             connection.execute(sql["raise_version"], {"version": number})
 
 
-def _digest_key(connection: _Client) -> bytes:
+def _digest_key(connection: Client) -> bytes:
     sql = statements.load("connection", "postgres")
     connection.execute(sql["keep_key"], {"name": "digest", "value": secrets.token_bytes(KEY_BYTES)})
     [(key,)] = connection.execute(sql["key"], {"name": "digest"}).fetchall()

@@ -1,20 +1,23 @@
 """The state folder: locked for one process, with `state.db` for what must not be lost and `cache.db` for what may be deleted at any time.
 
 In: a folder, and perhaps the URL of a PostgreSQL that several replicas share, which then stands in for `state.db`. Out: `write` and `read`
-of work on what must not be lost, `cache`, the same for the other file, and `digest_key`. What is in them say `inbox.py`, `journal.py`,
-`outbox.py`, `cache.py` and `digestkey.py`.
+of work on what must not be lost, `cache`, the same for the other file, `digest_key`, and for replicas `bell`. What is in them say
+`inbox.py`, `journal.py`, `outbox.py`, `cache.py` and `digestkey.py`.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from service.state import files
 from service.state.database import Connection, Database
 from service.state.digestkey import digest_key
 from service.state.errors import StateTooNew, StateUnwritable
 from service.state.lock import FolderLock
+
+if TYPE_CHECKING:
+    from service.state.bell import Bell
 
 __all__ = ["Connection", "Store"]
 
@@ -26,8 +29,8 @@ log = logging.getLogger(__name__)
 class Store:
     """Made by `open`. All methods but that run on an event loop."""
 
-    def __init__(self, lock: FolderLock, state: Database, cache: Database, *, digest_key: bytes) -> None:
-        self._lock, self._state, self.cache, self.digest_key = lock, state, cache, digest_key
+    def __init__(self, lock: FolderLock, state: Database, cache: Database, *, digest_key: bytes, bell: "Bell | None" = None) -> None:
+        self._lock, self._state, self.cache, self.digest_key, self.bell = lock, state, cache, digest_key, bell
         self.statements: Callable[[str], Mapping[str, str]] = state.statements
         self.on_events: Callable[[], None] = _nobody  # set through `Outbox.listen`
 
@@ -44,8 +47,11 @@ class Store:
         lock = FolderLock.take(folder)
         state: Database | None = None
         try:
-            state, key = _open_shared(url) if url else (files.open_file(folder / "state.db", durable=True), digest_key(folder))
-            return cls(lock, state, _open_cache(folder / "cache.db"), digest_key=key)
+            if url:
+                state, bell, key = _open_shared(url)
+            else:
+                state, bell, key = files.open_file(folder / "state.db", durable=True), None, digest_key(folder)
+            return cls(lock, state, _open_cache(folder / "cache.db"), digest_key=key, bell=bell)
         except BaseException:
             if state is not None:
                 state.abandon()
@@ -76,12 +82,13 @@ class Store:
         self._lock.release()
 
 
-def _open_shared(url: str) -> tuple[Database, bytes]:
+def _open_shared(url: str) -> "tuple[Database, Bell, bytes]":
     try:
-        from service.state import postgres  # an extra
+        from service.state import bell, postgres  # an extra
     except ImportError as error:
         raise StateUnwritable("--state-url needs the extra postgres: pip install 'sluice-gitops[postgres]'") from error
-    return postgres.open_shared(url)
+    database, link, key = postgres.open_shared(url)
+    return database, bell.Bell(link, database.statements("connection")), key
 
 
 def _nobody() -> None:

@@ -3,6 +3,8 @@
 In: rows, at the start those that a former process left, then each as it is stored. Out: one `enqueue` or request for each target, and the
 row's end once every target has an outcome of a run that began after the row was stored, or is gone or suspended. A row that cannot be
 worked on is tried again; after ten failures the inbox sets it aside. While the API server is away nothing counts as a failure.
+
+Of several replicas only the elected one carries out, its own rows and those that it hears of; the others tell it of theirs.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from receivers.contract import BadPayload, Event
@@ -18,10 +21,11 @@ from receivers.record import load
 from service import crash
 from service.cluster.client import ApiAway, ClusterError
 from service.kinds.meta import ObjectKey
+from service.reconcile.gate import Gate
 from service.reconcile.queue import Trigger
 from service.state.deliverylog import TargetState
 from service.state.errors import StateError
-from service.state.inbox import ATTEMPTS, Inbox
+from service.state.inbox import ATTEMPTS, Inbox, StoredDelivery
 from service.triggers.choosing import MOST_TOLD, Choosing
 from service.triggers.intake import Stored
 from service.triggers.requests import Requests
@@ -75,8 +79,13 @@ class Deliveries:
         requests: Requests,
         enqueue: Enqueue,
         runs: frozenset[str],
+        elected: Gate | None = None,
     ) -> None:
         self.is_ready = asyncio.Event()
+        self.tell: Callable[[int], None] = _nobody
+        self._elected = elected if elected is not None else _alone()
+        self._heard: set[int] = set()
+        self._rang = asyncio.Event()
         self._inbox = inbox
         self._choosing = choosing
         self._requests = requests
@@ -100,11 +109,21 @@ class Deliveries:
         return row in self._open
 
     def stored(self, new: Stored) -> None:
-        """A delivery was made durable: carry it out."""
-        if new.row not in self._open:  # at the start it may have been read from the disk already
+        """A delivery was made durable: carry it out, or tell who does."""
+        if not self._elected.is_open:
+            self.tell(new.row)
+            if new.decided is not None:  # here nobody can say
+                new.decided("")
+        elif new.row not in self._open:  # at the start it may have been read from the disk already
             known = _Open(row=new.row, stored_at=new.stored_at, receiver=new.receiver, events=new.events, trace=new.trace)
             known.decided = new.decided
             self._take(known)
+
+    def heard(self, row: int = 0) -> None:
+        """Another replica has stored a row; 0: look for all there are."""
+        if self._elected.is_open:
+            self._heard.add(row)
+            self._rang.set()
 
     def outcome(self, key: ObjectKey, began_at: datetime, result: str, detail: str = "") -> None:
         """A run of `key` has ended, however it did. Costs nothing where no delivery waits for the object."""
@@ -129,7 +148,7 @@ class Deliveries:
     async def run(self) -> None:
         """Carry out rows until stopped. What is open then stays in the inbox for the next start."""
         async with asyncio.TaskGroup() as tasks:
-            working = tasks.create_task(self._work(), name="deliveries")
+            working = tasks.create_task(self._elected.while_open(self._carry), name="deliveries")
             await self._stopping.wait()
             working.cancel()
 
@@ -137,24 +156,45 @@ class Deliveries:
         """End `run`."""
         self._stopping.set()
 
-    async def _work(self) -> None:
-        await self._until_stored(self._take_up)  # before the wait, so that they are counted while the API server is away
-        await self.is_ready.wait()
-        rows, outcomes = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_each(self._new, self._arrived, rows, self._carry_out), name="deliveries.rows")
-            tasks.create_task(_each(self._outcomes, self._ended, outcomes, self._settle), name="deliveries.outcomes")
+    def _put_down(self) -> None:
+        """Another is elected, and finds everything in the inbox."""
+        for each in self._open.values():
+            if each.decided is not None:
+                each.decided("")
+        for known in (self._open, self._by_target, self._new, self._outcomes, self._heard):
+            known.clear()
+
+    async def _carry(self) -> None:
+        try:
+            await self._until_stored(self._take_up)  # before the wait, so that they are counted while the API server is away
+            await self.is_ready.wait()
+            rows, outcomes = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_each(self._new, self._arrived, rows, self._carry_out), name="deliveries.rows")
+                tasks.create_task(_each(self._outcomes, self._ended, outcomes, self._settle), name="deliveries.outcomes")
+                tasks.create_task(self._listen(), name="deliveries.heard")
+        finally:
+            self._put_down()
+
+    async def _listen(self) -> None:
+        while True:
+            await self._rang.wait()
+            self._rang.clear()
+            rows, self._heard = self._heard, set()
+            for row in await self._until_stored(self._inbox.waiting) if 0 in rows else sorted(rows):
+                if row not in self._open:
+                    await self._until_stored(partial(self._take_one, row))
+
+    async def _take_one(self, row: int) -> None:
+        each = await self._inbox.waits(row)
+        if each is not None and row not in self._open:
+            self._take(_known(each))
 
     async def _take_up(self) -> None:
         """The rows of a former process. Their runs may have ended without our knowing: they are simply run again."""
         for each in await self._inbox.pending():
             if each.row not in self._open:
-                try:
-                    events = load(each.events_json)
-                except BadPayload:  # written by another version: the objects are still named by the Receiver
-                    log.warning("events of a stored delivery cannot be read", extra={"delivery": each.row})
-                    events = ()
-                self._take(_Open(row=each.row, stored_at=each.stored_at, receiver=each.receiver, events=events, trace=each.trace))
+                self._take(_known(each))
 
     def _take(self, new: _Open) -> None:
         self._open[new.row] = new
@@ -232,7 +272,11 @@ class Deliveries:
         wait = min(LAST_RETRY, FIRST_RETRY * 2 ** min(each.tries, 10))
         each.tries += 1
         log.warning("delivery not carried out yet", extra={"object": str(each.receiver), "delivery": each.row, "reason": error})
-        asyncio.get_running_loop().call_later(wait.total_seconds(), self._take, each)
+        asyncio.get_running_loop().call_later(wait.total_seconds(), self._retake, each)
+
+    def _retake(self, each: _Open) -> None:
+        if self._open.get(each.row) is each:
+            self._take(each)
 
     def _end(self, each: _Open) -> None:
         crash.point("inbox.done")
@@ -252,6 +296,25 @@ class Deliveries:
                 log.warning("the inbox cannot be written", extra={"reason": str(error)})
                 await asyncio.sleep(wait.total_seconds())
                 wait = min(LAST_RETRY, wait * 2)
+
+
+def _known(each: StoredDelivery) -> _Open:
+    try:
+        events = load(each.events_json)
+    except BadPayload:  # written by another version: the objects are still named by the Receiver
+        log.warning("events of a stored delivery cannot be read", extra={"delivery": each.row})
+        events = ()
+    return _Open(row=each.row, stored_at=each.stored_at, receiver=each.receiver, events=events, trace=each.trace)
+
+
+def _alone() -> Gate:
+    gate = Gate("replica")
+    gate.open()
+    return gate
+
+
+def _nobody(_row: int) -> None:
+    """There is nobody to tell."""
 
 
 def _state_of(result: str) -> Literal["reconciled", "gone", "suspended"]:

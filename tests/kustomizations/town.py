@@ -140,8 +140,6 @@ class Town:
             Ground(settings=settings, store=store, cluster=self.cluster, smart=Smart(), workers=workers, metrics=Metrics())
         )
         connect(house)
-        for key in await house.reports.recover():
-            house.kustomizations.queue.add(key)
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(run_rooms(_rooms(house), grace=settings.grace, stop=self._stop), name="service")
         if not leases:
@@ -334,6 +332,7 @@ def _rooms(house: House) -> Sequence[Room]:
         "trusted keys": house.key_watches,
         "telling": house.telling,
         "kubernetes events": Until(house.recorder.run),
+        "what was cut off": Until(house.taking_up.run),
     }
     named |= {f"watch {kind}": Until(watch.run) for kind, watch in house.watches.by_kind.items()}
     named |= {f"watch {watch}": Until(getattr(house.watches, watch).run) for watch in ("secrets", "config_maps")}

@@ -29,6 +29,13 @@ SELECT coalesce(max(id), 0) FROM deliveries;
 SELECT id, stored_at, receiver, sender_type, delivery_id, body_digest, events, trace, attempts
 FROM deliveries WHERE state = 'queued' ORDER BY id;
 
+-- name: waiting
+SELECT id FROM deliveries WHERE state = 'queued' ORDER BY id;
+
+-- name: waits
+SELECT id, stored_at, receiver, sender_type, delivery_id, body_digest, events, trace, attempts
+FROM deliveries WHERE id = :row AND state = 'queued';
+
 -- name: pending_targets
 SELECT delivery, object, targets.state, result, targets.detail
 FROM targets JOIN deliveries ON deliveries.id = targets.delivery WHERE deliveries.state = 'queued' ORDER BY delivery, object;
