@@ -83,8 +83,13 @@ class Lease:
     async def _keep(self) -> None:
         """Renew until the deadline passes without a success, or another is the holder."""
         while self.is_held:
-            await asyncio.sleep(self._terms.retry.total_seconds())
-            if not await self._try() and self.holder not in ("", self._identity):
+            try:
+                async with asyncio.timeout_at((self._renewed or 0) + self._terms.renew_deadline.total_seconds()):
+                    await asyncio.sleep(self._terms.retry.total_seconds())
+                    held = await self._try()
+            except TimeoutError:
+                return
+            if not held and self.holder not in ("", self._identity):
                 self._renewed = None
                 log.warning("the lease was taken", extra={"lease": self.name, "holder": self.holder})
                 return
