@@ -35,7 +35,8 @@ def test_every_flag_is_also_a_variable() -> None:
     add_arguments(parser, {})
     flags = {action.dest for action in parser._actions if action.dest != "help"}
     values = {
-        "state": "/s", "state_url": "postgresql://me:hidden@db/sluice", "kubeconfig": "/k", "embedded": "", "listen": ":1", "probes": ":2", "cluster": ":3", "admin": "[::1]:4",
+        "state": "/s", "state_url": "postgresql://me:hidden@db/sluice",
+        "kubeconfig": "/k", "embedded": "", "listen": ":1", "probes": ":2", "cluster": ":3", "admin": "[::1]:4",
         "artifact_host": "sluice.example", "kinds": "Receiver", "watch_label_selector": "a=b", "runtime_namespace": "ns",
         "log_format": "text", "log_level": "debug", "concurrency": "3", "processes": "1", "grace": "7",
         "simulate_workloads": "true", "shadow": "1", "no_cross_namespace_refs": "yes", "remote_bases": "1", "prune_limit": "12.5%",

@@ -5,6 +5,7 @@ shared database there is one replica, which is elected from the start.
 """
 
 import asyncio
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
@@ -54,6 +55,11 @@ class Replicas:
             self.on_delivery(int(row) if row.isdigit() else 0)
         if what in (EVENTS, ""):
             self.on_events()
+
+
+def shared_identity(digest_key: bytes) -> str:
+    """Who holds Flux's Leases: whichever replica of this database is elected, so that the next one need not wait for them once more."""
+    return f"sluice_{hmac.digest(digest_key, b'leases', 'sha256').hex()[:32]}"
 
 
 class TakingUp:

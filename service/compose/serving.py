@@ -19,7 +19,7 @@ from service.compose.deliverydesk import Tidying, desk_of
 from service.compose.house import Ground, House
 from service.compose.install import install_kinds
 from service.compose.leadership import Leadership, leases_for
-from service.compose.replicas import LEASE
+from service.compose.replicas import LEASE, shared_identity
 from service.compose.running import CannotStart, Room, Until, measure_lag, run_rooms, stop_on_signals
 from service.compose.why.memory import why_of
 from service.kinds.table import KINDS, SOURCES
@@ -122,13 +122,14 @@ def _leaderships(house: House) -> Mapping[str, Leadership]:
         for gate in (elected, *house.gates.values()):
             gate.open()
         return {}
-    lease = partial(Lease, ground.cluster, namespace=settings.runtime_namespace, identity=_identity(settings.state))
+    lease, ours = partial(Lease, ground.cluster, namespace=settings.runtime_namespace), _identity(settings.state)
+    shared = ours if house.replicas.bell is None else shared_identity(ground.store.digest_key)
     made = {
-        name: Leadership(lease(name=name), house.gates[name], ground.metrics, partial(house.held, name), elected=elected)
+        name: Leadership(lease(name=name, identity=shared), house.gates[name], ground.metrics, partial(house.held, name), elected=elected)
         for name in leases_for(settings.kinds)
     }
     if house.replicas.bell is not None:  # given back last
-        made[LEASE] = Leadership(lease(name=LEASE), elected, ground.metrics, lambda: None)
+        made[LEASE] = Leadership(lease(name=LEASE, identity=ours), elected, ground.metrics, lambda: None)
     return made
 
 
