@@ -7,6 +7,7 @@ from dataclasses import replace
 from service.identities.remotes import to_bucket_keys, to_bucket_token
 from service.kinds import meta
 from service.kinds.bucket import Bucket, BucketSpec, BucketSTS
+from service.sources.azurelogin import certificate_token, wants
 from service.sources.bucketclient import BucketClient, BucketError
 from service.sources.cloudbucket import Access, CloudBucket, NotInstalled, check_host, needed
 from service.sources.cloudlogin import CLOUDS, Holder, granted, refused
@@ -75,6 +76,10 @@ async def _cloud(found: Bucket, holder: Holder, secret: Data | None, needs: Need
     token = ""
     if holder.account:
         token = await granted(replace(holder, proxy=proxy), lambda: to_bucket_token(CLOUDS[holder.provider]), needs)
+    elif secret is not None and spec.provider == "azure" and wants(secret):
+        remote = Remote(namespace=holder.namespace, certificates=spec.cert_secret_ref, proxy=spec.proxy_secret_ref)
+        async with remote.open(needs.outbound, needs.read_secret) as way:
+            token, secret = await certificate_token(way, secret), None
     try:
         yield CloudBucket(spec, Access(secret=secret, token=token, ca=ca, proxy=proxy))
     except NotInstalled as error:

@@ -126,7 +126,7 @@ def _store(spec: BucketSpec, access: Access) -> Any:
 
 
 def _config(spec: BucketSpec, given: Mapping[str, bytes] | None) -> dict[str, Any]:
-    secret = {name: value.decode().strip() for name, value in (given or {}).items()}
+    secret = {name: value.decode(errors="replace").strip() for name, value in (given or {}).items()}
     match spec.provider:
         case "gcp":
             return {"service_account_key": needed(secret, "serviceaccount")} if given is not None else {}
@@ -137,19 +137,17 @@ def _config(spec: BucketSpec, given: Mapping[str, bytes] | None) -> dict[str, An
 
 
 def _azure(secret: Mapping[str, str]) -> dict[str, str]:
+    """In the order in which Flux looks; an application's certificate is for service.sources.azurelogin."""
     if not secret:
         return {}
-    if "sasKey" in secret:
-        return {"sas_key": secret["sasKey"]}
-    if "accountKey" in secret:
-        return {"account_key": secret["accountKey"]}
-    if "clientSecret" in secret:
-        names = (("tenant_id", "tenantId"), ("client_id", "clientId"), ("client_secret", "clientSecret"))
+    if secret.get("tenantId") and secret.get("clientId") and secret.get("clientSecret"):
         host = {"authority_host": secret["authorityHost"]} if secret.get("authorityHost") else {}
-        return host | {name: needed(secret, key) for name, key in names}
-    if "clientCertificate" in secret:
-        raise BucketError("the key 'clientCertificate' is not carried out; use clientSecret, accountKey or sasKey", 401)
-    return {"client_id": needed(secret, "clientId")}
+        return host | {"tenant_id": secret["tenantId"], "client_id": secret["clientId"], "client_secret": secret["clientSecret"]}
+    for key, name in (("clientId", "client_id"), ("accountKey", "account_key"), ("sasKey", "sas_key")):
+        if secret.get(key):
+            return {name: secret[key]}
+    fields = "'clientId', 'accountKey' or 'sasKey', or 'tenantId' and 'clientId' with 'clientSecret' or 'clientCertificate'"
+    raise BucketError(f"invalid secret data: requires {fields}", 401)
 
 
 def needed(secret: Mapping[str, str], key: str) -> str:

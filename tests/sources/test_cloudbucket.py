@@ -1,12 +1,19 @@
 """Buckets of the clouds as a ServiceAccount: S3 by signed requests, Google's and Azure's by a token, through a proxy, at stand-ins."""
 
+import base64
+import json
 import ssl
+import subprocess
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from yarl import URL
 
 from service.cluster.client import Cluster
@@ -23,6 +30,7 @@ from tests.sources.test_gitlogin import proxy
 __all__ = ["api", "authority", "cluster", "signer"]
 
 S3, GOOGLE, AZURE = "s3.eu-west-1.amazonaws.com", "storage.googleapis.com", "https://fleet.blob.core.windows.net"
+TENANT = "11111111-2222-3333-4444-555555555555"
 BLOBS = (
     "<EnumerationResults><Blobs><Blob><Name>a.yaml</Name><Properties><Last-Modified>Sat, 21 Nov 2026 10:00:00 GMT</Last-Modified>"
     "<Content-Length>5</Content-Length><Content-Type>text/plain</Content-Type><Etag>{}</Etag></Properties></Blob></Blobs>"
@@ -33,10 +41,13 @@ BLOBS = (
 class Network:
     """All hosts on one port. `refuse`: the stores take what nobody has."""
 
+    application: x509.Certificate
+
     def __init__(self, signer: clouds.Cluster) -> None:
         self.store, self.clouds = StandIn(), Clouds(signer)
         self.store.objects["a.yaml"] = b"a: 1\n"
         self.refuse = False
+        self.chains: list[int] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         host, given = request.headers["Host"], request.headers.get("Authorization", "")
@@ -48,6 +59,8 @@ class Network:
                 good, path = given == "Bearer ya29", request.raw_path
             case "fleet.blob.core.windows.net":
                 good, path = given == "Bearer entra https://storage.azure.com/.default", request.raw_path
+            case "login.microsoftonline.com" if request.path == f"/{TENANT}/oauth2/v2.0/token":
+                return self._application(dict(await request.post()))
             case _:
                 return await self.clouds.answer(request)
         if self.refuse or not good:
@@ -55,6 +68,19 @@ class Network:
         if "comp=list" in path:
             return web.Response(text=BLOBS.format(self.store.etag("a.yaml")), content_type="application/xml")
         return await self.store.answer(request.clone(rel_url=URL(path, encoded=True)))
+
+    def _application(self, form: dict[str, Any]) -> web.Response:
+        head, claims, signed = (base64.urlsafe_b64decode(f"{part}===") for part in form["client_assertion"].split("."))
+        said, assertion = json.loads(head), json.loads(claims)
+        leaf = self.application
+        text = form["client_assertion"].rpartition(".")[0].encode()
+        leaf.public_key().verify(signed, text, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+        assert said["x5t#S256"] == base64.urlsafe_b64encode(leaf.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
+        assert assertion["aud"] == f"https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token"
+        assert assertion["iss"] == assertion["sub"] == form["client_id"] == "app"
+        assert assertion["nbf"] < time.time() < assertion["exp"] <= time.time() + 600
+        self.chains.append(len(said.get("x5c", ())))
+        return web.json_response({"access_token": f"entra {form['scope']}", "expires_in": 3599})
 
 
 @pytest.fixture
@@ -122,3 +148,63 @@ async def test_what_does_not_fit_is_named(bench: Bench, network: Network, more: 
     assert bench.api.ready()[0] == "False"
     assert words in bench.api.ready()[2]
     assert network.clouds.asked == []
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the key and certificate of an application, in PEM and as PKCS #12 with and without a password."""
+    folder = tmp_path_factory.mktemp("application")
+    for line in (
+        "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=app -keyout app.key -out app.crt",
+        "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=other -keyout other.key -out other.crt",
+        "pkcs12 -export -inkey app.key -in app.crt -out app.p12 -passout pass:",
+        "pkcs12 -export -inkey app.key -in app.crt -out locked.p12 -passout pass:hunter2",
+    ):
+        subprocess.run(["openssl", *line.split()], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "chain"),
+    [
+        (("app.key", "app.crt"), {}, 0),
+        (("app.crt", "other.crt", "app.key"), {"clientCertificateSendChain": b"true"}, 2),
+        (("app.p12",), {}, 0),
+        (("locked.p12",), {"clientCertificatePassword": b"hunter2", "clientCertificateSendChain": b"1"}, 1),
+    ],
+)
+async def test_azure_is_read_as_an_application(
+    bench: Bench, network: Network, application: Path, files: tuple[str, ...], more: dict[str, bytes], chain: int
+) -> None:
+    network.application = x509.load_pem_x509_certificate((application / "app.crt").read_bytes())
+    held = b"".join((application / name).read_bytes() for name in files)
+    bench.secrets["app"] = {"tenantId": TENANT.encode(), "clientId": b"app", "clientCertificate": held, "accountKey": b"unused", **more}
+    bench.api.put(spec("azure", AZURE, serviceAccountName="", secretRef={"name": "app"}))
+    await bench.run()
+    assert bench.api.ready()[0] == "True", bench.api.ready()
+    assert network.chains == [chain]
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        ({"tenantId": b"t", "clientId": b"app", "clientCertificate": b"junk"}, "the key 'clientCertificate' cannot be read"),
+        ({"tenantId": b"t", "clientId": b"app", "clientCertificate": "app.crt"}, "the key 'clientCertificate' cannot be read"),
+        ({"tenantId": b"t", "clientId": b"app", "clientCertificate": "app.key"}, "the key 'clientCertificate' cannot be read"),
+        ({"tenantId": b"t", "clientId": b"app", "clientCertificate": "locked.p12"}, "or clientCertificatePassword is wrong"),
+        ({"tenantId": b"t", "clientId": b"app", "clientCertificate": "both", "authorityHost": b"http://x"}, "no https:// address"),
+        ({"tenantId": b"t"}, "invalid secret data: requires 'clientId', 'accountKey' or 'sasKey'"),
+    ],
+)
+async def test_applications_that_cannot_be_used(bench: Bench, network: Network, application: Path, held: Any, words: str) -> None:
+    both = (application / "app.key").read_bytes() + (application / "app.crt").read_bytes()
+    read = {
+        name: both if value == "both" else (application / value).read_bytes() if isinstance(value, str) else value
+        for name, value in held.items()
+    }
+    bench.secrets["app"] = read
+    bench.api.put(spec("azure", AZURE, serviceAccountName="", secretRef={"name": "app"}))
+    await bench.run()
+    assert bench.api.ready()[:2] == ("False", "AuthenticationFailed")
+    assert words in bench.api.ready()[2]
+    assert network.chains == []
