@@ -40,6 +40,10 @@ _TEXTS = {
     "watch-label-selector": "only objects with these labels (Flux's sharding key)",
     "cluster-name": "the cluster's name, for every message of alerts",
 }
+_REPLICA_TEXTS = {
+    "state-url": "postgresql://... for what must not be lost, in place of the folder, where replicas share it; has a password",
+    "replica-address": "HOST:PORT by which others in the cluster reach --cluster of just this one of several replicas",
+}
 _HOOK_TEXTS = {
     "tls-cert": "certificate of the webhook port, PEM; read again when it changes. Without it the port speaks plain HTTP",
     "tls-key": "its key, PEM",
@@ -148,6 +152,7 @@ class Settings:
     processes: int
     grace: timedelta
     state_url: str = field(default="", repr=False)
+    replica_address: Address | None = None
     hooks: HookSettings = HookSettings()
     messages: MessageSettings = MessageSettings()
 
@@ -168,7 +173,6 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
         parser.add_argument(f"--{flag}", action=action, default=given, help=f"{words} [{variable}]")
 
     option("state", "sluice-state", "folder for everything durable: inbox, alerts, Git stores, artifacts")
-    option("state-url", None, "postgresql://... for what must not be lost, in place of the folder, where replicas share it; has a password")
     option("kubeconfig", None, "the cluster; without it $KUBECONFIG, or the Pod's service account")
     option("embedded", None, "serve a small Kubernetes API from this folder and run on it; needs no cluster")
     switch("simulate-workloads", "with --embedded: make Deployments and the like ready (simulated)")
@@ -193,7 +197,7 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     switch("no-private-addresses", "refuse private and loopback addresses where an object names an issuer, an alert's target or the like")
     switch("workload-identity", "let sources and Providers act as the cloud identity of a ServiceAccount of their namespace")
     switch("allow-loopback", "allow loopback addresses all the same, for trials on one machine")
-    for flag, words in _HOOK_TEXTS.items():
+    for flag, words in (_REPLICA_TEXTS | _HOOK_TEXTS).items():
         option(flag, None, words)
     option("rate-per-source", "120", "refused webhooks a minute of one address to one Receiver before it gets 429; 0: no limit")
     option("rate-per-receiver", "600", "refused webhooks a minute to one Receiver before it answers 429; 0: no limit")
@@ -263,6 +267,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         processes=_number("processes", arguments.processes, 1, 64),
         grace=timedelta(seconds=_number("grace", arguments.grace, 0, 3600)),
         state_url=_state_url(arguments.state_url or ""),
+        replica_address=_address("replica-address", arguments.replica_address) if arguments.replica_address else None,
         hooks=_hooks(arguments),
         messages=_messages(arguments),
     )

@@ -36,6 +36,7 @@ def test_every_flag_is_also_a_variable() -> None:
     flags = {action.dest for action in parser._actions if action.dest != "help"}
     values = {
         "state": "/s", "state_url": "postgresql://me:hidden@db/sluice",
+        "replica_address": "fd00::7:9090",
         "kubeconfig": "/k", "embedded": "", "listen": ":1", "probes": ":2", "cluster": ":3", "admin": "[::1]:4",
         "artifact_host": "sluice.example", "kinds": "Receiver", "watch_label_selector": "a=b", "runtime_namespace": "ns",
         "log_format": "text", "log_level": "debug", "concurrency": "3", "processes": "1", "grace": "7",
@@ -51,6 +52,7 @@ def test_every_flag_is_also_a_variable() -> None:
     found = settings(environment={f"SLUICE_{name.upper()}": value for name, value in values.items()})
     assert found.state == Path("/s")
     assert found.state_url == "postgresql://me:hidden@db/sluice"
+    assert str(found.replica_address) == "[fd00::7]:9090"
     assert "hidden" not in repr(found)
     assert found.kubeconfig == Path("/k")
     assert str(found.listen) == "0.0.0.0:1"

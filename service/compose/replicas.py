@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 LEASE = "sluice-leader-election"
 AGAIN_SECONDS = 1.0
 DELIVERY, EVENTS = "delivery", "events"
+ADDRESS_END = "/"  # in the identity of a replica, before which others reach its artifacts
 
 
 class Replicas:
@@ -31,6 +32,7 @@ class Replicas:
         self.is_taken_up = asyncio.Event()
         self.on_delivery: Callable[[int], None] = _nobody
         self.on_events: Callable[[], None] = _no_events
+        self.leader: Callable[[], str] = str  # who is elected, as far as is known
         self.bell = bell
         if bell is None:
             self.elected.open()
@@ -47,6 +49,11 @@ class Replicas:
         self.on_events()
         if self.bell is not None and not self.elected.is_open:
             self.bell.ring(EVENTS)
+
+    def elsewhere(self) -> str:
+        """Where the replica that is elected serves artifacts, "" where this is the one, or that is not known."""
+        address, end, _ = self.leader().partition(ADDRESS_END)
+        return address if end and not self.elected.is_open else ""
 
     def _rang(self, text: str) -> None:
         """Another replica has stored something, or it is time to look for all that waits."""

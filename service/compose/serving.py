@@ -19,7 +19,7 @@ from service.compose.deliverydesk import Tidying, desk_of
 from service.compose.house import Ground, House
 from service.compose.install import install_kinds
 from service.compose.leadership import Leadership, leases_for
-from service.compose.replicas import LEASE, shared_identity
+from service.compose.replicas import ADDRESS_END, LEASE, shared_identity
 from service.compose.running import CannotStart, Room, Until, measure_lag, run_rooms, stop_on_signals
 from service.compose.why.memory import why_of
 from service.kinds.table import KINDS, SOURCES
@@ -122,20 +122,29 @@ def _leaderships(house: House) -> Mapping[str, Leadership]:
         for gate in (elected, *house.gates.values()):
             gate.open()
         return {}
-    lease, ours = partial(Lease, ground.cluster, namespace=settings.runtime_namespace), _identity(settings.state)
+    lease, ours = partial(Lease, ground.cluster, namespace=settings.runtime_namespace), _identity(settings)
     shared = ours if house.replicas.bell is None else shared_identity(ground.store.digest_key)
     made = {
         name: Leadership(lease(name=name, identity=shared), house.gates[name], ground.metrics, partial(house.held, name), elected=elected)
         for name in leases_for(settings.kinds)
     }
     if house.replicas.bell is not None:  # given back last
-        made[LEASE] = Leadership(lease(name=LEASE, identity=ours), elected, ground.metrics, lambda: None)
+        election = lease(name=LEASE, identity=ours)
+        house.replicas.leader = lambda: election.holder
+        made[LEASE] = Leadership(election, elected, ground.metrics, lambda: None)
     return made
 
 
-def _identity(state: Path) -> str:
-    """Who holds the Leases: this state folder, which only one process can have open, so that a restart goes on at once."""
-    path = state / "identity"
+def _identity(settings: Settings) -> str:
+    """Who holds the Leases: this state folder, which only one process can have open, so that a restart goes on at once. A replica's address
+    stands before it, for the others."""
+    path, address = settings.state / "identity", settings.replica_address
+    if address is not None:
+        return f"{address}{ADDRESS_END}{_stored_identity(path)}"
+    return _stored_identity(path)
+
+
+def _stored_identity(path: Path) -> str:
     held = path.read_text(encoding="ascii").strip() if path.exists() else ""
     if held:
         return held
@@ -191,9 +200,10 @@ def _ports(house: House) -> list[Port]:
     desk = desk_of(house, outward, house.bodies)
     looked = admin.application(desk, token, why_of(house), lambda: house.reports.shadow_reports)
     letters.add_routes(looked, Letters(house.ground.store), house.outbox, house.held_back)
+    artifacts = Artifacts(settings.state / "artifacts", house.remade.make, house.replicas.elsewhere)
     return [
         Port("hooks", hooks.application(outward), settings.listen, certificate=_certificate(settings.hooks)),
-        Port("cluster", inside.application(sink, Artifacts(settings.state / "artifacts", house.remade.make)), settings.cluster),
+        Port("cluster", inside.application(sink, artifacts), settings.cluster),
         Port("admin", looked, settings.admin),
         Port("probes", probes.application(checks, metrics.registry), settings.probes),
     ]

@@ -27,17 +27,21 @@ Remake = Callable[[ObjectKey, str], Awaitable[bool]]
 
 
 class Artifacts:
-    """The files below a folder that holds `gitrepository/`. `remake` makes the file of that name, and says whether it could."""
+    """The files below a folder that holds `gitrepository/`. `remake` makes the file of that name, and says whether it could; `elsewhere` is
+    the HOST:PORT of the replica that has what is not here, "" where this is the one."""
 
-    def __init__(self, folder: Path, remake: Remake) -> None:
+    def __init__(self, folder: Path, remake: Remake, elsewhere: Callable[[], str] = str) -> None:
         self._folder = folder
         self._remake = remake
+        self._elsewhere = elsewhere
 
     async def answered(self, request: web.Request) -> web.StreamResponse:
         """The four parts of the path are plain names, so nothing outside the folder can be named; what is no file is a 404."""
         place = request.match_info
         path = self._folder / place["kind"] / place["namespace"] / place["name"] / place["file"]
         if not path.is_file():
+            if other := self._elsewhere():
+                raise web.HTTPTemporaryRedirect(f"http://{other}{request.path}")
             key = ObjectKey(group=SOURCE_GROUP, kind=_KINDS[place["kind"]], namespace=place["namespace"], name=place["name"])
             if not await self._remake(key, place["file"]):
                 raise web.HTTPNotFound

@@ -37,7 +37,7 @@ def test_secrets_are_read_one_by_one_never_listed() -> None:
     assert [rule["verbs"] for rule in rules() if "secrets" in rule["resources"]] == [["get"]]
 
 
-def test_the_leases_are_flux_own() -> None:
+def test_the_leases_are_flux_own_and_that_of_the_replicas() -> None:
     role = next(each for each in chart.rendered(NAMESPACE) if each["kind"] == "Role")
     named = [rule for rule in role["rules"] if "resourceNames" in rule]
     assert [name.removesuffix("-leader-election") for name in named[0]["resourceNames"]] == [
@@ -45,6 +45,7 @@ def test_the_leases_are_flux_own() -> None:
         "kustomize-controller",
         "source-watcher",
         "notification-controller",
+        "sluice",
     ]
     assert [rule["verbs"] for rule in role["rules"] if rule not in named] == [["create"]]
 
@@ -66,6 +67,21 @@ def template(helm: str, *values: str) -> list[dict[str, Any]]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+@pytest.mark.real
+def test_replicas_need_a_database_and_claim_no_volume(helm: str) -> None:
+    command = [helm, "template", chart.RELEASE, str(chart.CHART), "--set", "replicas=2"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert refused.returncode != 0
+    assert "needs database.secretName" in refused.stderr
+    objects = template(helm, "replicas=2", 'database={"secretName":"pg"}', 'extraEnv=[{"name":"A","value":"b"}]')
+    assert not [each for each in objects if each["kind"] == "PersistentVolumeClaim"]
+    [spec] = [each["spec"] for each in objects if each["kind"] == "Deployment"]
+    [container] = spec["template"]["spec"]["containers"]
+    assert spec["replicas"] == 2
+    assert [each["name"] for each in container["env"]] == ["SLUICE_STATE_URL", "POD_IP", "SLUICE_REPLICA_ADDRESS", "A"]
+    assert "emptyDir" in spec["template"]["spec"]["volumes"][0]
 
 
 @pytest.mark.real

@@ -26,6 +26,27 @@ FILE = "a" * 64 + ".tar.gz"
 CONTENT = b"\x1f\x8b not really gzip" * 1000
 
 
+async def test_what_another_replica_has_is_asked_for_there(tmp_path: Path) -> None:
+    other = Scene(tmp_path / "other")
+    await other.port.start()
+    (tmp_path / "here").mkdir()
+
+    async def nothing(_key: ObjectKey, _name: str) -> bool:
+        raise AssertionError("made again")
+
+    artifacts = Artifacts(tmp_path / "here", nothing, lambda: str(other.port.address))
+    port = Port("cluster", application(other.sink, artifacts), Address(host="127.0.0.1", port=0))
+    await port.start()
+    serving = [asyncio.create_task(each.run()) for each in (port, other.port)]
+    async with other.session.get(f"http://{port.address}/gitrepository/apps/fleet.prod/{FILE}") as answer:
+        assert await answer.read() == CONTENT
+        assert [each.status for each in answer.history] == [307]
+    port.stop()
+    other.port.stop()
+    await asyncio.gather(*serving)
+    await other.session.close()
+
+
 class Scene:
     def __init__(self, folder: Path, token: str = "") -> None:
         self.events: list[Event] = []
