@@ -78,7 +78,9 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "gitea": Provider(converse=gitea.converse, wants="commit_status", address="git"),
         "bitbucket": Provider(converse=bitbucket.converse, wants="commit_status", address="git"),
         "bitbucketserver": Provider(converse=bitbucketserver.converse, wants="commit_status", address="git"),
-        "azuredevops": Provider(converse=azuredevops.converse, identity="azure", wants="commit_status", address="git"),
+        "azuredevops": Provider(
+            converse=azuredevops.converse, identity="azure", exchange=azuredevops.exchange, wants="commit_status", address="git"
+        ),
         "githubpullrequestcomment": Provider(
             converse=githubpullrequestcomment.converse, wants="change_request", address="git", secret_keys=APP_KEYS
         ),
@@ -103,11 +105,24 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             at_once=2,
         ),
         "googlepubsub": Provider(
-            converse=googlepubsub.converse, verbatim=True, identity="gcp", address="free", headers=True, secret_keys=("token",), at_once=8
+            converse=googlepubsub.converse,
+            verbatim=True,
+            identity="gcp",
+            exchange=googlepubsub.exchange,
+            address="free",
+            headers=True,
+            secret_keys=("token",),
+            at_once=8,
         ),
-        "azureeventhub": Provider(converse=azureeventhub.converse, verbatim=True, identity="azure", address="free", at_once=8),
+        "azureeventhub": Provider(
+            converse=azureeventhub.converse, verbatim=True, identity="azure", exchange=azureeventhub.exchange, address="free", at_once=8
+        ),
         "awssns": Provider(
-            converse=awssns.converse, identity="aws", secret_keys=("accessKeyID", "secretAccessKey", "sessionToken"), at_once=8
+            converse=awssns.converse,
+            identity="aws",
+            exchange=awssns.exchange,
+            secret_keys=("accessKeyID", "secretAccessKey", "sessionToken"),
+            at_once=8,
         ),
         "apprise": Provider(publish=apprise.publish, preview=apprise.preview, address="free", proxies=False, tls=False, folds=True),
     }

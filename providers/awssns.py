@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from providers.answers import check, needs
 from providers.aws_signature import Keys, authorization
 from providers.card import facts, heading, is_error, line, object_name, plain
-from providers.contract import Dialogue, Event, Misconfigured, Request, Secret, Target
+from providers.contract import Dialogue, Event, Exchange, Identity, Lent, Misconfigured, Request, Secret, Target
 from providers.flux_event import flux_bytes
 from providers.identity import aws_keys
 from providers.reason import words
@@ -26,13 +26,9 @@ TO_DO = {400: "check spec.channel (the topic's ARN)", 403: "put valid keys into 
 
 def converse(event: Event, target: Target) -> Dialogue:
     """Publish the message. Raises Misconfigured, Rejected, Busy."""
-    found = ARN.fullmatch(needs(target.channel, "no topic: set spec.channel to the topic's ARN"))
-    if found is None:
-        raise Misconfigured("spec.channel is not the ARN of a topic: set it to arn:aws:sns:<region>:<account>:<topic>")
+    found = _arn(target)
     partition, region, topic = found.groups()
     held = target.keys
-    if target.identity is not None:
-        held = (yield from aws_keys(target.identity, region, china=partition == "aws-cn")).value
     identity, secret = (
         needs(held.get(name, ""), f"no access key: put {name} into the Secret") for name in ("accessKeyID", "secretAccessKey")
     )
@@ -45,6 +41,19 @@ def converse(event: Event, target: Target) -> Dialogue:
     signed = {**headers, "Host": urlsplit(url).netloc}
     headers["Authorization"] = authorization(keys, "POST", url, headers=signed, body=body)
     check("SNS", (yield Request(method="POST", url=Secret(url), headers=headers, body=body)), to_do=TO_DO)
+
+
+def exchange(identity: Identity, target: Target) -> Exchange[Lent]:
+    """Lead to keys of the account's role. Raises Misconfigured, Rejected, Busy."""
+    partition, region, _ = _arn(target).groups()
+    return (yield from aws_keys(identity, region, china=partition == "aws-cn"))
+
+
+def _arn(target: Target) -> re.Match[str]:
+    found = ARN.fullmatch(needs(target.channel, "no topic: set spec.channel to the topic's ARN"))
+    if found is None:
+        raise Misconfigured("spec.channel is not the ARN of a topic: set it to arn:aws:sns:<region>:<account>:<topic>")
+    return found
 
 
 def _form(event: Event, topic: str, *, fifo: bool) -> Mapping[str, str]:

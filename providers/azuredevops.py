@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from providers.answers import basic, json_request
 from providers.card import is_error, line
-from providers.contract import Dialogue, Event, Misconfigured, Request, Secret, Target
+from providers.contract import Dialogue, Event, Exchange, Identity, Lent, Misconfigured, Request, Secret, Target
 from providers.forge import commit_of, description, is_progress, repository_of, set_status, status_id, token_of
 from providers.identity import azure_token
 
@@ -25,10 +25,8 @@ def converse(event: Event, target: Target) -> Dialogue:
     """Set the status of the event's commit. Raises Misconfigured, Rejected, Busy."""
     if is_progress(event):
         return
-    if target.identity is not None:
-        headers = {"Authorization": f"Bearer {(yield from azure_token(target.identity, SCOPE)).value}"}
-    else:
-        headers = {"Authorization": basic("", Secret(token_of(target)))}
+    token = token_of(target)
+    headers = {"Authorization": f"Bearer {token}" if target.granted else basic("", Secret(token))}
     summary = line(event.metadata.get("summary", ""), 200)
     context = {"genre": f"{GENRE}:{summary}" if summary else GENRE, "name": status_id(event, target)}
     status = {"state": "error" if is_error(event) else "succeeded", "description": description(event)}
@@ -49,6 +47,11 @@ def converse(event: Event, target: Target) -> Dialogue:
         put=json_request(f"{statuses}?api-version=7.1", status | {"context": context}, headers=headers),
         to_do=TO_DO,
     )
+
+
+def exchange(identity: Identity, _target: Target) -> Exchange[Lent]:
+    """Lead to a token for Azure DevOps. Raises Misconfigured, Rejected, Busy."""
+    return (yield from azure_token(identity, SCOPE))
 
 
 def _repository(target: Target) -> str:

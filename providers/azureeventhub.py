@@ -15,9 +15,9 @@ from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
 from providers.answers import address_of, check, needs
-from providers.contract import Dialogue, Event, Misconfigured, Request, Secret, Target
+from providers.contract import Dialogue, Event, Exchange, Identity, Lent, Misconfigured, Request, Secret, Target
 from providers.flux_event import flux_bytes
-from providers.identity import azure_token, identity_of
+from providers.identity import azure_token
 
 VALID = timedelta(minutes=10)
 SCOPE = "https://eventhubs.azure.net/.default"
@@ -31,7 +31,7 @@ def converse(event: Event, target: Target) -> Dialogue:
     if address.startswith("Endpoint="):
         host, hub, authorization = _by_key(address, target)
     else:
-        token = target.token.reveal() or (yield from azure_token(identity_of(target), SCOPE)).value
+        token = needs(target.token, "no credentials: put them into the Secret, or set spec.serviceAccountName")
         namespace = needs(target.channel, "no namespace: set spec.channel to the namespace of the Event Hub")
         host, hub, authorization = f"{namespace}.servicebus.windows.net", address, f"Bearer {token}"
     if not _NAME.fullmatch(hub) or not _NAME.fullmatch(host):
@@ -39,6 +39,11 @@ def converse(event: Event, target: Target) -> Dialogue:
     headers = {"Content-Type": "application/json", "Authorization": authorization}
     request = Request(method="POST", url=Secret(f"https://{host}/{hub}/messages"), headers=headers, body=flux_bytes(event))
     check("Event Hubs", (yield request), to_do=TO_DO)
+
+
+def exchange(identity: Identity, _target: Target) -> Exchange[Lent]:
+    """Lead to a token for Event Hubs. Raises Misconfigured, Rejected, Busy."""
+    return (yield from azure_token(identity, SCOPE))
 
 
 def _by_key(text: str, target: Target) -> tuple[str, str, str]:

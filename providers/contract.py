@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Secret:
@@ -98,13 +99,21 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grant(Generic[T_co]):
+    """What a cloud has given to an identity. `valid`: for how long it is good, from when it was asked for."""
+
+    value: T_co = field(repr=False)
+    valid: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where to send, out of the Provider and its Secret; what is not given is empty.
 
     `uid` is the Provider's; `keys` holds what else of the Secret the type uses; `now` is the time of the attempt; `options` is what its
     annotations say of the look and the place (an event's own come first).
     `status_id` is what a commit's status is called where the Provider says so;
-    `identity` stands for credentials.
+    `granted`: token or keys are what a cloud has given to a ServiceAccount.
     """
 
     address: Secret = field(default_factory=Secret)
@@ -118,7 +127,7 @@ class Target:
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     options: Mapping[str, str] = field(default_factory=dict)
     status_id: str = ""
-    identity: Identity | None = None
+    granted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +199,8 @@ class Remember:
 
 
 Dialogue = Generator[Request, Response, None]
+Exchange = Generator[Request, Response, Grant[T]]
+Lent = str | dict[str, Secret]
 Step = Request | Recall | Remember
 Reply = Response | str | None
 Placing = Generator[Step, Reply, None]
@@ -211,9 +222,10 @@ class Provider:
     news; all, with those that only refresh a commit's status; those of a commit; those of a change request. `alarms`: a failure raises an
     alarm there that the recovery ends. `address`: what form the address has. `secret_keys`: keys of the Secret beside address, token,
     username and password that the type uses. `headers`: whether it sends the Secret's headers. `proxies`, `tls`: whether a proxy and TLS of
-    the Provider's own are used. `identity`: the cloud whose identity of a ServiceAccount can stand for credentials. `folds`: people read
-    it, so that after an outage the newest state of an object may stand for those before it, and a late message says so. `at_once`: how many
-    messages, each about another object, may be under way together.
+    the Provider's own are used. `identity`: the cloud whose identity of a ServiceAccount can stand for credentials; `exchange` leads to
+    what it lends: a token, which becomes the target's, or keys. `folds`: people read it, so that after an outage the newest state of an
+    object may stand for those before it, and a late message says so. `at_once`: how many messages, each about another object, may be under
+    way together.
     """
 
     render: Callable[[Event, Target], Request] | None = None
@@ -231,6 +243,7 @@ class Provider:
     proxies: bool = True
     tls: bool = True
     identity: Cloud = ""
+    exchange: Callable[[Identity, Target], Exchange[Lent]] | None = None
     folds: bool = False
     at_once: int = 1
 

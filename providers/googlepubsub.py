@@ -14,7 +14,7 @@ from datetime import timedelta
 from urllib.parse import urlencode, urlsplit
 
 from providers.answers import check, json_of, json_request, needs
-from providers.contract import Dialogue, Event, Misconfigured, Rejected, Request, Response, Secret, Target
+from providers.contract import Dialogue, Event, Exchange, Identity, Lent, Misconfigured, Rejected, Request, Response, Secret, Target
 from providers.flux_event import flux_bytes
 from providers.identity import google_token
 from providers.jwt import signed
@@ -30,12 +30,17 @@ def converse(event: Event, target: Target) -> Dialogue:
     topic = needs(target.channel, "no topic: set spec.channel")
     if not _NAME.fullmatch(project) or not _NAME.fullmatch(topic):
         raise Misconfigured("spec.address is not a project's id, or spec.channel is not a topic: set them to their names alone")
-    token = (yield from _token(target)) if target.identity is None else (yield from google_token(target.identity)).value
+    token = target.token.reveal() if target.granted else (yield from _token(target))
     message = {"data": b64encode(flux_bytes(event)).decode(), **({"attributes": dict(target.headers)} if target.headers else {})}
     request = json_request(
         f"{API}/projects/{project}/topics/{topic}:publish", {"messages": [message]}, headers={"Authorization": f"Bearer {token}"}
     )
     check("Pub/Sub", (yield request), to_do=TO_DO)
+
+
+def exchange(identity: Identity, _target: Target) -> Exchange[Lent]:
+    """Lead to a token of Google. Raises Misconfigured, Rejected, Busy."""
+    return (yield from google_token(identity))
 
 
 def _token(target: Target) -> Generator[Request, Response, str]:

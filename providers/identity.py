@@ -7,14 +7,13 @@ https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentit
 """
 
 import re
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 from urllib.parse import quote, urlencode
 
 from providers.answers import check, json_of, json_request
-from providers.contract import Identity, Misconfigured, Rejected, Request, Response, Secret, Target
+from providers.contract import Exchange, Grant, Identity, Misconfigured, Rejected, Request, Secret
 
 CLIENT, TENANT = "azure.workload.identity/client-id", "azure.workload.identity/tenant-id"
 POOL, ACCOUNT = "gcp.auth.fluxcd.io/workload-identity-provider", "iam.gke.io/gcp-service-account"
@@ -30,19 +29,6 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant(Generic[T]):
-    """What a cloud has given. `valid`: for how long it is good, from when it was asked for."""
-
-    value: T = field(repr=False)
-    valid: timedelta
-
-
-Exchange = Generator[Request, Response, Grant[T]]
-
 
 def audience(cloud: Literal["aws", "azure", "gcp"], annotations: Mapping[str, str]) -> str:
     """For whom the cluster must sign the token. Raises Misconfigured."""
@@ -53,13 +39,6 @@ def audience(cloud: Literal["aws", "azure", "gcp"], annotations: Mapping[str, st
             return "sts.amazonaws.com"
         case "gcp":
             return f"//iam.googleapis.com/{_said(annotations, POOL)}"
-
-
-def identity_of(target: Target) -> Identity:
-    """The target's identity. Raises Misconfigured where it has none."""
-    if target.identity is None:
-        raise Misconfigured("no credentials: put them into the Secret, or set spec.serviceAccountName")
-    return target.identity
 
 
 def azure_token(identity: Identity, scope: str) -> Exchange[str]:

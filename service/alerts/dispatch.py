@@ -26,7 +26,7 @@ from service.alerts.templates import Renderer
 from service.cel import Evaluator
 from service.cluster.client import ApiAway
 from service.cluster.events import News
-from service.identities.accounts import ReadIdentity
+from service.identities.grants import Grants
 from service.kinds.event import Event
 from service.kinds.meta import INVALID_CONFIG, NOTIFICATION_FAILED, NOTIFICATION_GROUP, ObjectKey
 from service.kinds.schema import Invalid
@@ -72,7 +72,7 @@ class Needs:
     outbound: Outbound
     evaluator: Evaluator
     table: Table
-    read_identity: ReadIdentity
+    grants: Grants | None = None
 
 
 class Dispatcher:
@@ -126,7 +126,7 @@ class Dispatcher:
                 metrics=needs.metrics,
                 notes=needs.notes,
                 evaluator=needs.evaluator,
-                read_identity=needs.read_identity,
+                grants=needs.grants,
                 may_send=needs.is_ready,
                 ttl=self._ttl,
             )

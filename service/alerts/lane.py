@@ -19,6 +19,7 @@ from service import crash
 from service.alerts.catalog import Catalog, Unusable
 from service.alerts.credentials import BadCredentials
 from service.alerts.lateness import noted
+from service.alerts.lending import lent, wanted_of
 from service.alerts.message import event_of
 from service.alerts.placing import Memory
 from service.alerts.route import ReadSecret, Route, route_of
@@ -26,7 +27,7 @@ from service.alerts.sending import Wire, send
 from service.alerts.statusid import status_id
 from service.cel import Evaluator
 from service.cluster.client import ClusterError
-from service.identities.accounts import BadAccount, ReadIdentity
+from service.identities.grants import Grants, NotGranted
 from service.kinds.duration import format_duration
 from service.kinds.meta import ObjectKey
 from service.kinds.notification import Provider
@@ -64,7 +65,7 @@ class Way:
     metrics: Metrics
     notes: Notes
     evaluator: Evaluator
-    read_identity: ReadIdentity
+    grants: Grants | None
     may_send: Callable[[], bool]
     ttl: timedelta = GIVE_UP
 
@@ -242,6 +243,9 @@ class Lane:
             memory = Memory(notes=self._way.notes, provider=self.provider)
             await send(self._way.wire, by_type, event, route=route, timeout=provider.spec.timeout, memory=memory)
         except Misconfigured as error:  # a person corrects it, and the message goes
+            wanted = wanted_of(provider, by_type, route)
+            if wanted is not None and self._way.grants is not None:
+                self._way.grants.doubt(wanted)
             raise Uncorrected(route.masked(str(error))) from None
         except Rejected as error:
             raise Rejected(route.masked(str(error))) from None
@@ -251,12 +255,11 @@ class Lane:
     async def _route(self, provider: Provider, by_type: contract.Provider) -> Route:
         try:
             route = await route_of(provider, by_type, self._way.read_secret, now=moments.now())
-            if provider.spec.service_account_name and by_type.identity:
-                account = (provider.metadata.namespace, provider.spec.service_account_name)
-                route = route.by(await self._way.read_identity(*account, by_type.identity))
-            return route
-        except (BadCredentials, BadAccount) as error:
+            return await lent(wanted_of(provider, by_type, route), by_type, route, self._way.grants)
+        except BadCredentials as error:
             raise Uncorrected(str(error)) from error
+        except NotGranted as error:
+            raise (Uncorrected if error.lasting else Busy)(str(error)) from error
         except ClusterError as error:
             raise Busy(f"the Provider's Secret or ServiceAccount cannot be read: {error}") from error
 

@@ -8,9 +8,10 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from providers import contract
-from providers.contract import Certificates, Identity, Secret, Target
+from providers.contract import Certificates, Lent, Secret, Target
 from service.alerts.credentials import BadCredentials, one_line, target_of
 from service.kinds.notification import Provider
 from service.transport import BadTransport, checked_proxy, pem_of, proxy_of, tls_of
@@ -32,15 +33,15 @@ class Route:
         """The same, with the name of the commit's status."""
         return replace(self, target=replace(self.target, status_id=status_id))
 
-    def by(self, identity: Identity) -> "Route":
-        """The same, with an identity in the place of credentials."""
-        return replace(self, target=replace(self.target, identity=identity))
+    def lent(self, lent: Lent) -> "Route":
+        """The same, with what a cloud has given in the place of credentials."""
+        given: dict[str, Any] = {"token": Secret(lent)} if isinstance(lent, str) else {"keys": lent}
+        return replace(self, target=replace(self.target, granted=True, **given))
 
     def masked(self, text: str) -> str:
         """The text without what is secret of the Provider, in case an answer repeats it."""
         target = self.target
         hidden = [
-            *([target.identity.token] if target.identity else []),
             target.address,
             target.token,
             target.password,

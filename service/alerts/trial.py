@@ -12,6 +12,7 @@ from providers import contract
 from providers.contract import Busy, Rejected, Request, Response
 from service.alerts import metadata
 from service.alerts.credentials import BadCredentials
+from service.alerts.lending import lent, made_up, wanted_of
 from service.alerts.message import event_of, payload_of
 from service.alerts.route import ReadSecret, Route, route_of
 from service.alerts.sending import open_wire, send
@@ -19,7 +20,8 @@ from service.alerts.statusid import status_id
 from service.alerts.table import Table, load
 from service.cel import Evaluator
 from service.cluster.client import ClusterError
-from service.identities.accounts import BadAccount, ReadIdentity
+from service.identities.accounts import Accounts, BadAccount
+from service.identities.grants import Grants, NotGranted
 from service.kinds.codec import Invalid, decode, refused_fields
 from service.kinds.event import Event
 from service.kinds.meta import Metadata
@@ -53,7 +55,7 @@ async def trial(
     *,
     dry_run: bool,
     outbound: Outbound | None = None,
-    read_identity: ReadIdentity | None = None,
+    accounts: Accounts | None = None,
 ) -> list[str]:
     """Send an event to a Provider, or with `dry_run` say what would be sent. One of the contract's is told as it is. Raises TrialFailed."""
     try:
@@ -62,12 +64,15 @@ async def trial(
         provider = decode(Provider, raw)
         by_type = _by_type(provider, load(identities=True))
         route = await route_of(provider, by_type, read_secret, now=moments.now())
-        if provider.spec.service_account_name and by_type.identity:
-            if read_identity is None:
-                raise TrialFailed("spec.serviceAccountName: only a cluster can sign its token; try it without --manifest")
-            account = (provider.metadata.namespace, provider.spec.service_account_name)
-            route = route.by(await read_identity(*account, by_type.identity))
-    except (Invalid, BadCredentials, BadAccount, ClusterError) as error:
+        wanted = wanted_of(provider, by_type, route)
+        if wanted is not None and accounts is None:
+            raise TrialFailed("spec.serviceAccountName: only a cluster can sign its token; try it without --manifest")
+        if wanted is not None and accounts is not None and dry_run:
+            await accounts.read(wanted.namespace, wanted.account, wanted.cloud)  # may be what is wrong
+            route = made_up(wanted, route)
+        elif accounts is not None:
+            route = await lent(wanted, by_type, route, Grants(accounts, outbound or Outbound()))
+    except (Invalid, BadCredentials, BadAccount, NotGranted, ClusterError) as error:
         raise TrialFailed(str(error)) from error
     told = _told(event, provider) if isinstance(event, Event) else event
     if isinstance(event, Event) and not metadata.wanted(event, by_type.wants):

@@ -120,7 +120,7 @@ async def _try(args: argparse.Namespace, namespace: str, name: str) -> list[str]
             event = await _as_told(raw, (await cluster.request("GET", path)).body, event, Secrets(cluster).config, labels)
         if event is None:
             return []
-        return await trial(raw, Secrets(cluster).read, event, dry_run=args.dry_run, read_identity=Accounts(cluster).read)
+        return await trial(raw, Secrets(cluster).read, event, dry_run=args.dry_run, accounts=Accounts(cluster))
     finally:
         await cluster.close()
 

@@ -8,7 +8,6 @@ from service.alerts.matching import Rules
 from service.compose.access import labels_of
 from service.compose.alarms import oversight_of
 from service.compose.leadership import LEASES
-from service.identities.accounts import Accounts
 from service.reconcile.queue import Trigger
 from service.state.letters import Letters
 from service.state.notes import Notes
@@ -41,7 +40,7 @@ class Alerting:
             outbound=house.outbound,
             evaluator=house.evaluator,
             table=house.table,
-            read_identity=Accounts(ground.cluster).read,
+            grants=house.grants,
         )
         self.dispatcher = dispatch.Dispatcher(
             needs,

@@ -137,6 +137,7 @@ class House:
         self.telling = Telling(self.outbox, self.recorder, shadow=ground.settings.shadow)
         self.outbound = Outbound(outbound_policy(ground.settings))
         self.table = load(identities=ground.settings.workload_identity)
+        self.grants = Grants(Accounts(ground.cluster), self.outbound) if ground.settings.workload_identity else None
         self._build_sources()
         self._build_kustomizations()
         self._build_triggers()
@@ -196,7 +197,7 @@ class House:
             read_pull_secrets=self.secrets.pull_secrets,
             on_event=self.telling.tell,
             read=lambda key: by_kind[key.kind].objects.get((key.namespace, key.name)),
-            grants=Grants(Accounts(ground.cluster), self.outbound) if ground.settings.workload_identity else None,
+            grants=self.grants,
             consumers_done=self._consumers_done,
         )
         self.remade = Remade(self.artifacts, self.published, needs.read or (lambda _key: None))

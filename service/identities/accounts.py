@@ -5,7 +5,7 @@ good for ten minutes, and the account's annotations. sluice's own identity is ne
 https://fluxcd.io/flux/installation/configuration/object-identity/
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -18,7 +18,6 @@ TIMEOUT, VALID = timedelta(seconds=10), timedelta(minutes=10)
 _ACCOUNT = "/api/v1/namespaces/{}/serviceaccounts/{}"
 
 Cloud = Literal["aws", "azure", "gcp"]
-ReadIdentity = Callable[[str, str, Cloud], Awaitable[Identity]]
 
 
 class BadAccount(Exception):

@@ -16,8 +16,7 @@ from weakref import WeakValueDictionary
 import aiohttp
 from yarl import URL
 
-from providers.contract import Busy, Identity, Rejected, Request, Response
-from providers.identity import Exchange, Grant
+from providers.contract import Busy, Exchange, Grant, Identity, Rejected, Request, Response
 from service.identities.accounts import Account, Accounts, BadAccount, Cloud
 from service.outbound import Outbound, OutboundRefused, refusal_in
 
@@ -32,7 +31,11 @@ MOST_BYTES = 256 * 1024
 
 
 class NotGranted(Exception):
-    """There are no credentials; the message says why and what to do, and holds none."""
+    """There are no credentials; the message says why and what to do, and holds none. `lasting`: until a person corrects something."""
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ class Grants:
                 found: T = value
                 return found
         except (BadAccount, Rejected, Busy) as error:
-            raise NotGranted(str(error)) from None
+            raise NotGranted(str(error), lasting=not isinstance(error, Busy)) from None
 
     def doubt(self, wanted: Wanted) -> None:
         """Credentials of this account were refused: they may have been revoked, so others are asked for the next time."""

@@ -20,8 +20,8 @@ from urllib.parse import urlencode, urlsplit
 
 from providers.answers import check, json_of
 from providers.aws_signature import Keys, authorization, signature
-from providers.contract import Identity, Rejected, Request, Secret
-from providers.identity import HOUR, Exchange, Grant, aws_keys, azure_token, google_token
+from providers.contract import Exchange, Grant, Identity, Rejected, Request, Secret
+from providers.identity import HOUR, aws_keys, azure_token, google_token
 from service.identities.accounts import Cloud
 from service.identities.grants import NotGranted
 

@@ -14,13 +14,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from providers.contract import Identity, Secret
 from service.alerts import dispatch, lane
 from service.alerts.bundles import composed
 from service.alerts.dispatch import Dispatcher, Needs
 from service.alerts.table import Table
 from service.cel import Evaluator
 from service.cluster.events import News
+from service.identities.grants import Grants
 from service.kinds.event import Event
 from service.kinds.meta import ObjectKey
 from service.metrics import Metrics
@@ -148,7 +148,7 @@ class World:
     metrics: Metrics = field(default_factory=Metrics)
     evaluator: Evaluator = field(default_factory=Evaluator)
     table: Table = field(default_factory=Table)
-    annotations: dict[str, str] = field(default_factory=dict)
+    grants: Grants | None = None
     outbound: Outbound = field(default_factory=lambda: Outbound(Policy(loopback=True)))
 
     def __post_init__(self) -> None:
@@ -174,10 +174,6 @@ class World:
             raise self.labels_error
         return self.labels.get(key, {})
 
-    async def read_identity(self, namespace: str, name: str, cloud: str) -> Identity:
-        token = Secret(f"signed for {namespace}/{name} at {cloud}")
-        return Identity(token=token, annotations=self.annotations)
-
     def dispatcher(self, **options: Any) -> Dispatcher:
         needs = Needs(
             outbox=self.outbox, notes=Notes(self.store),
@@ -185,7 +181,7 @@ class World:
             read_labels=self.read_labels, read_config=self.read_config, held=self.held,
             post_event=self.warnings.append, workers=self.workers, metrics=self.metrics,
             outbound=self.outbound, evaluator=self.evaluator, table=self.table,
-            read_identity=self.read_identity,
+            grants=self.grants,
         )  # fmt: skip
         return Dispatcher(needs, **options)
 

@@ -3,9 +3,16 @@
 import pytest
 
 from service.alerts.table import Table
+from service.cluster.client import Cluster
+from service.identities.accounts import Accounts
+from service.identities.grants import Grants
 from service.kinds.codec import decode
 from service.kinds.notification import Provider
 from tests.alerts.conftest import World, alert, event, provider
+from tests.alerts.test_static import cluster, kube
+from tests.triggers.kube import Kube
+
+__all__ = ["cluster", "kube"]  # fixtures
 
 
 @pytest.mark.parametrize(
@@ -21,12 +28,12 @@ def test_identity_is_the_operator_s_to_allow(spec: dict[str, str], allowed: bool
     assert words in found if words else found == ""
 
 
-async def test_account_without_the_annotation_keeps_the_messages(world: World) -> None:
-    world.table = Table(identities=True)
+async def test_account_that_cannot_be_used_keeps_the_messages(world: World, kube: Kube, cluster: Cluster) -> None:
+    world.table, world.grants = Table(identities=True), Grants(Accounts(cluster), world.outbound)
     world.put(alert(), provider(type="awssns", channel="arn:aws:sns:eu-west-1:123456789012:flux", serviceAccountName="alerts"))
     async with world.running():
         await world.tell(event())
-        assert "eks.amazonaws.com/role-arn is missing" in await world.warned()
+        assert "ServiceAccount/apps/alerts does not exist: create it" in await world.warned()
         await world.settled(queued=1)
 
 

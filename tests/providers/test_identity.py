@@ -39,8 +39,20 @@ def said(body: object) -> Response:
 
 
 def asked(type_: str, annotations: dict[str, str], *answers: Response, event: Event = EVENT) -> list[Request]:
-    target = replace(PLACES[type_], identity=Identity(token=Secret("e.signed.J"), annotations=annotations), now=NOW)
-    return list(requests_of(PROVIDERS[type_], event, target, answers))
+    """The requests of the exchange, and then those with what it has led to."""
+    target, given = replace(PLACES[type_], now=NOW), iter(answers)
+    exchange = PROVIDERS[type_].exchange
+    assert exchange is not None
+    dialogue = exchange(Identity(token=Secret("e.signed.J"), annotations=annotations), target)
+    requests = [next(dialogue)]
+    while True:
+        try:
+            requests.append(dialogue.send(next(given, Response(status=200, headers={}, body=b"{}"))))
+        except StopIteration as end:
+            lent = end.value.value
+            break
+    held = {"token": Secret(lent)} if isinstance(lent, str) else {"keys": lent}
+    return [*requests, *requests_of(PROVIDERS[type_], event, replace(target, granted=True, **held), tuple(given))]
 
 
 def form(request: Request) -> dict[str, str]:
