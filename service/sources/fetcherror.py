@@ -1,5 +1,7 @@
 """How a fetch fails, each with the reason of the condition that Flux's users know. All pickle: fetches also run in processes."""
 
+import aiohttp
+
 from service.kinds import meta
 
 
@@ -20,6 +22,13 @@ class HttpRefused(Exception):
     def unauthorized(self) -> bool:
         """Whether the credentials are what is wrong."""
         return self.status in (401, 403)
+
+
+def happened(error: BaseException) -> str:
+    """What happened on the way, without what the other side said."""
+    if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)):
+        return "the connection was closed in the middle"
+    return type(error).__name__ if isinstance(error, aiohttp.ClientResponseError) else str(error) or type(error).__name__
 
 
 class AuthRefused(FetchError):

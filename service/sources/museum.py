@@ -17,7 +17,7 @@ import aiohttp
 from service.outbound import OutboundRefused, refusal_in
 from service.sources.credentials import masked
 from service.sources.dockerconfig import Login
-from service.sources.fetcherror import HttpRefused
+from service.sources.fetcherror import HttpRefused, happened
 
 MOST_REDIRECTS = 5
 CHUNK = 2**18
@@ -71,7 +71,7 @@ class Museum:
                     return await _written(answer, target, most=most)
         except (aiohttp.ClientError, ConnectionError, OutboundRefused) as error:
             refusal = refusal_in(error)
-            why = str(refusal) if refusal is not None else f"no answer, or one that broke off: {_said(error)}"
+            why = str(refusal) if refusal is not None else f"no answer, or one that broke off: {happened(error)}"
             raise MuseumError(f"failed to fetch {masked(url)}: {why}") from error
         raise MuseumError(f"failed to fetch {masked(url)}: redirected more than {MOST_REDIRECTS} times")
 
@@ -123,8 +123,3 @@ def _onward(at: str, location: str) -> str:
 
 def _words_of(status: int) -> str:
     return {401: "(not logged in)", 403: "(not allowed)", 404: "(not found)", 429: "(too many requests)"}.get(status, "")
-
-
-def _said(error: BaseException) -> str:
-    """What happened on the way, without what the other side said."""
-    return type(error).__name__ if isinstance(error, aiohttp.ClientResponseError) else str(error) or type(error).__name__

@@ -17,6 +17,7 @@ import aiohttp
 
 from service.outbound import OutboundRefused, refusal_in
 from service.sources.dockerconfig import DOCKER_HUB, Login
+from service.sources.fetcherror import happened
 from service.sources.manifests import (
     DIGEST,
     INDEXES,
@@ -176,7 +177,7 @@ class Registry:
             refusal = refusal_in(error)
             if refusal is not None:
                 raise RegistryError(str(refusal)) from error
-            raise RegistryError(f"{self._repository.host} gave no answer, or broke it off: {_words(error)}") from error
+            raise RegistryError(f"{self._repository.host} gave no answer, or broke it off: {happened(error)}") from error
 
     async def _followed(self, method: str, url: str, accept: tuple[str, ...]) -> aiohttp.ClientResponse:
         """The answer behind the redirects; what we hold is for the registry's own origin."""
@@ -240,8 +241,3 @@ async def _bounded(answer: aiohttp.ClientResponse, most: int) -> bytes:
         if len(body) > most:
             raise RegistryError(f"an answer of the registry is larger than {most:,} bytes")
     return bytes(body)
-
-
-def _words(error: BaseException) -> str:
-    """What happened on the way, without what the other side said."""
-    return type(error).__name__ if isinstance(error, aiohttp.ClientResponseError) else str(error) or type(error).__name__
