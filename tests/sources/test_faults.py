@@ -140,9 +140,7 @@ async def scene(request: pytest.FixtureRequest, tmp_path: Path, workers: Any, re
         yield Scene(bench, line, change)
 
 
-@pytest.mark.parametrize(
-    ("fault", "most"), [("slow", 0), ("slow", 2000), ("hang", 150), ("hang", 2000), ("cut", 0), ("cut", 150), ("cut", 2000)]
-)
+@pytest.mark.parametrize(("fault", "most"), [("slow", 2000), ("hang", 2000), ("cut", 150), ("cut", 2000)])
 async def test_what_fails_on_the_way_is_said_and_leaves_nothing(scene: Scene, fault: str, most: int) -> None:
     bench, before = scene.bench, (scene.bench.status["artifact"], scene.files(), scene.bench.published[scene.bench.key])
     await asyncio.to_thread(scene.change)
