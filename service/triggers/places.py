@@ -4,6 +4,7 @@ In: kind and spec of sources and image objects, also of kinds that other control
 https://fluxcd.io/flux/components/source/ and https://fluxcd.io/flux/components/image/imagerepositories/
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -15,6 +16,8 @@ from service.sources.semver import InvalidVersion, Range, Version
 DOCKER_HUB = "docker.io"
 _HUB_HOSTS = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"}
 _OCI = "oci://"
+_SIGNATURE = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")
+"""Tags under which signatures are found: cosign's own, and the one that stands in for the referrers API."""
 
 
 class Relation(Enum):
@@ -33,6 +36,7 @@ class Place:
     `image` is `host/path`, of one repository, or with `is_registry` of all below it. Of what is there `digest`, else a tag within
     `versions`, else `tag` is followed; any tag where all three are empty.
     `index` is the address of a Helm repository, `chart` the name of a chart in one. `prefix` is that of the keys of `bucket`.
+    `is_verified`: what is followed counts only with a signature, which may come after it.
     """
 
     image: str = ""
@@ -44,6 +48,7 @@ class Place:
     chart: str = ""
     bucket: str = ""
     prefix: str = ""
+    is_verified: bool = False
 
 
 NOWHERE = Place()
@@ -73,7 +78,7 @@ def place_of(kind: str, spec: Mapping[str, Any]) -> Place:
     url = _text(spec, "url")
     match kind:
         case "OCIRepository":
-            return _followed(normal_image(url), spec) if url.startswith(_OCI) else NOWHERE
+            return replace(_followed(normal_image(url), spec), is_verified=bool(spec.get("verify"))) if url.startswith(_OCI) else NOWHERE
         case "ImageRepository":
             image = _text(spec, "image")
             return Place(image=normal_image(image)) if image else NOWHERE
@@ -84,7 +89,8 @@ def place_of(kind: str, spec: Mapping[str, Any]) -> Place:
         case "HelmChart":
             source = spec.get("sourceRef")
             is_there = isinstance(source, Mapping) and source.get("kind") == "HelmRepository"
-            return Place(chart=_text(spec, "chart"), versions=_range(_text(spec, "version"))) if is_there else NOWHERE
+            versions, is_verified = _range(_text(spec, "version")), bool(spec.get("verify"))
+            return Place(chart=_text(spec, "chart"), versions=versions, is_verified=is_verified) if is_there else NOWHERE
         case "Bucket":
             return Place(bucket=_text(spec, "bucketName"), prefix=_text(spec, "prefix"))
         case _:
@@ -114,11 +120,15 @@ def _to_image(place: Place, push: ImagePush) -> Relation:
     names = [normal_image(name) for name in push.names]
     if place.chart:  # charts in registries are images named after them
         is_it = any(name.rpartition("/")[2] == place.chart for name in names)
+        if is_it and place.is_verified and _SIGNATURE.fullmatch(push.tag):
+            return Relation.FOLLOWS
         return _of_version(place, push.tag) if is_it else Relation.ELSEWHERE
     if not place.image:
         return Relation.UNKNOWN
     if not any(_is_at(place, name) for name in names):
         return Relation.ELSEWHERE
+    if place.is_verified and _SIGNATURE.fullmatch(push.tag):
+        return Relation.FOLLOWS
     if place.digest:
         return Relation.FOLLOWS if push.digest in ("", place.digest) else Relation.HERE
     if place.versions is not None:

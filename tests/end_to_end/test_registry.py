@@ -8,15 +8,19 @@ import hashlib
 import json
 import shutil
 import subprocess
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.end_to_end.kubernetes import is_ready
 from tests.end_to_end.world import TOKEN, World
-from tests.peers.registry import Registry
+from tests.peers.registry import MANIFEST, Registry
 from tests.sources.registry import tarball
+from tests.sources.sigstore import b64, new_key, signed
 
 pytestmark = pytest.mark.real
 
@@ -94,6 +98,83 @@ def test_an_image_pushed_by_skopeo_is_live(village: World, peers: Any, tmp_path:
             wait_for(village, f"1.0@{digest}", greeting)
     taken = [line for line in village.sluice.log(msg="hook accepted") if line["verdict"] == "stored"]
     assert len(taken) >= 2
+
+
+def test_a_push_costs_what_it_moves(village: World, peers: Any, tmp_path: Path) -> None:
+    """The registry's own access log says what was asked: nothing for others' tags, no list for a tag, one HEAD for what is only claimed."""
+    peers.need("registry")
+    village.sluice.start()
+    star = {"kind": "OCIRepository", "name": "*", "matchLabels": {"team": "shop"}}
+    village.kube.apply(
+        *village.namespaces(), village.secret("hook", token=TOKEN), village.receiver("registry", star, type="distribution", events=[])
+    )
+    hook = f"http://127.0.0.1:{village.sluice.ports['listen']}{village.hook_path('registry')}"
+    with Registry(tmp_path / "registry", hook=hook, token=TOKEN) as registry:
+        url = f"oci://{registry.host}/team/shop"
+        for tag in ("stable", "1.0.0"):
+            registry.push("team/shop", tag, layer("hello"))
+        ranged = oci(village, "ranged", url, "")
+        ranged["spec"]["ref"] = {"semver": "1.x"}
+        village.kube.apply(oci(village, "follows", url, "stable"), ranged)
+        for name in ("follows", "ranged"):
+            village.wait("OCIRepository", name, is_ready)
+        before = len(registry.asked())
+
+        registry.push("team/shop", "2.0.0", layer("not followed"))
+        registry.push("team/other", "stable", layer("elsewhere"))
+        newer = registry.push("team/shop", "1.5.0", layer("newer"))
+        village.wait("OCIRepository", "ranged", lambda seen: is_ready(seen) and seen["status"]["artifact"]["revision"] == f"1.5.0@{newer}")
+        assert [each for each in registry.asked()[before:] if "blobs" not in each] == [
+            "GET tags/list?n=1000", "HEAD manifests/1.5.0", f"GET manifests/{newer}",
+        ]  # fmt: skip
+        before = len(registry.asked())
+        moved = registry.push("team/shop", "stable", layer("hello again"))
+        village.wait(
+            "OCIRepository", "follows", lambda seen: is_ready(seen) and seen["status"]["artifact"]["revision"] == f"stable@{moved}"
+        )
+        asked = registry.asked()[before:]
+        assert asked[:2] == ["HEAD manifests/stable", f"GET manifests/{moved}"]
+        assert [each.split("/")[0] for each in asked[2:]] == ["GET blobs"]
+
+        claim = {"mediaType": MANIFEST, "repository": "team/shop", "tag": "stable", "digest": newer, "url": registry.url}
+        event = {"id": "1", "action": "push", "target": claim, "request": {"host": registry.host}}
+        request = urllib.request.Request(hook, data=json.dumps({"events": [event]}).encode(), headers={"Authorization": f"Bearer {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+        village.sluice.running.until(lambda: len(registry.asked()) > before + len(asked), seconds=20)
+        time.sleep(0.5)
+        assert registry.asked()[before + len(asked) :] == ["HEAD manifests/stable"]
+        seen = village.wait("OCIRepository", "follows", is_ready)
+        assert seen["status"]["artifact"]["revision"] == f"stable@{moved}"  # a payload is a hint
+
+
+def test_what_is_signed_after_its_push_is_live_then(village: World, peers: Any, tmp_path: Path) -> None:
+    """The push of the signature is what runs the object again, not its back-off."""
+    peers.need("registry")
+    village.sluice.start()
+    key = new_key()
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    named = {"kind": "OCIRepository", "name": "follows"}
+    village.kube.apply(
+        *village.namespaces(),
+        village.secret("hook", token=TOKEN),
+        village.secret("keys", **{"cosign.pub": pem}),
+        village.receiver("registry", named, type="distribution", events=[]),
+    )
+    hook = f"http://127.0.0.1:{village.sluice.ports['listen']}{village.hook_path('registry')}"
+    with Registry(tmp_path / "registry", hook=hook, token=TOKEN) as registry:
+        signed_one = oci(village, "follows", f"oci://{registry.host}/team/shop", "1.0")
+        signed_one["spec"]["verify"] = {"provider": "cosign", "secretRef": {"name": "keys"}}
+        digest = registry.push("team/shop", "1.0", layer("hello"))
+        village.kube.apply(signed_one, kustomization(village, "follows"))
+        assert "no signatures found" in village.wait_not_ready("OCIRepository", "follows", "VerificationError")
+        critical = {"identity": {"docker-reference": ""}, "image": {"docker-manifest-digest": digest}}
+        payload = json.dumps({"critical": {**critical, "type": "cosign container image signature"}, "optional": None}).encode()
+        proof = {"dev.cosignproject.cosign/signature": b64(signed(key, payload))}
+        registry.push("team/shop", f"{digest.replace(':', '-')}.sig", payload, proof)
+        wait_for(village, f"1.0@{digest}", "hello")
+        runs = [line for line in village.sluice.log(msg="new revision") if "follows" in line["object"]]
+        assert runs[0].get("trigger") != "retry"
 
 
 def image(folder: Path, content: bytes) -> Path:

@@ -6,8 +6,10 @@ image over its API. API: https://github.com/opencontainers/distribution-spec ; c
 
 import hashlib
 import json
+import re
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.peers.binaries import binary
@@ -40,7 +42,7 @@ class Registry:
         }
         config = {
             "version": 0.1,
-            "log": {"level": "error", "accesslog": {"disabled": True}},
+            "log": {"level": "error"},
             "storage": {"filesystem": {"rootdirectory": str(self.folder / "data")}, "delete": {"enabled": True}},
             "http": {"addr": self.host, "secret": "of-this-test-alone"},
             "notifications": {"endpoints": [endpoint]},
@@ -59,9 +61,9 @@ class Registry:
         if self._running is not None:
             self._running.kill()
 
-    def push(self, name: str, tag: str, content: bytes) -> str:
-        """Push an image with one layer; returns its digest."""
-        layer = self._blob(name, content)
+    def push(self, name: str, tag: str, content: bytes, annotations: Mapping[str, str] | None = None) -> str:
+        """Push an image with one layer, which may have annotations; returns its digest."""
+        layer = {**self._blob(name, content), **({"annotations": dict(annotations)} if annotations else {})}
         config = self._blob(
             name, json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
         )
@@ -81,6 +83,12 @@ class Registry:
         with urllib.request.urlopen(request, timeout=10) as answer:
             body: bytes = answer.read()
             return body
+
+    def asked(self, agent: str = "aiohttp") -> list[str]:
+        """What clients of a name have asked for so far, as `HEAD manifests/1.0`, with the names of repositories left out."""
+        lines = (self.folder / "registry.log").read_text(errors="replace").splitlines()
+        found = [re.search(r'"(\w+) /v2/(?:.+?)/((?:manifests|blobs|tags|referrers)/\S+) HTTP/', line) for line in lines if agent in line]
+        return [f"{each[1]} {each[2]}" for each in found if each is not None]
 
     def delete(self, name: str, digest: str) -> None:
         """Delete a manifest."""

@@ -59,6 +59,17 @@ def test_an_oci_repository_follows_its_tag(spec: dict[str, Any], found: Relation
     assert relation(place_of("OCIRepository", {"url": "oci://ghcr.io/acme/shop", **spec}), PUSH) is found
 
 
+@pytest.mark.parametrize("tag", ["sha256-" + "0" * 64, "sha256-" + "0" * 64 + ".sig", "sha256-0", "sha256-" + "0" * 64 + ".att"])
+def test_a_signature_concerns_those_who_wait_for_one(tag: str) -> None:
+    signature = ImagePush(names=("ghcr.io/acme/shop",), tag=tag)
+    chart = {"chart": "shop", "version": "1.x", "sourceRef": {"kind": "HelmRepository", "name": "x"}}
+    verify = {"verify": {"provider": "cosign"}}
+    for kind, spec in (("OCIRepository", {"url": "oci://ghcr.io/acme/shop", "ref": {"tag": "1.4.0"}}), ("HelmChart", chart)):
+        wanted = Relation.FOLLOWS if len(tag) in (71, 75) and not tag.endswith("att") else Relation.HERE
+        assert relation(place_of(kind, {**spec, **verify}), signature) is wanted
+        assert relation(place_of(kind, spec), signature) is Relation.HERE
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "found"),
     [
