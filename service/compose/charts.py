@@ -45,11 +45,12 @@ class Charts:
 
     def moved(self, source: ObjectKey, triggers: Iterable[Trigger]) -> None:
         """A source has something new, or may have: its charts and whoever includes it look, each with the traces of what caused it."""
-        traces = dict.fromkeys(trigger.trace for trigger in triggers) or {"": None}
+        causes = dict.fromkeys((trigger.trace, trigger.hint) for trigger in triggers) or {("", ""): None}
         for key in sorted(self._consumers(source)):
             reason = {"HelmChart": "source" if self._runs else "", "GitRepository": INCLUDE}.get(key.kind, "")
-            for trace in traces if reason else ():
-                self._add(key, trigger=Trigger(reason=reason, trace=trace), priority=CHANGE)
+            for trace, hint in causes if reason else ():
+                told = hint if key.kind == "HelmChart" else ""  # a commit of one repository says nothing of another
+                self._add(key, trigger=Trigger(reason=reason, trace=trace, hint=told), priority=CHANGE)
 
     def _of_namespace(self, namespace: str) -> Iterable[Mapping[str, Any]]:
         return (raw for (there, _), raw in list(self._repositories.items()) if there == namespace)

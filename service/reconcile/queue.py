@@ -22,7 +22,8 @@ FIRST_RETRY, LAST_RETRY = timedelta(milliseconds=750), timedelta(minutes=15)
 class Trigger:
     """Why an object runs. `delivery` is the inbox row of the hook, `stored_at` when that row became durable.
 
-    `hint` is what a payload says is new, a commit id or "": it may make the work shorter, and is never believed.
+    `hint` is what a payload says is new, a commit id, an image as `name:tag@digest`, or "": it may make the work shorter or have it look
+    once more, and is never believed.
     """
 
     reason: str

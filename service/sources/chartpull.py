@@ -18,6 +18,7 @@ from service.sources.helmindex import Listed, NoVersion, find_version, range_of
 from service.sources.helmway import Access, museum_of, registry_of
 from service.sources.manifests import RegistryError, Repository
 from service.sources.museum import Museum, MuseumError, below
+from service.sources.ociref import PAUSES
 from service.sources.reconciler import Needs
 from service.sources.registry import Registry
 from service.sources.semver import InvalidVersion, Version
@@ -51,8 +52,11 @@ async def in_index(index: Path, name: str, wanted: str, needs: Needs) -> Found:
         raise ChartFailed(meta.CHART_REFERENCE_INVALID, f"failed to get chart version for remote reference: {error}") from error
 
 
-async def in_registry(access: Access, name: str, wanted: str, needs: Needs) -> Found:
-    """Find a version among a registry's tags, of which none is asked for where it is exact. Raises ChartFailed, EndedEarly."""
+async def in_registry(access: Access, name: str, wanted: str, needs: Needs, *, told: str = "") -> Found:
+    """Find a version among a registry's tags, of which none is asked for where it is exact. Raises ChartFailed, EndedEarly.
+
+    `told`: a tag that a payload names. Registries tell of a push before they list its tag, so it is waited for a moment.
+    """
     said = "failed to get chart version for remote reference: "
     try:
         repository = Repository.parse(f"{access.url.rstrip('/')}/{name}")
@@ -63,7 +67,12 @@ async def in_registry(access: Access, name: str, wanted: str, needs: Needs) -> F
         return _tagged(repository, name, wanted.replace("+", "_"))
     try:
         async with asyncio.timeout(LOOK_LIMIT.total_seconds()), registry_of(access, needs, repository) as registry:
-            return _tagged(repository, name, _newest(await registry.tags(), wanted))
+            tags = await registry.tags()
+            for pause in PAUSES:
+                if told and told not in tags:
+                    await asyncio.sleep(pause)
+                    tags = await registry.tags()
+            return _tagged(repository, name, _newest(tags, wanted))
     except NoVersion as error:
         raise ChartFailed(meta.CHART_PULL_ERROR, f"{said}{error}") from error
     except RegistryError as error:

@@ -28,6 +28,7 @@ from service.sources.failure import EndedEarly, Failure, NotYet, Stored
 from service.sources.helmway import Access
 from service.sources.indexes import Indexes
 from service.sources.objects import Objects
+from service.sources.ociref import told_of
 from service.sources.openrepo import SnapshotGone
 from service.sources.provenance import Provenance, Pulled, Trusted
 from service.sources.reconciler import Needs, Raw
@@ -120,7 +121,8 @@ class HelmChartOrigin:
             trusted = await self._provenance.trusted(found)
             with self._needs.artifacts.drafts() as drafts:
                 if found.spec.source_ref.kind == "HelmRepository":
-                    fetch = await self._of_repository(found, raw, drafts, trusted)
+                    told, _ = told_of((trigger.hint for trigger in triggers), found.spec.chart)
+                    fetch = await self._of_repository(found, raw, drafts, trusted, told)
                 else:
                     fetch = await self._of_snapshot(found, raw, drafts)
         except ChartFailed as error:
@@ -147,7 +149,7 @@ class HelmChartOrigin:
             raise EndedEarly.fetch(meta.SOURCE_UNAVAILABLE, why)
         return raw
 
-    async def _of_repository(self, found: HelmChart, raw: Raw, drafts: Path, trusted: Trusted | None) -> ChartFetch:
+    async def _of_repository(self, found: HelmChart, raw: Raw, drafts: Path, trusted: Trusted | None, told: str) -> ChartFetch:
         spec = found.spec
         if _NAME.fullmatch(spec.chart) is None:
             why = "a valid name must be lower case letters and numbers and MAY be separated with dashes (-), slashes (/) or periods (.)"
@@ -156,7 +158,7 @@ class HelmChartOrigin:
         index = "" if repository.spec.is_oci else self._index(found, repository)
         access = await Access.of(repository, self._needs)
         if repository.spec.is_oci:
-            candidate = await in_registry(access, spec.chart, spec.version, self._needs)
+            candidate = await in_registry(access, spec.chart, spec.version, self._needs, told=told)
             if spec.verify is not None:
                 wanted = Wanted.of(found.key, spec.verify)
                 candidate = await verified(access, candidate, wanted, self._verifier, self._needs)

@@ -3,7 +3,9 @@
 https://github.com/fluxcd/source-controller/blob/main/docs/spec/v1/ocirepositories.md#reference
 """
 
+import asyncio
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ from service.sources.registry import Registry
 from service.sources.semver import InvalidVersion, Range, Version
 
 PULL_FAILED = "OCIArtifactPullFailed"
+PAUSES = (0.1, 0.4, 1.5)  # seconds
 LAYER_FAILED = "OCIArtifactLayerOperationFailed"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
@@ -55,6 +58,30 @@ async def resolved(ref: OCIRef | None, registry: Registry) -> tuple[str, str]:
     if not _TAG.fullmatch(tag):
         raise EndedEarly.fetch(meta.URL_INVALID, f"spec.ref.tag '{tag}' is not a tag that a registry allows", stalls=True)
     return tag, await registry.digest_of(tag)
+
+
+async def settled(ref: OCIRef | None, registry: Registry, *, told: str, known: str) -> tuple[str, str]:
+    """As `resolved`; where a payload has told of another digest than the one that is known, look again for a moment.
+
+    Distribution tells of a push before its tag moves: a service that asks at once is told what was there. Raises EndedEarly, RegistryError.
+    """
+    for pause in PAUSES:
+        tag, digest = await resolved(ref, registry)
+        if digest != known or told in ("", digest):
+            return tag, digest
+        await asyncio.sleep(pause)
+    return await resolved(ref, registry)
+
+
+def told_of(hints: Iterable[str], name: str = "") -> tuple[str, str]:
+    """Return tag and digest that the last of the hints names, of an image of that name where one is given; "" where there is none."""
+    found = ("", "")
+    for hint in hints:
+        image, _, digest = hint.partition("@")
+        place, _, tag = image.rpartition(":")
+        if tag and (not name or place == name):
+            found = tag, digest
+    return found
 
 
 async def _newest(ref: OCIRef, registry: Registry) -> str:

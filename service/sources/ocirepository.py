@@ -23,7 +23,7 @@ from service.sources.cloudlogin import Holder, refused, registry_login
 from service.sources.credentials import masked
 from service.sources.failure import EndedEarly, Failure
 from service.sources.manifests import RegistryError, Repository
-from service.sources.ociref import LAYER_FAILED, PULL_FAILED, Layer, chosen, resolved
+from service.sources.ociref import LAYER_FAILED, PULL_FAILED, Layer, chosen, settled, told_of
 from service.sources.openrepo import SnapshotGone
 from service.sources.reconciler import Needs, Raw
 from service.sources.registry import Registry
@@ -66,7 +66,7 @@ class OCIOrigin:
         begun = time.perf_counter()
         try:
             async with asyncio.timeout(found.spec.timeout.total_seconds()), self._registry(found) as registry:
-                snapshot, layer = await self._pulled(found, registry)
+                snapshot, layer = await self._pulled(found, registry, triggers)
         except RegistryError as error:
             reason = meta.AUTHENTICATION_FAILED if error.unauthorized else PULL_FAILED
             raise EndedEarly.fetch(reason, f"failed to pull artifact from '{found.spec.url}': {error}") from error
@@ -104,11 +104,13 @@ class OCIOrigin:
                     refused(holder, self._needs)
                 raise
 
-    async def _pulled(self, found: OCIRepository, registry: Registry) -> tuple[Snapshot, Layer]:
-        tag, digest = await resolved(found.spec.ref, registry)
+    async def _pulled(self, found: OCIRepository, registry: Registry, triggers: tuple[Trigger, ...]) -> tuple[Snapshot, Layer]:
+        uid, before = found.metadata.uid, self._needs.published.get(found.key)
+        _, told = told_of(trigger.hint for trigger in triggers)
+        known = before.revision.rpartition("@")[2] if before is not None else ""
+        tag, digest = await settled(found.spec.ref, registry, told=told, known=known)
         revision = Revision(f"{tag}@{digest}" if tag else digest)
         await self._verified(found, registry, digest, revision)
-        uid, before = found.metadata.uid, self._needs.published.get(found.key)
         layer = self._layers.get(uid)
         if layer is None or layer.manifest.digest != digest or layer.selector != found.spec.layer_selector or before is None:
             layer = chosen(await registry.manifest(digest), found.spec.layer_selector)

@@ -29,7 +29,7 @@ from service.state.inbox import ATTEMPTS, Inbox, StoredDelivery
 from service.triggers.choosing import MOST_TOLD, Choosing
 from service.triggers.intake import Stored
 from service.triggers.requests import Requests
-from service.triggers.targets import pushed_commit
+from service.triggers.targets import pushed_commit, pushed_image
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ class Deliveries:
         each.waiting.add(key)
         self._by_target[key].add(each.row)
         if node is not None and key.kind in self._runs:
-            hint = pushed_commit(node, each.events)
+            hint = pushed_commit(node, each.events) or pushed_image(node, each.events)
             self._enqueue(key, Trigger(reason=HOOK, trace=each.trace, delivery=each.row, hint=hint, stored_at=each.stored_at))
         else:  # of another controller, of another shard, or too new for our caches; where it is not there, the request says so
             self._requests.ask(key)

@@ -120,14 +120,14 @@ def _to_image(place: Place, push: ImagePush) -> Relation:
     names = [normal_image(name) for name in push.names]
     if place.chart:  # charts in registries are images named after them
         is_it = any(name.rpartition("/")[2] == place.chart for name in names)
-        if is_it and place.is_verified and _SIGNATURE.fullmatch(push.tag):
+        if is_it and place.is_verified and is_signature(push.tag):
             return Relation.FOLLOWS
         return _of_version(place, push.tag) if is_it else Relation.ELSEWHERE
     if not place.image:
         return Relation.UNKNOWN
     if not any(_is_at(place, name) for name in names):
         return Relation.ELSEWHERE
-    if place.is_verified and _SIGNATURE.fullmatch(push.tag):
+    if place.is_verified and is_signature(push.tag):
         return Relation.FOLLOWS
     if place.digest:
         return Relation.FOLLOWS if push.digest in ("", place.digest) else Relation.HERE
@@ -144,6 +144,11 @@ def _of_version(place: Place, told: str) -> Relation:
         return Relation.FOLLOWS if Version.parse(told.replace("_", "+")) in place.versions else Relation.HERE
     except InvalidVersion:
         return Relation.HERE
+
+
+def is_signature(tag: str) -> bool:
+    """Whether a tag is one under which signatures are found."""
+    return _SIGNATURE.fullmatch(tag) is not None
 
 
 def moved(place: Place, address: str) -> Place:

@@ -7,12 +7,12 @@ of the payload: an unknown spelling of an address must never hide a push. A payl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from receivers.contract import Event, GitPush, Ping, Unchanged
+from receivers.contract import Event, GitPush, ImagePush, Ping, Unchanged
 from service.kinds.meta import KUSTOMIZE_GROUP, SOURCE_GROUP, ObjectKey
 from service.kinds.notification import Receiver, ResourceRef
 from service.triggers.giturl import follows, normal_url
 from service.triggers.graph import Node
-from service.triggers.places import NOWHERE, Relation, moved, relation
+from service.triggers.places import NOWHERE, Relation, is_signature, moved, normal_image, relation
 
 GROUPS: Mapping[str, str] = {
     "GitRepository": SOURCE_GROUP,
@@ -169,6 +169,15 @@ def pushed_commit(node: Node, events: Sequence[Event]) -> str:
             continue
         if path in {normal_url(url).partition("/")[2] for url in event.urls}:
             return "" if event.deleted else event.after
+    return ""
+
+
+def pushed_image(node: Node, events: Sequence[Event]) -> str:
+    """Return the newest image that an object follows, as `name:tag@digest` with the last part of its name; "" if there is none."""
+    for event in reversed(events):
+        if isinstance(event, ImagePush) and event.tag and not event.deleted and _best(node, event) is Relation.FOLLOWS:
+            name = normal_image(event.names[0]).rpartition("/")[2] if event.names else ""
+            return "" if is_signature(event.tag) else f"{name}:{event.tag}@{event.digest}"
     return ""
 
 

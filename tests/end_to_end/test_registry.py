@@ -101,7 +101,7 @@ def test_an_image_pushed_by_skopeo_is_live(village: World, peers: Any, tmp_path:
 
 
 def test_a_push_costs_what_it_moves(village: World, peers: Any, tmp_path: Path) -> None:
-    """The registry's own access log says what was asked: nothing for others' tags, no list for a tag, one HEAD for what is only claimed."""
+    """The registry's own access log says what was asked: nothing for others' tags, no list for a tag, no pull for a claim."""
     peers.need("registry")
     village.sluice.start()
     star = {"kind": "OCIRepository", "name": "*", "matchLabels": {"team": "shop"}}
@@ -115,16 +115,19 @@ def test_a_push_costs_what_it_moves(village: World, peers: Any, tmp_path: Path) 
             registry.push("team/shop", tag, layer("hello"))
         ranged = oci(village, "ranged", url, "")
         ranged["spec"]["ref"] = {"semver": "1.x"}
-        village.kube.apply(oci(village, "follows", url, "stable"), ranged)
-        for name in ("follows", "ranged"):
+        registry.push("team/other", "stable", layer("elsewhere"))
+        village.kube.apply(
+            oci(village, "follows", url, "stable"), ranged, oci(village, "other", f"oci://{registry.host}/team/other", "stable")
+        )
+        for name in ("follows", "ranged", "other"):
             village.wait("OCIRepository", name, is_ready)
+        time.sleep(0.5)
         before = len(registry.asked())
 
         registry.push("team/shop", "2.0.0", layer("not followed"))
-        registry.push("team/other", "stable", layer("elsewhere"))
         newer = registry.push("team/shop", "1.5.0", layer("newer"))
         village.wait("OCIRepository", "ranged", lambda seen: is_ready(seen) and seen["status"]["artifact"]["revision"] == f"1.5.0@{newer}")
-        assert [each for each in registry.asked()[before:] if "blobs" not in each] == [
+        assert [each for each in dict.fromkeys(registry.asked()[before:]) if "blobs" not in each] == [
             "GET tags/list?n=1000", "HEAD manifests/1.5.0", f"GET manifests/{newer}",
         ]  # fmt: skip
         before = len(registry.asked())
@@ -133,17 +136,20 @@ def test_a_push_costs_what_it_moves(village: World, peers: Any, tmp_path: Path) 
             "OCIRepository", "follows", lambda seen: is_ready(seen) and seen["status"]["artifact"]["revision"] == f"stable@{moved}"
         )
         asked = registry.asked()[before:]
-        assert asked[:2] == ["HEAD manifests/stable", f"GET manifests/{moved}"]
-        assert [each.split("/")[0] for each in asked[2:]] == ["GET blobs"]
+        assert list(dict.fromkeys(asked))[:2] == [
+            "HEAD manifests/stable",
+            f"GET manifests/{moved}",
+        ]  # more than one HEAD: it told too early
+        assert not [each for each in asked if "tags" in each]
 
         claim = {"mediaType": MANIFEST, "repository": "team/shop", "tag": "stable", "digest": newer, "url": registry.url}
         event = {"id": "1", "action": "push", "target": claim, "request": {"host": registry.host}}
         request = urllib.request.Request(hook, data=json.dumps({"events": [event]}).encode(), headers={"Authorization": f"Bearer {TOKEN}"})
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
-        village.sluice.running.until(lambda: len(registry.asked()) > before + len(asked), seconds=20)
-        time.sleep(0.5)
-        assert registry.asked()[before + len(asked) :] == ["HEAD manifests/stable"]
+        claimed = before + len(asked)
+        village.sluice.running.until(lambda: len(registry.asked()) >= claimed + 4, seconds=20)
+        assert registry.asked()[claimed:] == ["HEAD manifests/stable"] * 4  # within two seconds, in case the registry told too early
         seen = village.wait("OCIRepository", "follows", is_ready)
         assert seen["status"]["artifact"]["revision"] == f"stable@{moved}"  # a payload is a hint
 

@@ -1,5 +1,6 @@
 """HelmChart from a museum, a registry and a Git repository: which version, when nothing is fetched, what is packaged, and each fault."""
 
+import asyncio
 import io
 import tarfile
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.kinds.meta import FINALIZER
+from service.reconcile.queue import Trigger
 from tests.sources.conftest import History
 from tests.sources.helmbench import HelmBench, chart, key_of, opened
 from tests.sources.registry import served, tarball
@@ -214,6 +216,14 @@ async def test_charts_of_a_registry(bench):
         registry.asked.clear()
         assert (await bench.run("HelmChart", "web")).result == "unchanged"
         assert set(registry.asked) <= {"GET tags/list", "GET /token", "GET /v2/"}
+        newer = registry.put("hidden", registry.manifests[registry.push("hidden", chart("app", "1.5.0"), media_type=LAYER)])
+        asyncio.get_running_loop().call_later(0.2, registry.tags.update, {"1.5.0": newer})
+        hint = Trigger(reason="source", hint=f"app:1.5.0@{newer}")
+        await bench.reconcilers["HelmChart"].reconcile(key_of("HelmChart", "web"), (hint,))
+        assert bench.status("HelmChart", "web")["artifact"]["revision"] == "1.5.0"  # the registry lists it after it has told of it
+        registry.asked.clear()
+        await bench.reconcilers["HelmChart"].reconcile(key_of("HelmChart", "web"), (Trigger(reason="source", hint="other:9.0.0@sha256:0"),))
+        assert registry.asked.count("GET tags/list") == 4  # a log-in and three pages: a push of another chart is not waited for
         await stored(bench, chart="app", version="1.0.0", sourceRef=source)
         registry.asked.clear()
         assert (await bench.run("HelmChart", "web")).result == "unchanged"

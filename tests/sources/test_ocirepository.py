@@ -1,5 +1,6 @@
 """OCIRepository against a stand-in registry: what is pulled, when nothing is, and what each fault leaves behind."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.kinds.meta import FINALIZER
+from service.reconcile.queue import Trigger
 from service.sources.snapshot import changed_paths
 from service.sources.tree import GitTree
 from tests.sources.bench import Bench, opened
@@ -372,3 +374,22 @@ async def test_only_what_a_trust_policy_lets_pass_counts(bench, registry):
     await bench.run()
     assert bench.api.ready()[0] == "True"
     assert bench.api.condition("SourceVerified") is None  # nothing was, and nothing says so
+
+
+async def test_a_tag_that_moves_after_its_registry_has_told_of_it_is_waited_for(bench, registry):
+    registry.push("1.0", tarball(FILES))
+    bench.api.put(spec(registry))
+    await bench.run()
+    moved = registry.push("next", tarball({"new": b"x"}))
+    registry.asked.clear()
+    told = (Trigger(reason="hook", hint=f"app:1.0@{moved}"),)
+    asyncio.get_running_loop().call_later(0.2, registry.tags.update, {"1.0": moved})
+    assert (await bench.reconciler.reconcile(bench.key, told)).message == f"1.0@{moved}"
+    assert [each for each in registry.asked if "blobs" not in each] == [*["HEAD manifests/1.0"] * 3, f"GET manifests/{moved}"]
+    registry.asked.clear()
+    assert (await bench.reconciler.reconcile(bench.key, told)).result == "unchanged"
+    assert registry.asked == ["HEAD manifests/1.0"]
+    claimed = (Trigger(reason="hook", hint="app:1.0@sha256:" + "0" * 64),)
+    registry.asked.clear()
+    assert (await bench.reconciler.reconcile(bench.key, claimed)).result == "unchanged"  # a payload is a hint
+    assert registry.asked == ["HEAD manifests/1.0"] * 4

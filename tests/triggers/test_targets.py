@@ -12,7 +12,7 @@ from service.kinds.codec import decode
 from service.kinds.meta import ObjectKey
 from service.kinds.notification import Receiver, ResourceRef
 from service.triggers.graph import Graph, Node, node_of
-from service.triggers.targets import GROUPS, Choice, Entry, choose, entries, pushed_commit
+from service.triggers.targets import GROUPS, Choice, Entry, choose, entries, pushed_commit, pushed_image
 from tests.triggers.scene import key, kustomization, push, receiver, repository
 
 STAR = {"kind": "GitRepository", "name": "*", "matchLabels": {"team": "shop"}}
@@ -201,3 +201,23 @@ def test_mirrors_of_images_charts_and_buckets() -> None:
     chart = ChartPush(urls=("https://charts.example.com",), name="shop")
     assert ran("HelmRepository", of("HelmRepository", {"url": "https://cache.local"}, "https://charts.example.com"), chart) == ["mirror"]
     assert ran("Bucket", of("Bucket", {"bucketName": "copy"}, "acme"), BucketChange(bucket="acme", key="x")) == ["mirror"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "hint"),
+    [
+        ("OCIRepository", {"url": "oci://ghcr.io/acme/shop", "ref": {"tag": "1.4.0"}}, "shop:1.4.0@sha256:1"),
+        ("OCIRepository", {"url": "oci://ghcr.io/acme/shop", "ref": {"tag": "1.3.0"}}, ""),
+        ("OCIRepository", {"url": "oci://ghcr.io/acme/other", "ref": {"tag": "1.4.0"}}, ""),
+        ("HelmRepository", {"url": "oci://ghcr.io/acme", "type": "oci"}, "shop:1.4.0@sha256:1"),
+        ("HelmChart", {"chart": "shop", "version": "1.x", "sourceRef": {"kind": "HelmRepository", "name": "x"}}, "shop:1.4.0@sha256:1"),
+        ("GitRepository", {"url": "https://github.com/acme/shop"}, ""),
+    ],
+)
+def test_the_newest_image_that_an_object_follows_is_a_hint(kind: str, spec: dict[str, Any], hint: str) -> None:
+    node = node_of(key(kind, "x"), {"metadata": {"name": "x", "namespace": "apps"}, "spec": spec})
+    older, newer = (ImagePush(names=("ghcr.io/acme/shop",), tag="1.4.0", digest=f"sha256:{number}") for number in (0, 1))
+    untagged = replace(newer, tag="", digest="sha256:2")  # a platform's part of an image, or a signature
+    assert pushed_image(node, (older, newer, untagged, Ping())) == hint
+    waiting = node_of(key(kind, "x"), {"metadata": {"name": "x", "namespace": "apps"}, "spec": {**spec, "verify": {"provider": "cosign"}}})
+    assert pushed_image(waiting, (replace(newer, tag="sha256-" + "0" * 64 + ".sig"), replace(newer, deleted=True))) == ""
