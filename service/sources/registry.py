@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from service.outbound import OutboundRefused, refusal_in
 from service.sources.dockerconfig import DOCKER_HUB, Login
@@ -162,7 +163,8 @@ class Registry:
         url = path if "://" in path else f"{self._origin}/v2/{self._repository.name}/{path}"
         try:
             answer = await self._followed(method, url, accept)
-            if answer.status == 401 and (challenge := answer.headers.get("WWW-Authenticate")):
+            challenge = answer.headers.get("WWW-Authenticate")
+            if answer.status == 401 and challenge and answer.url.origin() == URL(self._origin).origin():  # not who we were sent on to
                 answer.release()
                 await self._log_in(challenge)
                 answer = await self._followed(method, url, accept)
