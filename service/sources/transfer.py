@@ -335,7 +335,11 @@ def _translated(error: Exception, request: Request) -> FetchError:
         hint = "" if request.credentials.given else ", or it is private and needs spec.secretRef"
         return RemoteGone(f"{lead}repository not found{hint}: {text}")
     if "SSL" in text or "certificate" in text:
-        return RemoteFailed(f"{lead}{text}; a private CA belongs into the key ca.crt of spec.secretRef")
+        is_named = "early EOF" not in text  # libgit2's words for a certificate of another host
+        why = (
+            "a private CA belongs into the key ca.crt of spec.secretRef" if is_named else "is its certificate one for the host of spec.url?"
+        )
+        return RemoteFailed(f"{lead}{text}; {why}")
     if "redirect" in text:
         return RemoteFailed(f"{lead}{text}; write the address that the remote redirects to into spec.url")
     if "timed out" in text or "timeout" in text:
