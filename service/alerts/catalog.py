@@ -90,8 +90,10 @@ class Catalog:
         return self.types.get(str(annotations.get(TYPE_ANNOTATION) or (spec.get("type", "") if isinstance(spec, dict) else "")))
 
     def version(self, key: ObjectKey) -> object:
-        """Something that is another thing as soon as the Provider has changed."""
-        return self._raw_providers.get((key.namespace, key.name))
+        """Something that is not equal any more once somebody has changed the Provider; its status, which we write, does not count."""
+        raw = self._raw_providers.get((key.namespace, key.name), {})
+        metadata = raw.get("metadata") or {}
+        return metadata.get("uid"), metadata.get("annotations"), raw.get("spec")
 
     def raw(self, key: ObjectKey) -> Raw:
         """An Alert or Provider as the API server gave it, {} where it is gone."""

@@ -180,7 +180,7 @@ class Lane:
     async def _look_for_change(self) -> None:
         """A Provider that was corrected is tried at once, not after the next wait."""
         version = self._way.catalog.version(self.provider)
-        if version is not self._version:
+        if version != self._version:
             if self._failures:
                 await self._thin_out()
             self._version, self._paused_until, self._failures = version, None, 0

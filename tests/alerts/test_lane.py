@@ -165,3 +165,19 @@ def test_back_off_doubles_to_its_bound_with_jitter() -> None:
     for failures, some in enumerate(waits):
         longest = min(timedelta(seconds=2) * 2**failures, timedelta(minutes=1))
         assert longest * 0.6 < min(some) < max(some) <= longest
+
+
+async def test_status_of_a_provider_is_no_change_that_ends_its_wait(world: World, slack: Slack) -> None:
+    asked = provider(type="generic", address=slack.address)
+    world.put(alert(), asked)
+    slack.answers = [says(429, Retry_After="3600")]
+    async with world.running() as dispatcher:
+        await world.tell(event())
+        await world.warned()
+        world.put({**asked, "metadata": asked["metadata"] | {"resourceVersion": "9999"}, "status": {"lastError": "429"}})
+        dispatcher.wake()
+        await asyncio.sleep(0.2)
+        assert len(slack.got) == 1
+        world.put({**asked, "metadata": asked["metadata"] | {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}})
+        dispatcher.wake()
+        await slack.wait_for(2)
