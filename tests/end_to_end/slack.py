@@ -70,6 +70,11 @@ class Slack:
         with self._desk.changed:
             self._desk.orders.extend(answers)
 
+    def calm(self) -> None:
+        """Whatever was ordered and has not been given is forgotten."""
+        with self._desk.changed:
+            self._desk.orders.clear()
+
     @property
     def attempts(self) -> int:
         """Requests so far, refused ones too."""

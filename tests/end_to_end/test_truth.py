@@ -211,6 +211,7 @@ def _many(truth: Truth, seconds: float) -> None:
     pushes, until = int(os.environ.get("SLUICE_TRUTH_PUSHES", "1000")), time.monotonic() + seconds
     while truth.number < pushes and time.monotonic() < until:
         truth.number += 1
+        truth.town.slack.calm()
         place = truth.dice.choice(PLACES)
         weather = truth.dice.random()
         if weather < 0.05:
