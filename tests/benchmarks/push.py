@@ -1,12 +1,13 @@
 """From the webhook to the change in the cluster, seen from outside, beside what a bare client needs for the same work.
 
-usage: python -m tests.benchmarks.push [--apps 3,100] [--trials 15] [--git-ms 100] [--real | --kubeconfig FILE]  (else on the embedded API)
-Each app (a Deployment of no replicas, a Service, a ConfigMap) is a Kustomization on one GitRepository. A trial commits a change to one of
-them, sends the signed payload, and takes the time until a watch shows the ConfigMap changed, that Kustomization Ready at the new revision,
-all of them at it, and until Slack's stand-in has the message. The floor, in turn with the trials: one fetch, one server-side apply.
-Then what a push costs, and when the service's own steps end by its log. Prints a table and one JSON line for each number of apps. With
-the embedded API its processor time, memory and Lease writes are part of the service's. With --git-ms the Git host is as far away as that
-many milliseconds of a round trip, for the service and for the floor.
+usage: python -m tests.benchmarks.push [--apps 3,100] [--trials 15] [--git-ms 100] [--events 500] [--real | --kubeconfig FILE]
+(else on the embedded API). Each app (a Deployment of no replicas, a Service, a ConfigMap) is a Kustomization on one GitRepository. A trial
+commits a change to one of them, sends the signed payload, and takes the time until a watch shows the ConfigMap changed, that Kustomization
+Ready at the new revision, all of them at it, and until Slack's stand-in has the message. The floor, in turn with the trials: one fetch, one
+server-side apply. Then what a push costs, and when the service's own steps end by its log. Prints a table and one JSON line for each number
+of apps. With the embedded API its processor time, memory and Lease writes are part of the service's. With --git-ms the Git host is as far
+away as that many milliseconds of a round trip, for the service and for the floor. With --events every second trial is made while others
+post so many events a second, which become messages to a fast target; its times stand in lines of their own.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
 import random
 import statistics
 import tempfile
@@ -36,6 +38,7 @@ from service.demo.slack import SlackStandIn
 from service.gitserver import GitServer
 from tests.benchmarks.costs import api_writes, cpu_seconds, pss_mib, step_medians
 from tests.benchmarks.faraway import faraway
+from tests.benchmarks.strangers import KIND, Strangers
 from tests.end_to_end.fleet import git
 from tests.end_to_end.kubernetes import Kubernetes
 from tests.end_to_end.sluice_process import Sluice
@@ -101,13 +104,14 @@ class Bench:
         self._work, self._bare = folder / "work", folder / "git" / "fleet.git"
         self._cluster, self._discovery, self._kube, self._sluice = cluster, Discovery(cluster), kube, sluice
         self._names = [f"app-{number:05d}" for number in range(shape.apps)]
-        self._git_ms = shape.git_ms
+        self._git_ms, self._events, self._strangers = shape.git_ms, shape.events, Strangers(shape.events, NAMESPACE)
         self._seen, self._slack = Seen(), SlackStandIn()
         self._hook_path = ""
         self._figures: dict[str, list[float]] = {name: [] for name in ("floor", "applied", "ready", "all", "alert")}
         self._sent: dict[str, float] = {}
         self.costs: dict[str, float] = {}
         self.steps: dict[str, float] = {}
+        self.messages = 0
 
     async def run(self, trials: int) -> dict[str, list[float]]:
         """Milliseconds by what was waited for."""
@@ -116,6 +120,12 @@ class Bench:
         for key, value in (("user.name", "bench"), ("user.email", "bench@example.com")):
             git("config", key, value, cwd=self._work)
         await self._slack.start()
+        with self._strangers:
+            await self._measured(trials)
+        await self._slack.stop()
+        return self._figures
+
+    async def _measured(self, trials: int) -> None:
         async with self._git_host() as url, asyncio.TaskGroup() as tasks:
             head = self._commit({name: "v0" for name in self._names})
             watches = [
@@ -131,8 +141,6 @@ class Bench:
             await self._trials(trials, floor)
             for task in running:
                 task.cancel()
-        await self._slack.stop()
-        return self._figures
 
     @asynccontextmanager
     async def _git_host(self) -> AsyncIterator[str]:
@@ -147,14 +155,19 @@ class Bench:
         pick, pid, peak = random.Random(1), self._sluice.running.pid, 0.0
         await asyncio.sleep(SETTLE_SECONDS)
         cpu, writes = cpu_seconds(pid), await asyncio.to_thread(api_writes, self._kube)
+        self._strangers.post_to(f"http://127.0.0.1:{self._sluice.ports['cluster']}/")
         for trial in range(1, trials + 1):
-            await self._trial(pick.choice(self._names), f"v{trial}")
+            noisy = bool(self._events) and trial % 2 == 0
+            self._strangers.flow(noisy)
+            await asyncio.sleep(SETTLE_SECONDS if noisy else 0)
+            await self._trial(pick.choice(self._names), f"v{trial}", f" at {self._events:g} events/s" if noisy else "")
+            self._strangers.flow(False)
             peak = max(peak, pss_mib(pid))
             await asyncio.sleep(SETTLE_SECONDS)
             self._figures["floor"].append(await floor(f"v{trial}"))
         writes = await asyncio.to_thread(api_writes, self._kube) - writes - trials  # the floor writes once a trial
         self.costs = {"cpu_seconds": (cpu_seconds(pid) - cpu) / trials, "api_writes": writes / trials, "pss_mib": peak}
-        self.steps = step_medians(self._sluice.log(), self._sent)
+        self.steps, self.messages = step_medians(self._sluice.log(), self._sent), self._strangers.taken()
 
     def _commit(self, values: dict[str, str]) -> str:
         for name, value in values.items():
@@ -185,6 +198,13 @@ class Bench:
             made(f"{notification}/v1", "Receiver", "hook", spec=hook),
             made(f"{notification}/v1beta3", "Provider", "slack", spec={"type": "slack", "secretRef": {"name": "slack"}}),
             made(f"{notification}/v1beta3", "Alert", "all", spec=alert),
+            made(f"{notification}/v1beta3", "Provider", "others", spec={"type": "generic", "address": self._strangers.address}),
+            made(
+                f"{notification}/v1beta3",
+                "Alert",
+                "others",
+                spec={"providerRef": {"name": "others"}, "eventSources": [{"kind": KIND, "name": "*"}]},
+            ),
             *(
                 made(
                     KUSTOMIZATION.api_version,
@@ -202,7 +222,7 @@ class Bench:
         query = {"fieldManager": "bench", "force": "true"}
         await self._cluster.request("PATCH", path, query=query, body=object_, content_type=APPLY_PATCH)
 
-    async def _trial(self, name: str, value: str) -> None:
+    async def _trial(self, name: str, value: str, beside: str = "") -> None:
         commit = await asyncio.to_thread(self._commit, {name: value})
         repository = {"full_name": "bench/fleet", "clone_url": "http://127.0.0.1/fleet.git"}
         payload = {"ref": "refs/heads/main", "before": "0" * 40, "after": commit, "repository": repository, "commits": []}
@@ -230,7 +250,7 @@ class Bench:
         at = {"applied": self._seen.values[name][1], "ready": self._seen.revisions[name][1], "alert": told}
         at["all"] = max(moment for _, moment in self._seen.revisions.values())
         for what, moment in at.items():
-            self._figures[what].append((moment - began) * 1000)
+            self._figures.setdefault(what + beside, []).append((moment - began) * 1000)
 
     async def remove(self) -> None:
         """Delete what the run has made, Kustomizations first: the service prunes what they applied, and a next run begins as this."""
@@ -277,6 +297,7 @@ class Shape:
     apps: int
     trials: int
     git_ms: float = 0.0
+    events: float = 0.0
 
 
 async def measure(shape: Shape, kubeconfig: Path | None) -> dict[str, Any]:
@@ -284,7 +305,7 @@ async def measure(shape: Shape, kubeconfig: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as name:
         folder = Path(name)
         where = ["--kubeconfig", str(kubeconfig)] if kubeconfig else ["--embedded", str(folder / "kube")]
-        with Sluice(folder / "sluice", where) as sluice:
+        with Sluice(folder / "sluice", [*where, "--event-rate=100000"]) as sluice:
             if kubeconfig:
                 await _prepare(kubeconfig)
             await asyncio.to_thread(sluice.start)
@@ -301,7 +322,9 @@ async def measure(shape: Shape, kubeconfig: Path | None) -> dict[str, Any]:
         for what, values in figures.items()
     }
     given = {"apps": shape.apps, "trials": shape.trials, "git_ms": shape.git_ms}
-    return {**given, "real": kubeconfig is not None, "ms": times, "a_push": bench.costs, "steps_ms": bench.steps}
+    return {
+        **given, "real": kubeconfig is not None, "ms": times, "a_push": bench.costs, "steps_ms": bench.steps, "messages": bench.messages
+    }  # fmt: skip
 
 
 async def _prepare(kubeconfig: Path) -> None:
@@ -312,10 +335,11 @@ async def _prepare(kubeconfig: Path) -> None:
 
 def show(result: dict[str, Any]) -> None:
     """The table, and the same as one JSON line."""
-    print(f"{result['apps']} apps, {result['trials']} trials".ljust(22) + "     min   median      max    median : floor")
+    print(f"{result['apps']} apps, {result['trials']} trials".ljust(26) + "     min   median      max    median : floor")
     for what, row in result["ms"].items():
-        print(f"{what:<22}{row['min']:8.1f} {row['median']:8.1f} {row['max']:8.1f} ms {row['ratio']:12.2f}")
+        print(f"{what:<26}{row['min']:8.1f} {row['median']:8.1f} {row['max']:8.1f} ms {row['ratio']:12.2f}")
     costs = result["a_push"]
+    print(f"messages of others: {result['messages']}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"a push: {costs['cpu_seconds']:.3f} CPU s, {costs['api_writes']:.1f} API writes; memory (PSS) {costs['pss_mib']:.0f} MiB")
     print("its steps: " + ", ".join(f"{step} {value:.1f}" for step, value in result["steps_ms"].items()) + " ms")
     print(json.dumps(rounded(result)), flush=True)
@@ -336,6 +360,7 @@ def main() -> None:
     parser.add_argument("--git-ms", type=float, default=0.0, help="milliseconds of a round trip to the Git host")
     parser.add_argument("--real", action="store_true", help="on a kube-apiserver of its own (see make peers)")
     parser.add_argument("--kubeconfig", type=Path, help="a cluster of yours to throw away; its Leases in flux-system are taken")
+    parser.add_argument("--events", type=float, default=0.0, help="events of others a second, during every second trial")
     chosen = parser.parse_args()
     with ExitStack() as stack:
         kubeconfig: Path | None = chosen.kubeconfig
@@ -343,7 +368,7 @@ def main() -> None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-kube-")))
             kubeconfig = stack.enter_context(ControlPlane(folder)).kubeconfig
         for apps in map(int, chosen.apps.split(",")):
-            show(asyncio.run(measure(Shape(apps=apps, trials=chosen.trials, git_ms=chosen.git_ms), kubeconfig)))
+            show(asyncio.run(measure(Shape(apps=apps, trials=chosen.trials, git_ms=chosen.git_ms, events=chosen.events), kubeconfig)))
 
 
 if __name__ == "__main__":
