@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from service.kinds.meta import ObjectKey
+from service.sources.tree import GitTree
 from tests.sources.bench import Bench, opened
-from tests.sources.conftest import Remote
+from tests.sources.conftest import Remote, make_remote
 from tests.sources.signers import Gnupg, fingerprint, gnupg, needs_gpg, needs_ssh_keygen, ssh_key
 
 pytestmark = needs_ssh_keygen
@@ -89,6 +90,22 @@ async def test_a_restart_goes_on_with_what_was_good_last(bench, remote, key):
     bench.api.put({**spec(remote), "suspend": True})
     await bench.run()
     assert bench.revisions == [f"main@sha1:{first}"]
+
+
+async def test_submodules_are_part_of_what_was_good(bench, remote, key, tmp_path):
+    library = make_remote(tmp_path / "remotes", "library", remote.url.rpartition("/")[0])
+    pinned = library.commit({"lib.yaml": "lib: 1\n"})
+    remote.git("update-index", "--add", "--cacheinfo", f"160000,{pinned},lib")
+    (remote.work / "lib").mkdir()
+    first = remote.commit({".gitmodules": f'[submodule "lib"]\n\tpath = lib\n\turl = {library.url}\n'})
+    bench.api.put(spec(remote, recurseSubmodules=True))
+    assert (await bench.run()).result == "succeeded"
+    unsigned(remote, {"a.yaml": "a: 2\n"})
+    assert (await bench.run()).result == "failed"
+    bench.restart()
+    assert (await bench.run()).result == "failed"
+    assert bench.revisions == [f"main@sha1:{first}"]
+    assert GitTree.open(bench.published[KEY]).read("lib/lib.yaml") == b"lib: 1\n"
 
 
 async def test_what_was_never_good_is_not_there_after_a_restart(bench, remote, key):
