@@ -29,6 +29,7 @@ from service.sources.fetcherror import BadStore, FetchError, RemoteFailed, Stopp
 from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
 from service.sources.openrepo import SnapshotGone, repository
+from service.sources.packs import drop_drafts
 from service.sources.reach import GIT_POLICY
 from service.sources.relay import relayed
 from service.sources.shared import Ask, Shared, adopt, held
@@ -72,6 +73,7 @@ class GitStore:
         for draft in folder.glob(".*"):
             shutil.rmtree(draft, ignore_errors=True)  # a process was killed while it made a store
         prepare(limits.connect, limits.silence)
+        self._broken_off = set(folder.iterdir())  # stores whose last fetch did not end well, or was killed
         self._stores: dict[str, list[Path]] = {}
         for ref in sorted(folder.glob(f"*/{PRIVATE}*"), key=lambda path: path.stat().st_mtime):
             known = self._stores.setdefault(ref.name.removesuffix(VERIFIED), [])
@@ -143,7 +145,18 @@ class GitStore:
         return store
 
     async def _healing(self, request: Request) -> Fetched:
-        await self._blocking(lambda _: _make(request.store))
+        await self._blocking(lambda _: self._ready(request.store))
+        self._broken_off.add(request.store)
+        fetched = await self._fetched(request)
+        self._broken_off.discard(request.store)
+        return fetched
+
+    def _ready(self, store: Path) -> None:
+        _make(store)
+        if store in self._broken_off:
+            drop_drafts(store)
+
+    async def _fetched(self, request: Request) -> Fetched:
         here = await self._blocking(lambda _: held(request)) if request.wanted.commit else None
         if here is not None:
             return here

@@ -17,6 +17,7 @@ _SAMPLE = "17"
 MANY_OF_A_SAMPLE = 4
 """Loose objects lie in 256 folders by the first byte of their id, so this many in one of them are about 1,000 in all."""
 READERS_GONE_AFTER = timedelta(minutes=15)
+_DRAFTS = "*_git2_*"
 _REPLACED = "sluice-replaced-packs"
 _REST = 38  # the letters of an id without its first two
 
@@ -54,6 +55,13 @@ def drop(store: Path) -> None:
         for suffix in (".idx", ".pack"):  # the index first: without it nobody looks into the pack
             (store / "objects" / "pack" / name).with_suffix(suffix).unlink(missing_ok=True)
     note.unlink()
+
+
+def drop_drafts(store: Path) -> None:
+    """Remove what libgit2 was writing when a fetch was broken off, and would stay for ever. Nobody may fetch into the store meanwhile."""
+    for folder in (store / "objects", store / "objects" / "pack"):
+        for draft in folder.glob(_DRAFTS):
+            draft.unlink(missing_ok=True)
 
 
 def _packed(store: Path, folder: Path) -> str:
