@@ -2,11 +2,14 @@
 
 Credentials: put a `.creds` file into the Secret's key `creds`, or a user's seed (`SU...`) into `nkey`, or `username` and `password`, or
 `token`, as the server asks (https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro). The address is
-`nats://<host>:4222`, or `tls://`; `spec.channel` is the subject. Sent is Flux's event JSON, and the message counts as sent when the
-server has answered a PING after it.
+`nats://<host>:4222`, or `tls://`; `spec.channel` is the subject. Sent is Flux's event JSON. Where a stream of JetStream holds the subject,
+the message counts as sent when the stream has stored it, once only in its window for duplicates; elsewhere when the server has answered a
+PING after it. https://docs.nats.io/reference/reference-protocols/nats_api_reference
 """
 
 import asyncio
+import json
+import secrets
 import ssl
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -14,7 +17,7 @@ from urllib.parse import urlsplit
 from providers.answers import address_of, needs
 from providers.contract import Busy, Event, Means, Misconfigured, Target
 from providers.flux_event import flux_bytes
-from providers.nats_wire import SUBJECT, connect, info, refusal
+from providers.nats_wire import STREAMS, SUBJECT, NotAllowed, check_stored, connect, has_streams, holds, info, refusal, size_of
 
 PORT = 4222
 
@@ -41,9 +44,13 @@ async def publish(event: Event, target: Target, means: Means) -> None:
         if secure:
             await writer.start_tls(means.tls or ssl.create_default_context(), server_hostname=parts.hostname)
         writer.write(connect(greeting, target, tls=secure) + b"PING\r\n")
-        await _pong(reader, writer)
-        writer.write(b"PUB %s %d\r\n%s\r\nPING\r\n" % (subject.encode(), len(body), body))
-        await _pong(reader, writer)
+        link = _Link(reader, writer)
+        await link.pong()
+        if has_streams(greeting) and await link.is_held(subject):
+            await link.store(subject, body, event.id)
+        else:
+            writer.write(b"PUB %s %d\r\n%s\r\nPING\r\n" % (subject.encode(), len(body), body))
+            await link.pong()
     except ssl.SSLError:
         raise Busy("the TLS connection failed: check the certificate of the address") from None
     except (OSError, EOFError, asyncio.LimitOverrunError):
@@ -55,14 +62,50 @@ async def publish(event: Event, target: Target, means: Means) -> None:
                 await writer.wait_closed()
 
 
-async def _pong(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read until the server has answered our PING. Raises Rejected, Busy."""
-    await writer.drain()
-    while True:
-        line = await reader.readuntil(b"\r\n")
-        if line.startswith(b"PONG"):
-            return
-        if line.startswith(b"-ERR"):
-            raise refusal(line)
-        if line.startswith(b"PING"):
-            writer.write(b"PONG\r\n")
+class _Link:
+    """A connection whose server knows us."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._inbox = f"_INBOX.{secrets.token_hex(11)}"
+
+    async def pong(self) -> None:
+        """Read until the server has answered our PING. Raises Rejected, Busy."""
+        word = b""
+        while word != b"PONG":
+            with suppress(NotAllowed):  # a late word on what we were not to ask
+                word, _ = await self._next()
+
+    async def is_held(self, subject: str) -> bool:
+        """Whether a stream holds the subject; also False where we may not ask. Raises Rejected, Busy."""
+        inbox, question = self._inbox.encode(), json.dumps({"subject": subject}).encode()
+        self._writer.write(b"SUB %s.* 1\r\nPUB %s %s.1 %d\r\n%s\r\n" % (inbox, STREAMS, inbox, len(question), question))
+        try:
+            return holds(await self._answer())
+        except NotAllowed:
+            return False
+
+    async def store(self, subject: str, body: bytes, id_: str) -> None:
+        """Publish, and return when the stream has it. Raises Rejected, Busy."""
+        head = b"NATS/1.0\r\n" + (b"Nats-Msg-Id: %s\r\n" % id_.encode() if id_ else b"") + b"\r\n"
+        sizes = b"%d %d" % (len(head), len(head) + len(body))
+        self._writer.write(b"HPUB %s %s.2 %s\r\n%s%s\r\n" % (subject.encode(), self._inbox.encode(), sizes, head, body))
+        check_stored(await self._answer())
+
+    async def _answer(self) -> bytes:
+        while True:
+            word, payload = await self._next()
+            if word in (b"MSG", b"HMSG"):
+                return payload
+
+    async def _next(self) -> tuple[bytes, bytes]:
+        """The server's next word that is not a PING, and what comes with a message. Raises NotAllowed, Rejected, Busy."""
+        await self._writer.drain()
+        while True:
+            line = await self._reader.readuntil(b"\r\n")
+            word = line.split(maxsplit=1)[0].upper() if line.strip() else b""
+            if word == b"-ERR":
+                raise refusal(line)
+            if word != b"PING":
+                return word, await self._reader.readexactly(size_of(line) + 2) if word in (b"MSG", b"HMSG") else b""
+            self._writer.write(b"PONG\r\n")

@@ -56,7 +56,7 @@ class Server:
         writer.write(self.greeting)
         while line := await reader.readline():
             self.lines.append(line)
-            if line.startswith(b"PUB "):
+            if line.startswith((b"PUB ", b"HPUB ")):
                 self.payload = (await reader.readexactly(int(line.split()[-1]) + 2))[:-2]
             answer = self.says(line)
             if answer is None:
@@ -156,11 +156,75 @@ async def test_seed_that_is_none_is_named_and_not_shown(keys: dict[str, str]) ->
     assert not any(text in str(caught.value) for text in keys.values())
 
 
+ASKS = b"PUB $JS.API.STREAM.NAMES"
+STREAMY = b'INFO {"nonce": "abc", "headers": true, "jetstream": true}\r\n'
+
+
+@dataclass
+class Streams:
+    """Answers as a server with JetStream does: `found` to the question for streams, `stored` to the message."""
+
+    found: bytes = b'{"streams": ["FLUX"]}'
+    stored: bytes = b'{"stream": "FLUX", "seq": 1}'
+    lines: list[bytes] = field(default_factory=list)
+    inbox: bytes = b""
+
+    def __call__(self, line: bytes) -> bytes | None:
+        self.lines.append(line)
+        if line.startswith(ASKS):
+            self.inbox = line.split()[2]
+            return self._message(self.found)
+        if line.startswith(b"HPUB"):
+            return self._message(self.stored)
+        return b"PONG\r\n" if line == b"PING\r\n" else b""
+
+    def _message(self, body: bytes) -> bytes:
+        return body if body.startswith(b"-ERR") else b"PING\r\nMSG %s 1 %d\r\n%s\r\n" % (self.inbox, len(body), body)
+
+
+async def test_stream_s_word_counts_where_it_holds_the_subject() -> None:
+    says = Streams()
+    await published(server := Server(greeting=STREAMY, says=says), Target(channel="flux.events"))
+    [sent] = [each for each in server.lines if each.startswith(b"HPUB")]
+    assert sent.split()[1] == b"flux.events"
+    assert not any(each.startswith(b"PUB flux.events") for each in server.lines)
+    assert server.connect["headers"] is server.connect["no_responders"] is True
+
+
+FORBIDDEN = b"-ERR 'Permissions Violation for Publish to \"$JS.API.STREAM.NAMES\"'\r\n"
+UNHEARD = b"-ERR 'Permissions Violation for Subscription to \"_INBOX.a.*\"'\r\n"
+
+
+@pytest.mark.parametrize("found", [b'{"streams": null}', b'{"error": {"code": 503}}', b"", b"[1]", FORBIDDEN, UNHEARD + FORBIDDEN])
+async def test_subject_without_a_stream_is_published_as_before(found: bytes) -> None:
+    await published(server := Server(greeting=STREAMY, says=Streams(found=found)), Target(channel="flux.events"))
+    assert any(each.startswith(b"PUB flux.events") for each in server.lines)
+
+
+@pytest.mark.parametrize(
+    ("stored", "error"),
+    [
+        (b'{"error": {"code": 503, "err_code": 10077, "description": "hush"}}', Busy),
+        (b'{"error": {"code": 400, "err_code": 10054, "description": "hush"}}', Rejected),
+        (b"", Busy),
+        (b"{", Busy),
+        (b'{"seq": "1"}', Busy),
+        (b"-ERR 'Permissions Violation for Publish to \"flux.events\"'\r\n", Misconfigured),
+    ],
+)
+async def test_what_the_stream_does_not_store_is_told(stored: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error) as caught:
+        await published(Server(greeting=STREAMY, says=Streams(stored=stored)), Target(channel="flux.events"))
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.real
-async def test_real_server_has_the_event(peers: Any, tmp_path: Path) -> None:
+async def test_real_server_has_the_event(peers: Any, tmp_path: Path, streams: bool) -> None:
     peers.need("nats-server")
     port, conf = free_port(), tmp_path / "conf"
-    conf.write_text(f'listen: "127.0.0.1:{port}"\nauthorization {{ users = [ {{ nkey: {PUBLIC} }} ] }}\n')
+    store = f'jetstream {{ store_dir: "{tmp_path}" }}\n' if streams else ""
+    conf.write_text(f'listen: "127.0.0.1:{port}"\n{store}authorization {{ users = [ {{ nkey: {PUBLIC} }} ] }}\n')
     with Running("nats-server", [binary("nats-server"), "-c", conf], log=tmp_path / "log"):
         target = Target(address=Secret(f"nats://127.0.0.1:{port}"), channel="flux.events", keys={"nkey": Secret(SEED)})
         async with asyncio.timeout(10):
@@ -169,6 +233,42 @@ async def test_real_server_has_the_event(peers: Any, tmp_path: Path) -> None:
             await nats.publish(EVENT, replace(target, keys={}), MEANS)
         with pytest.raises(Busy):
             await nats.publish(EVENT, target, replace(MEANS, tls=ssl.create_default_context()))
+
+
+@pytest.mark.real
+async def test_real_stream_stores_each_event_once(peers: Any, tmp_path: Path) -> None:
+    peers.need("nats-server")
+    port = free_port()
+    command = [binary("nats-server"), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", tmp_path]
+    with Running("nats-server", command, log=tmp_path / "log"):
+        target = Target(address=Secret(f"nats://127.0.0.1:{port}"), channel="flux.events")
+        async with asyncio.timeout(10):
+            await until_it_is_up(target)
+            stream = {"name": "FLUX", "subjects": ["flux.>"], "max_msgs": 2, "discard": "new", "max_msg_size": 4000}
+            assert "error" not in await api(port, "STREAM.CREATE.FLUX", stream)
+            for number in (1, 1, 2, 1):
+                await nats.publish(replace(EVENT, id=f"id-{number}"), target, MEANS)
+            with pytest.raises(Rejected, match="longer than the stream takes"):
+                await nats.publish(replace(EVENT, id="long", message="a" * 5000), target, MEANS)
+            with pytest.raises(Busy, match="did not store it"):
+                await nats.publish(replace(EVENT, id="id-3"), target, MEANS)
+            assert (await api(port, "STREAM.INFO.FLUX"))["state"]["messages"] == 2
+            got = await api(port, "STREAM.MSG.GET.FLUX", {"seq": 1})
+    assert json.loads(base64.b64decode(got["message"]["data"]))["involvedObject"]["name"] == "web"
+
+
+async def api(port: int, name: str, body: object = "") -> Any:
+    """What JetStream answers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    await reader.readline()
+    asked = json.dumps(body).encode() if body else b""
+    writer.write(b"CONNECT {}\r\nSUB here 1\r\nPUB $JS.API.%s here %d\r\n%s\r\n" % (name.encode(), len(asked), asked))
+    while not (line := await reader.readline()).startswith(b"MSG"):
+        pass
+    answer = await reader.readexactly(int(line.split()[-1]))
+    writer.close()
+    await writer.wait_closed()
+    return json.loads(answer)
 
 
 async def until_it_is_up(target: Target) -> None:
