@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from pygit2 import GitError
@@ -18,7 +17,7 @@ from service.sources import packs
 from service.sources.artifact import ArtifactStore
 from service.sources.failure import EndedEarly, Failure, Stored
 from service.sources.gitstore import GitStore
-from service.sources.openrepo import SnapshotGone
+from service.sources.openrepo import SnapshotGone, borrowed
 from service.sources.snapshot import Snapshot
 from service.sources.status import Source
 from service.workers import Workers
@@ -98,15 +97,15 @@ class Tarballs:
 
     async def tidy(self, snapshot: Snapshot) -> None:
         """Few packs instead of many. What fails here is tried again at the next interval and harms nobody."""
-        store: Path = snapshot.store_path
-        try:
-            match packs.todo(store):
-                case "pack":
-                    await self._workers.run(packs.pack, store, timeout=TIDY_LIMIT)
-                case "drop":
-                    await self._gitstore.alone(store, packs.drop)
-        except (OSError, GitError) as error:
-            log.warning("git store not tidied", extra={"object": str(snapshot.key), "error": str(error)})
+        for store in (snapshot.store_path, *borrowed(snapshot.store_path)):
+            try:
+                match packs.todo(store):
+                    case "pack":
+                        await self._workers.run(packs.pack, store, timeout=TIDY_LIMIT)
+                    case "drop":
+                        await self._gitstore.alone(store, packs.drop)
+            except (OSError, GitError) as error:
+                log.warning("git store not tidied", extra={"object": str(snapshot.key), "error": str(error)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
