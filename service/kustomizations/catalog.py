@@ -15,11 +15,19 @@ from service.kinds.meta import KUSTOMIZE_GROUP, ObjectKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """The last end of an object in this process: the generation and revision it is Ready at, or `ready` False."""
+    """The last end of an object in this process: the generation and revision it is Ready at, or `ready` False.
+
+    `tree` is what the revision was built from, "" where that is not known: what a source includes may move under one revision.
+    """
 
     generation: int
     revision: str
     ready: bool
+    tree: str = ""
+
+    def is_at(self, revision: str, tree: str) -> bool:
+        """Whether the object has come as far as its source."""
+        return self.revision == revision and self.tree in ("", tree)
 
 
 class Catalog:

@@ -38,7 +38,7 @@ async def check_dependencies(run: Run, snapshot: Snapshot) -> None:
             continue
         if not settled.ready:
             raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' is not ready", DEPENDENCY_RETRY)
-        if rooms.catalog.source_of(need) == snapshot.key and settled.revision != snapshot.revision:
+        if rooms.catalog.source_of(need) == snapshot.key and not settled.is_at(snapshot.revision, snapshot.tree):
             raise Waiting(DEPENDENCY_NOT_READY, f"dependency '{name}' revision is not up to date", DEPENDENCY_RETRY)
 
 

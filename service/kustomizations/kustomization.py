@@ -212,7 +212,8 @@ class KustomizationReconciler:
         return now == dict(record.reads)
 
     def _settle(self, run: Run, snapshot: Snapshot, record: Record) -> None:
-        self._rooms.catalog.settle(run.key, Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True))
+        settled = Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True, tree=snapshot.tree)
+        self._rooms.catalog.settle(run.key, settled)
 
     def _move(self, run: Run, snapshot: Snapshot, record: Record) -> None:
         self._rooms.records.move(run.key, tree=snapshot.tree, revision=snapshot.revision)

@@ -193,7 +193,8 @@ class Pushes:
             self._queue.add(key, trigger=Trigger(reason="source"), priority=SWEEP)
             return
         self._records.move(key, tree=snapshot.tree, revision=snapshot.revision)
-        self._catalog.settle(key, Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True))
+        settled = Settled(generation=record.basis.generation, revision=snapshot.revision, ready=True, tree=snapshot.tree)
+        self._catalog.settle(key, settled)
         self._on_move(key, snapshot.revision)
 
 

@@ -203,7 +203,7 @@ class Run:
     def _shadowed(self, snapshot: Snapshot) -> Outcome:
         """In shadow the objects count as applied, so that dependents are looked at too."""
         self.rooms.reports.shadowed(self.key, snapshot.revision, differences(self))
-        self._settle(self.found.metadata.generation, snapshot.revision)
+        self._settle(self.found.metadata.generation, snapshot.revision, tree=snapshot.tree)
         return Outcome(result="succeeded", requeue_after=self.found.spec.interval or None)
 
     @timed("build")
@@ -339,9 +339,9 @@ class Run:
             )
         )
 
-    def _settle(self, generation: int, revision: str, *, ready: bool = True) -> None:
+    def _settle(self, generation: int, revision: str, *, tree: str = "", ready: bool = True) -> None:
         """In memory, and wake the dependents."""
-        self.rooms.catalog.settle(self.key, Settled(generation=generation, revision=revision, ready=ready))
+        self.rooms.catalog.settle(self.key, Settled(generation=generation, revision=revision, ready=ready, tree=tree))
         if ready:
             self.rooms.retries.done(self.key)
         for dependent in self.rooms.catalog.dependents(self.key):
@@ -349,7 +349,7 @@ class Run:
 
     async def _succeed(self, record: Record, inventory: Sequence[Mapping[str, str]], *, health: str = "") -> None:
         """Settle in memory and wake the dependents first; then event, record and status."""
-        self._settle(record.basis.generation, record.basis.revision)
+        self._settle(record.basis.generation, record.basis.revision, tree=record.basis.tree)
         ended = Ended(
             revision=record.basis.revision,
             ready=True,

@@ -1,5 +1,8 @@
 """dependsOn: the order is kept at the first sync and at each push, success wakes those that wait, what cannot be is told."""
 
+import pytest
+
+from service.kustomizations import pushes
 from tests.kustomizations.test_flow import app, settled
 from tests.kustomizations.town import Town, config_map, ready
 
@@ -111,3 +114,25 @@ async def test_an_expression_that_cannot_be_evaluated_is_told(hamlet: Town) -> N
     seen = await hamlet.not_ready("two", "InvalidCELExpression")
     assert "terminal" in ready(seen)["message"]
     assert "failed to parse the CEL expression" in ready(seen)["message"]
+
+
+async def test_the_order_is_kept_where_an_included_source_moves(hamlet: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushes, "HEAD_START_SECONDS", 0)  # as if there were much to build
+    hamlet.repository.commit(app("one") | app("two"))
+    await hamlet.start()
+    around = hamlet.source(ref={"commit": hamlet.revision.rpartition(":")[2]}, include=[{"repository": {"name": "fleet"}, "toPath": "in"}])
+    around["metadata"]["name"] = "around"
+    source = {"sourceRef": {"kind": "GitRepository", "name": "around"}}
+    await hamlet.apply(hamlet.source(), around)
+    await hamlet.apply(
+        hamlet.kustomization("one", "in/one", **source), hamlet.kustomization("two", "in/two", dependsOn=on("one"), **source)
+    )
+    await hamlet.at(hamlet.revision.removeprefix("main@"), "one", "two")
+    await hamlet.quiet()
+    hamlet.push({"one/settings.yaml": "a: [", "two/settings.yaml": config_map("two", "2")})
+    await hamlet.not_ready("one", "BuildFailed")
+    await hamlet.not_ready("two", "DependencyNotReady")
+    assert await hamlet.value("two") == "1"
+    hamlet.push({"one/settings.yaml": config_map("one", "2")})
+    await hamlet.wait("ConfigMap", "two", lambda seen: seen["data"]["value"] == "2")
+    assert await hamlet.value("one") == "2"
