@@ -86,7 +86,7 @@ class BucketOrigin:
         uid = found.metadata.uid
         store = await self._needs.gitstore.prepared(uid)
         listed = await self._listed(found, client)
-        digest = _digest(listed)
+        digest = _digest(listed, hexed=found.spec.provider == "azure")
         revision, before = Revision(f"sha256:{digest}"), self._needs.published.get(found.key)
         if before is not None and before.revision == revision:
             return before, 0
@@ -174,7 +174,8 @@ async def _fetched(client: BucketClient, files: Mapping[str, Path], listed: Mapp
         raise errors.exceptions[0] from None
 
 
-def _digest(listed: Mapping[str, Listed]) -> str:
-    """Flux's digest of an index: the sorted keys, each with its ETag."""
-    lines = "".join(f"{key} {listed[key].etag}\n" for key in sorted(listed))
+def _digest(listed: Mapping[str, Listed], *, hexed: bool) -> str:
+    """Flux's digest of an index: the sorted keys, each with its ETag, those of Azure as Flux writes them."""
+    tags = {key: each.etag.encode().hex() if hexed else each.etag for key, each in listed.items()}
+    lines = "".join(f"{key} {tags[key]}\n" for key in sorted(listed))
     return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()

@@ -30,8 +30,8 @@ async def ldap_key(way: Way, endpoint: str, login: Mapping[str, bytes]) -> Acces
     try:
         async with way.session.post(endpoint, data=form, allow_redirects=False) as answer:
             if answer.status != 200:
-                meaning = MEANING.get(answer.status, "")
-                raise BucketError(f"the token service at {host} answered {answer.status}{meaning}", answer.status)
+                status = 401 if answer.status == 400 else answer.status  # so MinIO says that the password is wrong
+                raise BucketError(f"the token service at {host} answered {answer.status}{MEANING.get(status, '')}", status)
             body = b""
             while len(body) < MOST_BYTES and (more := await answer.content.read(MOST_BYTES)):
                 body += more

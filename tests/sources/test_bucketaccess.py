@@ -53,7 +53,7 @@ async def test_keys_that_a_token_service_lends(bench, store):
     async def lend(request: web.Request) -> web.Response:
         form = dict(await request.post())
         if form.pop("LDAPPassword") != "hunter2":
-            return web.Response(status=403, text="<ErrorResponse><Message>hunter2</Message></ErrorResponse>")
+            return web.Response(status=400, text="<ErrorResponse><Message>hunter2</Message></ErrorResponse>")
         assert form == {"Action": "AssumeRoleWithLDAPIdentity", "Version": "2011-06-15", "LDAPUsername": "ada"}
         return web.Response(text=ANSWER, content_type="application/xml")
 
@@ -73,7 +73,7 @@ async def test_keys_that_a_token_service_lends(bench, store):
         bench.secrets["ldap"]["password"] = b"wrong"
         await bench.run()
         assert bench.api.ready() == (
-            "False", "AuthenticationFailed", f"the token service at {endpoint[7:]} answered 403 (not allowed)",
+            "False", "AuthenticationFailed", f"the token service at {endpoint[7:]} answered 400 (not allowed)",
         )  # fmt: skip
         del bench.secrets["ldap"]["password"]
         await bench.run()

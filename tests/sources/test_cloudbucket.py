@@ -1,6 +1,7 @@
 """Buckets of the clouds as a ServiceAccount: S3 by signed requests, Google's and Azure's by a token, through a proxy, at stand-ins."""
 
 import base64
+import hashlib
 import json
 import ssl
 import subprocess
@@ -183,6 +184,8 @@ async def test_azure_is_read_as_an_application(
     await bench.run()
     assert bench.api.ready()[0] == "True", bench.api.ready()
     assert network.chains == [chain]
+    etag = network.store.etag("a.yaml").encode().hex()
+    assert bench.status["artifact"]["revision"] == f"sha256:{hashlib.sha256(f'a.yaml {etag}{chr(10)}'.encode()).hexdigest()}"  # as Flux's
 
 
 @pytest.mark.parametrize(
