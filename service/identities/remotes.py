@@ -37,6 +37,7 @@ _S3 = re.compile(r"s3[a-z0-9.-]{0,100}\.amazonaws\.com(\.cn)?")
 _REGION = re.compile(r"[a-z0-9-]{1,30}")
 _STORAGE = "https://storage.azure.com/.default"
 _RESOURCES, _DEV_OPS_SCOPE = "https://management.azure.com/.default", "499b84ac-1321-427f-aa17-267ca6975798/.default"
+_REFUSALS = range(300, 500)
 _ACR_USER = "00000000-0000-0000-0000-000000000000"
 
 
@@ -44,7 +45,7 @@ _ACR_USER = "00000000-0000-0000-0000-000000000000"
 class User:
     """Who logs in."""
 
-    name: str
+    name: str = field(repr=False)  # CodeCommit's holds the session
     password: str = field(repr=False)
 
 
@@ -135,7 +136,7 @@ def _ecr(identity: Identity, service: str, region: str, *, now: Callable[[], dat
     headers["Authorization"] = authorization(keys, "POST", url, headers=headers | {"Host": host}, body=body)
     answer = yield Request(method="POST", url=Secret(url), headers=headers, body=body)
     words = f"let the role do {service}:GetAuthorizationToken"
-    check("ECR", answer, to_do={400: words, 403: words})
+    check("ECR", answer, to_do=dict.fromkeys(_REFUSALS, words))
     data = json_of("ECR", answer)
     entry = data.get("authorizationData") if isinstance(data, dict) else None
     entry = entry[0] if isinstance(entry, list) and entry else entry
@@ -144,7 +145,7 @@ def _ecr(identity: Identity, service: str, region: str, *, now: Callable[[], dat
         name, colon, password = base64.b64decode(str(token), validate=True).decode("ascii").partition(":")
     except (binascii.Error, ValueError):
         colon = ""
-    if not colon or not (name + password).isprintable():
+    if not colon or not name or not password or not (name + password).isprintable():
         raise Rejected("ECR gave no log-in for the role")
     return Grant(value=User(name=name, password=password), valid=HOUR)  # it says 12 hours
 
@@ -155,7 +156,7 @@ def _acr(identity: Identity, host: str) -> Exchange[User]:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = yield Request(method="POST", url=Secret(f"https://{host}/oauth2/exchange"), headers=headers, body=urlencode(form).encode())
     words = "give the client of the ServiceAccount's annotation the role AcrPull at the registry"
-    check("The registry", answer, to_do={401: words, 403: words})
+    check("The registry", answer, to_do=dict.fromkeys(_REFUSALS, words))
     found = json_of("The registry", answer)
     password = found.get("refresh_token") if isinstance(found, dict) else None
     if not isinstance(password, str) or not password.isascii() or not password.isprintable() or not password:

@@ -92,7 +92,7 @@ def _text(data: Mapping[str, bytes], key: str) -> str:
 
 def masked(text: str, credentials: Credentials = Credentials()) -> str:
     """Return `text` without the secrets of `credentials` and without user information in URLs."""
-    for secret in (credentials.password, credentials.bearer):
+    for secret in (credentials.password, credentials.bearer, credentials.username if credentials.scope else ""):
         if len(secret) > 2:
             text = text.replace(secret, "***")
     return _IN_URL.sub("***@", text)
