@@ -14,12 +14,10 @@ WHERE delivery_id = :delivery_id AND delivery_id <> '' AND receiver = :receiver 
     )
 ORDER BY id DESC LIMIT 1;
 
--- name: queued
-SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'queued' LIMIT :limit) AS counted;
-
 -- name: put
 INSERT INTO deliveries (stored_at, receiver, sender_type, delivery_id, body_digest, events, trace, replay_of)
-VALUES (:stored_at, :receiver, :sender_type, :delivery_id, :body_digest, :events, :trace, :replay_of)
+SELECT :stored_at, :receiver, :sender_type, :delivery_id, :body_digest, :events, :trace, CAST(:replay_of AS BIGINT)
+WHERE (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'queued' LIMIT :most) AS counted) < :most
 RETURNING id;
 
 -- name: newest
