@@ -4,7 +4,8 @@ In: flags. Out: for each rate the share that arrived; p50, p99 and the longest t
 the lag of the loop, p99 of a small write of somebody else's (as a push makes them), with the same of a quiet process beside it, and the
 processor time for each event (with that of whoever stores it here) and the load of the machine. The dispatcher runs in this process over a
 real store (SQLite, synchronous FULL) in a temporary folder and writes its log; the target is another process, over loopback.
-Usage: `python tests/benchmarks/alerts.py [--seconds 20] [--rates 100,500] [--type generic]`
+Usage: `python tests/benchmarks/alerts.py [--seconds 20] [--rates 100,500] [--type generic] [--postgres]`; the last measures on a
+PostgreSQL, too, whose commits wait for the disk, over loopback.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from service.state.outbox import EventRow
 from service.state.store import Store
 from service.workers import Workers
 from tests.alerts.conftest import World, about, alert, provider
+from tests.peers.postgres import databases
 
 OBJECTS = 200
 BATCH_SECONDS = 0.001
@@ -124,10 +126,19 @@ async def sustained(world: World, rate: int, seconds: float, first: int) -> dict
 
 async def measured(options: argparse.Namespace, pipe: multiprocessing.connection.Connection) -> None:
     port = await asyncio.to_thread(pipe.recv)
+    with databases(options.postgres) as opened:
+        for fresh in opened:
+            with fresh() as state_url:
+                await measured_on(state_url, options, pipe, port)
+    pipe.send(False)
+
+
+async def measured_on(state_url: str, options: argparse.Namespace, pipe: multiprocessing.connection.Connection, port: int) -> None:
+    print("on PostgreSQL" if state_url else "on SQLite")
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w") as lines:
         with redirect_stderr(lines):
             configure("json")
-        world = World(store=Store.open(Path(folder)), workers=Workers(1))
+        world = World(store=Store.open(Path(folder), state_url), workers=Workers(1))
         world.put(alert(), provider(type=options.type, address=f"http://127.0.0.1:{port}/"))
         first = 0
         async with world.running():
@@ -146,7 +157,6 @@ async def measured(options: argparse.Namespace, pipe: multiprocessing.connection
                 _say(rate, handed, came, felt, cpu)
         await world.evaluator.close()
         await world.store.close()
-    pipe.send(False)
 
 
 def _say(rate: int, handed: dict[int, float], came: dict[int, float], felt: Beside, cpu: float) -> None:
@@ -168,6 +178,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rates", default="100,500")
     parser.add_argument("--type", default="generic")
+    parser.add_argument("--postgres", action="store_true", help="measure on PostgreSQL, too")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

@@ -3,7 +3,8 @@
 In: flags. Out: one line for each number of connections: requests/s, p50, p99, and the service's processor time for each request, of all its
 threads, which says on a busy machine what a quiet one could do. The service runs in one process with a real store in a temporary folder,
 the load generator in another, over loopback. Usage:
-`python tests/benchmarks/hooks.py [--seconds 4] [--connections 1,16] [--intake-only]`
+`python tests/benchmarks/hooks.py [--seconds 4] [--connections 1,16] [--intake-only] [--postgres]`; the last measures on a PostgreSQL, too,
+in turns, whose commits wait for the disk, over loopback.
 """
 
 import argparse
@@ -45,6 +46,7 @@ from service.triggers.spool import Spool
 from service.web.hooks import Hooks, application
 from service.web.port import Port
 from service.workers import Workers
+from tests.peers.postgres import databases
 from tests.triggers.kube import Kube
 from tests.triggers.scene import SECRET_PATH, TOKEN, key, receiver, repository, secret
 
@@ -62,13 +64,13 @@ class Nobody:
         return False
 
 
-async def serve(folder: Path, pipe: multiprocessing.connection.Connection, intake_only: bool) -> None:
+async def serve(folder: Path, pipe: multiprocessing.connection.Connection, intake_only: bool, state_url: str = "") -> None:
     """The web and trigger rooms, with a reconcile that ends at once; tells its port, ends when asked to and tells what is left."""
     kube = Kube()
     kube.objects[SECRET_PATH] = secret()
     await kube.start()
     cluster = await Cluster.from_kubeconfig(kube.kubeconfig(folder))
-    store = Store.open(folder / "state")
+    store = Store.open(folder / "state", state_url)
     inbox, graph, gate = Inbox(store, Retention(rows=10_000_000)), Graph(["GitRepository"]), Gate("benchmark")
     graph.seen(key("GitRepository", "fleet"), repository())
     receivers = {("apps", "web"): receiver()}
@@ -112,8 +114,8 @@ async def serve(folder: Path, pipe: multiprocessing.connection.Connection, intak
     await store.close()
 
 
-def serving(folder: Path, pipe: multiprocessing.connection.Connection, intake_only: bool) -> None:
-    asyncio.run(serve(folder, pipe, intake_only))
+def serving(folder: Path, pipe: multiprocessing.connection.Connection, intake_only: bool, state_url: str = "") -> None:
+    asyncio.run(serve(folder, pipe, intake_only, state_url))
 
 
 async def one_connection(port: int, name: str, until: float, times: list[tuple[float, float]]) -> None:
@@ -151,11 +153,11 @@ async def load(port: int, connections: int, seconds: float) -> tuple[list[float]
     return [took for began, took in times if began >= start + WARM_UP_SECONDS], len(times)
 
 
-def measure(connections: int, seconds: float, intake_only: bool) -> dict[str, Any]:
+def measure(connections: int, seconds: float, intake_only: bool, state_url: str = "") -> dict[str, Any]:
     """One run against a fresh service."""
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     with tempfile.TemporaryDirectory(prefix="hooks-") as folder:
-        process = multiprocessing.get_context("spawn").Process(target=serving, args=(Path(folder), theirs, intake_only))
+        process = multiprocessing.get_context("spawn").Process(target=serving, args=(Path(folder), theirs, intake_only, state_url))
         process.start()
         try:
             took, requests = asyncio.run(load(ours.recv(), connections, seconds))
@@ -166,6 +168,7 @@ def measure(connections: int, seconds: float, intake_only: bool) -> dict[str, An
         finally:
             process.kill()
     return {
+        "state": "PostgreSQL" if state_url else "SQLite",
         "connections": connections,
         "requests_per_second": round(len(took) / seconds),
         "p50_ms": round(statistics.median(took) * 1000, 2),
@@ -181,6 +184,10 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--connections", default="1,16")
     parser.add_argument("--intake-only", action="store_true", help="store only: what is stored is not carried out")
+    parser.add_argument("--postgres", action="store_true", help="measure on PostgreSQL, too")
     options = parser.parse_args()
-    for count in options.connections.split(","):
-        print(json.dumps(measure(int(count), options.seconds, options.intake_only)), flush=True)
+    with databases(options.postgres) as opened:
+        for count in options.connections.split(","):
+            for fresh in opened:
+                with fresh() as found:
+                    print(json.dumps(measure(int(count), options.seconds, options.intake_only, found)), flush=True)

@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import quote
 
@@ -133,3 +133,13 @@ def running(*, fsync: bool = False) -> Iterator[Postgres]:
             server.end(signal.SIGQUIT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def databases(also_postgres: bool) -> Iterator[Sequence[Callable[[], AbstractContextManager[str]]]]:
+    """For measurements: what gives the URL of an empty state, "" for SQLite; with a real PostgreSQL, whose commits wait for the disk."""
+    if not also_postgres:
+        yield [lambda: nullcontext("")]
+        return
+    with running(fsync=True) as server:
+        yield [lambda: nullcontext(""), server.fresh]
