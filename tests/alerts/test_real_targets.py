@@ -2,9 +2,11 @@
 
 import base64
 import json
+import socket
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email import message_from_string, policy
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +123,29 @@ async def test_recovery_ends_each_alarm_of_its_object_and_cluster_and_no_other(a
     assert left["cluster"] == "b"
     await tell("alertmanager", told(RECOVERED, cluster="b", revision="main@sha1:3"), target)
     assert firing(alertmanager) == []
+
+
+async def test_mail_is_taken_by_a_server_that_knows_us_and_by_no_other(peers: Any, tmp_path: Path) -> None:
+    peers.need("smtp")
+    port, log = free_port(), tmp_path / "log"
+    words = {"SMTP_USER": "ops@example.com", "SMTP_PASSWORD": "hush-word"}
+    tail = "from=sluice@example.com&to=ann@example.com,ben@example.com&format=text"
+    with Running("smtp", [binary("smtp"), f"127.0.0.1:{port}"], log=log, env=words) as running:
+        running.until(lambda: is_open(port), seconds=10)
+        address = f"mailto://ops%40example.com:hush-word@127.0.0.1:{port}?{tail}"
+        await tell("apprise", told(FAILED | {"message": "Größe & <b>Maß</b>"}, revision="main@sha1:1"), Target(address=Secret(address)))
+        with pytest.raises(Rejected, match="535") as caught:
+            await tell("apprise", told(FAILED), Target(address=Secret(address.replace("hush", "wrong"))))
+        assert "wrong-word" not in str(caught.value)
+    mails = log.read_text().split("\nEND\n")[:-1]
+    heads = [line for mail in mails for line in mail.splitlines() if line.startswith(("MAIL", "RCPT"))]
+    assert sorted(set(heads)) == ["MAIL sluice@example.com", "RCPT ann@example.com", "RCPT ben@example.com"]
+    mail = message_from_string(mails[0].split("RCPT", 1)[1].split("\n", 1)[1], policy=policy.default)
+    body = mail.get_body(("plain",))
+    assert "Größe & <b>Maß</b>" in body.get_content()
+    assert mail["subject"] == "kustomization/web.apps: health check failed"
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
