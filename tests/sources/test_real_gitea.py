@@ -19,8 +19,12 @@ from service.sources.gitref import wanted
 from service.sources.gitstore import GitStore
 from service.sources.smart import Smart
 from service.sources.ssh import read_ssh
+from service.sources.tree import GitTree
 from tests.peers.gitea import USER, Gitea
+from tests.sources.bench import opened
+from tests.sources.conftest import make_remote
 from tests.sources.test_ssh import keygen
+from tests.sources.test_submodules import link
 
 pytestmark = pytest.mark.real
 
@@ -107,3 +111,22 @@ async def test_gitea_over_ssh(ssh_host, remote, tmp_path):  # a host that starts
     strange = read_ssh({"identity": (tmp_path / "known").read_bytes(), "known_hosts": f"[127.0.0.1]:{ssh_host.ssh_port} {other}".encode()})
     with pytest.raises(RemoteFailed, match="host key is not in the key 'known_hosts'"):
         await fetch(strange, GitRef(branch="main"))
+
+
+async def test_private_submodules_and_includes_of_gitea(host, remote, tmp_path, workers):  # a host that starts in 3 s
+    lib = await asyncio.to_thread(make_remote, tmp_path / "remotes", "lib", "")
+    pinned = lib.commit({"l.yaml": "l: 1\n"})
+    lib.commit({"l.yaml": "l: 2\n"})
+    link(remote, {"vendor/lib": ("../lib.git", pinned)}, {"a.yaml": "a: 1\n"})
+    for name, each in (("lib", lib), ("fleet", remote)):
+        each.git("push", "-q", await asyncio.to_thread(host.make_repository, name), "HEAD:refs/heads/main")
+    async with opened("GitRepository", tmp_path, workers) as bench:
+        bench.secrets["login"] = {"username": USER.encode(), "password": host.password.encode()}
+        given = {"interval": "1m0s", "timeout": "20s", "ref": {"branch": "main"}, "secretRef": {"name": "login"}}
+        bench.api.put({"url": f"{host.url}/{USER}/lib.git", **given}, name="lib")
+        include = [{"repository": {"name": "lib"}, "toPath": "newest"}]
+        bench.api.put({"url": f"{host.url}/{USER}/fleet.git", "recurseSubmodules": True, "include": include, **given})
+        assert (await bench.run("lib")).result == "succeeded", bench.api.ready("lib")
+        assert (await bench.run()).result == "succeeded", bench.api.ready()
+        tree = GitTree.open(bench.published[bench.key])
+        assert (tree.read("vendor/lib/l.yaml"), tree.read("newest/l.yaml")) == (b"l: 1\n", b"l: 2\n")

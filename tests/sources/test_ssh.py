@@ -20,8 +20,10 @@ from service.sources.fetcherror import AuthRefused, RemoteFailed
 from service.sources.gitref import wanted
 from service.sources.gitstore import GitStore
 from service.sources.ssh import read_ssh, with_user
+from service.sources.tree import GitTree
 from tests.sources.bench import opened
 from tests.sources.conftest import Remote, make_remote
+from tests.sources.test_submodules import link
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 MAIN = wanted(GitRef(branch="main"))
@@ -168,3 +170,15 @@ def test_any_secret_is_read_or_refused(key, hosts):
 def test_the_user_is_git_unless_named():
     assert with_user("ssh://example.com:22/a") == "ssh://git@example.com:22/a"
     assert with_user("ssh://ada@example.com/a") == "ssh://ada@example.com/a"
+
+
+async def test_submodules_of_the_host_are_fetched_with_its_key(host, bench, tmp_path):  # a process for each fetch
+    lib = make_remote(tmp_path / "remotes", "lib", "")
+    pinned = lib.commit({"l.yaml": "l: 1\n"})
+    lib.commit({"l.yaml": "l: 2\n"})  # this server refuses ids, so the branch is looked through
+    link(host.remote, {"vendor/lib": ("../lib.git", pinned)}, {"a.yaml": "a: 1\n"})
+    bench.secrets["key"] = host.secret()
+    given = {"interval": "1m0s", "timeout": "20s", "ref": {"branch": "main"}, "secretRef": {"name": "key"}, "recurseSubmodules": True}
+    bench.api.put({"url": host.url, **given})
+    assert (await bench.run()).result == "succeeded", bench.api.ready()
+    assert GitTree.open(bench.published[bench.key]).read("vendor/lib/l.yaml") == b"l: 1\n"
