@@ -18,7 +18,7 @@ from service.sources.helmignore import BadPattern, HelmIgnore
 from service.sources.plainyaml import BadYaml, read_yaml, write_yaml
 from service.sources.semver import InvalidVersion, Version
 from service.sources.tree import GitTree, walk
-from service.sources.treestore import BadArchive, clean_path
+from service.sources.treestore import BadArchive, Header, clean_path
 
 MOST_CHART_BYTES, MOST_FILE_BYTES, MOST_UNPACKED_BYTES = 10 * 2**20, 5 * 2**20, 100 * 2**20
 MOST_FILES = 20_000
@@ -101,7 +101,7 @@ def read_archive(packed: bytes) -> Chart:
         plain = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(MOST_UNPACKED_BYTES + 1)  # headers too can be bombs
         if len(plain) > MOST_UNPACKED_BYTES:
             raise BadChart(f"the chart unpacks to more than {MOST_UNPACKED_BYTES} bytes")
-        with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        with tarfile.open(fileobj=io.BytesIO(plain), tarinfo=Header) as tar:
             for member in tar:
                 if not member.isreg():
                     continue
@@ -114,7 +114,7 @@ def read_archive(packed: bytes) -> Chart:
                     files[path] = content.read()
     except BadArchive as error:
         raise BadChart(str(error)) from error
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, RecursionError) as error:
         raise BadChart(f"not a gzipped chart archive, or a damaged one: {error}") from error
     return chart_of(files)
 

@@ -25,6 +25,11 @@ from service.sources.openrepo import SnapshotGone, open_store, repository
 MOST_FILES = 100_000
 MOST_BYTES = 2 * 2**30
 _OBJECTS = "sluice-objects"
+MOST_HEADER_BYTES = 2**18
+MOST_MEMBERS = 2 * MOST_FILES
+"""Folders and links among them: tarfile keeps each."""
+_LONG = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_SPARSE = "it holds a sparse file, which is not accepted; pack it without --sparse"
 NOBODY = pygit2.Signature("sluice", "sluice@localhost", 0, 0)
 
 
@@ -49,6 +54,22 @@ class Imported:
     tree: str
 
 
+class Header(tarfile.TarInfo):
+    """A header of a tar, within bounds: tarfile reads what some of them announce into memory, and sparse files stand for any size."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _LONG and found.size > MOST_HEADER_BYTES:
+            raise BadArchive(f"a header of {found.size:,} bytes is larger than what is accepted")
+        if found.type == tarfile.GNUTYPE_SPARSE:
+            raise BadArchive(_SPARSE)
+        return found
+
+    def _proc_gnusparse_10(self, *_: object) -> None:  # called by tarfile for a map of any length; the other forms are in the headers
+        raise BadArchive(_SPARSE)
+
+
 def import_tarball(store: Path, uid: str, archive: Path, revision: str) -> Imported:
     """Put the files of a tar.gz into the store, all or nothing visible. Raises BadArchive, OSError."""
     with archive.open("rb") as packed:
@@ -58,9 +79,9 @@ def import_tarball(store: Path, uid: str, archive: Path, revision: str) -> Impor
 def unpacked(packed: IO[bytes]) -> Iterator[File]:
     """Yield the files of a tar.gz; the content of one can be read until the next. Raises BadArchive, OSError."""
     try:
-        with gzip.open(packed, "rb") as plain, tarfile.open(fileobj=_Limited(plain, MOST_BYTES), mode="r|") as tar:
+        with gzip.open(packed, "rb") as plain, tarfile.open(fileobj=_Limited(plain, MOST_BYTES), mode="r|", tarinfo=Header) as tar:
             yield from _members(tar)
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError, RecursionError) as error:
         raise BadArchive(f"not a tar.gz archive, or a damaged one: {error}") from error
 
 
@@ -124,9 +145,13 @@ def last_import(store: Path, uid: str) -> tuple[str, str]:
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[File]:
-    for member in tar:
+    for count, member in enumerate(tar):
+        if count >= MOST_MEMBERS:
+            raise BadArchive(f"more than {MOST_MEMBERS:,} entries")
         if not member.isreg():
             continue
+        if member.issparse():
+            raise BadArchive(_SPARSE)
         path = clean_path(member.name)
         content = tar.extractfile(member)
         if path is not None and content is not None:
