@@ -11,7 +11,6 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
@@ -21,7 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from service.socks import PORT, Socks, SocksConnector, socks_of
+from service.socks import Socks, SocksConnector, socks_of
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -34,7 +33,6 @@ _METADATA = frozenset(
 )
 """Of Alibaba, Azure, Oracle, AWS, Google and Scaleway, where they are not link-local."""
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"})
-_PORTS = {"https": 443, "ssh": 22, "socks5": PORT, "socks5h": PORT}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -94,7 +92,7 @@ def check_url(url: str) -> None:
         raise OutboundRefused("the address must begin with https:// or http:// and name a host")
     if parts.username is not None or parts.password is not None:
         raise OutboundRefused("the address must not hold a user or a password")
-    check_name(host)
+    _check_name(host)
 
 
 class Outbound:
@@ -253,32 +251,19 @@ class _Resolver(AbstractResolver):
 def check_reach(url: str, policy: Policy) -> None:
     """Look at the addresses that a URL's host has now, blocking, for clients that connect by themselves. Raises OutboundRefused."""
     parts = urlsplit(url)
-    host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 80)
-    with suppress(OSError, UnicodeError):  # no such host: the client will say so
-        addresses_of(host, port, policy)
+    host, port = (parts.hostname or "").rstrip("."), parts.port or {"https": 443, "ssh": 22}.get(parts.scheme, 80)
+    _check_name(host)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return  # no such host: the client will say so
+    _check(host, [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found], port, policy)
 
 
-def addresses_of(host: str, port: int, policy: Policy) -> list[str]:
-    """Return the addresses of a host that a connection may be made to, blocking. Raises OutboundRefused, OSError, UnicodeError."""
-    check_name(host)
-    answer = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    found = [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in answer]
-    _check(host, found, port, policy)
-    return [str(each) for each in found]
-
-
-def check_name(host: str) -> None:
-    """For names that somebody else resolves. Raises OutboundRefused for those of metadata services."""
-    if host.rstrip(".").lower() in _METADATA_NAMES:
+def _check_name(host: str) -> None:
+    """Raises OutboundRefused for a name of a metadata service."""
+    if host.lower() in _METADATA_NAMES:
         raise OutboundRefused(f"{host}: the metadata service of a cloud")
-
-
-def check_told(host: str, port: int, policy: Policy) -> None:
-    """For what a proxy is told and resolves itself. Raises OutboundRefused for what is seen to be wrong from here."""
-    check_name(host)
-    literal = _literal(host)
-    if literal is not None:
-        _check(host, [literal], port, policy)
 
 
 async def _resolved(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[Address]:

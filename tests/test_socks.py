@@ -1,7 +1,6 @@
 """By way of a real SOCKS5 proxy: who resolves the name, what is judged before, and what is said when it goes wrong."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -12,7 +11,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from yarl import URL
 
 from providers import PROVIDERS
 from providers.contract import Busy, Misconfigured, Secret, Target
@@ -20,7 +18,6 @@ from service.alerts.route import Route
 from service.alerts.sending import open_wire, send
 from service.outbound import Outbound, OutboundRefused, Policy, refusal_in
 from service.socks import Socks, socks_of
-from service.sources.socksbridge import http_proxy
 from service.transport import BadTransport, checked_proxy, proxy_of
 from tests.peers.authority import Authority
 from tests.peers.socks import PASSWORD, USER, SocksProxy
@@ -155,27 +152,3 @@ async def test_proxy_that_hangs_is_given_up(site: TestServer) -> None:
         async with Outbound(LOCAL).session(tls=True, proxy=f"socks5://127.0.0.1:{port}", timeout=limits) as session:
             with pytest.raises(aiohttp.ServerTimeoutError):
                 await session.get(f"http://127.0.0.1:{site.port}/")
-
-
-def asked(port: int, *lines: str) -> str:
-    """What the bridge says first."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
-        link.sendall("\r\n".join((*lines, "", "")).encode())
-        return link.recv(100).decode().partition("\r\n")[0]
-
-
-def test_bridge_serves_only_who_knows_its_word_and_only_connects() -> None:
-    with http_proxy("http://p.example:3128", LOCAL) as url:
-        assert url == "http://p.example:3128"
-    with http_proxy("socks5://127.0.0.1:1", Policy()) as url:
-        parts = URL(url)
-        word = aiohttp.encode_basic_auth(parts.user or "", parts.password or "")
-        known = f"Proxy-Authorization: {word}"
-        port = parts.port or 0
-        assert asked(port, "CONNECT a.example:443 HTTP/1.1") == "HTTP/1.1 407 who is it"
-        assert asked(port, "CONNECT a.example:443 HTTP/1.1", known[:-2]) == "HTTP/1.1 407 who is it"
-        assert asked(port, "GET http://a.example/ HTTP/1.1", known) == "HTTP/1.1 405 only CONNECT"
-        assert asked(port, "CONNECT 169.254.169.254:80 HTTP/1.1", known).startswith("HTTP/1.1 502")
-        assert asked(port, "", known).startswith("HTTP/1.1 405")
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=1)

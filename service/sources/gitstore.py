@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pygit2
 
 from service.outbound import Policy
+from service.socks import socks_of
 from service.sources.credentials import Credentials
 from service.sources.depth import PRIVATE, VERIFIED
 from service.sources.direct import Direct
@@ -173,7 +174,7 @@ class GitStore:
         if self._direct is not None:
             with suppress(Unfit):
                 return await self._direct.fetch(request, self._blocking)
-        if request.credentials.certificate:
+        if request.credentials.certificate or socks_of(request.credentials.proxy) is not None:
             async with relayed(request, self._limits) as here:
                 return await self._blocking(lambda stopped: transfer(here, stopped))
         if request.credentials.ca and request.url.startswith("https:"):

@@ -1,4 +1,4 @@
-"""A way for libgit2 to a remote that it cannot reach by itself: it shows no client certificates.
+"""A way for libgit2 to a remote that it cannot reach by itself: it shows no client certificates, and knows no proxies of SOCKS.
 
 In: a request for a fetch. Out: the same at an address of this machine that nobody else knows, while it lasts. What libgit2 asks there is
 asked of the remote, with the certificate and the log-in, under the outbound policy; libgit2 holds neither. No redirect is followed.
@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from service.outbound import Outbound, Policy, refusal_in
+from service.outbound import Outbound, OutboundRefused, Policy, refusal_in
 from service.sources.credentials import Credentials, masked
 from service.sources.fetcherror import AuthRefused, FetchError, RemoteFailed, RemoteGone, Stopped
 from service.sources.fetchprocess import Limits
@@ -73,7 +73,7 @@ class _Relay:
             return await self._passed_on(asked, URL(self._request.url.rstrip("/") + tail, encoded=True), headers, body)
         except TimeoutError:
             self.failure = Stopped(f"{self._said}the remote did not answer in time")
-        except (aiohttp.ClientError, ssl.SSLError, ConnectionError, ValueError) as error:
+        except (aiohttp.ClientError, OutboundRefused, ssl.SSLError, ConnectionError, ValueError) as error:
             self.failure = RemoteFailed(self._said + _words(error))
         return web.Response(status=502)
 

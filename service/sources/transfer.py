@@ -29,7 +29,6 @@ from service.sources.openrepo import repository
 from service.sources.pinned import Head, bring
 from service.sources.reach import GIT_POLICY, landed, origin_of, reachable
 from service.sources.semver import Range
-from service.sources.socksbridge import http_proxy
 from service.sources.ssh import is_ssh, key_of, with_user
 
 _COUNTED = re.compile(r"objects: +(?:\d+% \(\d+/)?(\d+)")
@@ -147,12 +146,9 @@ class _Callbacks(pygit2.RemoteCallbacks):
 
 def transfer(request: Request, stopped: Callable[[], bool]) -> Fetched:
     """Fetch, and move the private ref of `request.uid` alone. Raises a FetchError; its text holds no secret."""
-    end = time.monotonic() + request.seconds
+    callbacks = _Callbacks(request, time.monotonic() + request.seconds, stopped)
     try:
-        reachable(request.credentials.proxy or request.url, request.policy)
-        with http_proxy(request.credentials.proxy, request.policy) as proxy:
-            bridged = replace(request, credentials=replace(request.credentials, proxy=proxy))
-            return _transfer(bridged, _Callbacks(bridged, end, stopped))
+        return _transfer(request, callbacks)
     except FetchError as error:
         raise type(error)(masked(str(error), request.credentials)) from None
     except (pygit2.GitError, OSError, KeyError, ValueError) as error:
@@ -160,6 +156,7 @@ def transfer(request: Request, stopped: Callable[[], bool]) -> Fetched:
 
 
 def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
+    reachable(request.credentials.proxy or request.url, request.policy)
     repo = _opened(request.store)
     if is_ssh(request.url):
         request = replace(request, url=with_user(request.url))

@@ -32,9 +32,13 @@ async def test_metadata_services_are_refused_in_both_ways(tmp_path, scheme, host
     await smart.close()
 
 
-async def test_a_proxy_is_judged_too(tmp_path):
-    with pytest.raises(RemoteFailed, match="not allowed"):
-        await fetch(GitStore(tmp_path / "git"), "https://127.0.0.1/fleet.git", Credentials(proxy="http://u:s3cret@169.254.169.254:3128"))
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+async def test_a_proxy_is_judged_too(tmp_path, scheme):
+    with pytest.raises(RemoteFailed, match="not allowed") as told:
+        await fetch(
+            GitStore(tmp_path / "git"), "https://127.0.0.1/fleet.git", Credentials(proxy=f"{scheme}://u:s3cret@169.254.169.254:3128")
+        )
+    assert "s3cret" not in str(told.value)
 
 
 async def test_our_own_ports_and_private_ranges_by_the_switch(remote, tmp_path):
