@@ -146,6 +146,7 @@ class Settings:
     no_private_addresses: bool
     allow_loopback: bool
     workload_identity: bool
+    machine_identity: bool
     log_format: LogFormat
     log_level: str
     concurrency: int
@@ -195,6 +196,7 @@ def add_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str
     option("drift", "interval", "what others change of applied objects: undone at the interval, at once, or reported", choices=DRIFT_MODES)
     option("prune-limit", None, "share of a Kustomization's objects, such as 50%, that one revision may prune unasked")
     switch("no-private-addresses", "refuse private and loopback addresses where an object names an issuer, an alert's target or the like")
+    switch("machine-identity", "let Buckets of clouds without a Secret go with the cloud identity of this machine, as with Flux")
     switch("workload-identity", "let sources and Providers act as the cloud identity of a ServiceAccount of their namespace")
     switch("allow-loopback", "allow loopback addresses all the same, for trials on one machine")
     for flag, words in (_REPLICA_TEXTS | _HOOK_TEXTS).items():
@@ -261,6 +263,7 @@ def read(arguments: argparse.Namespace) -> Settings:
         no_private_addresses=_switch("no-private-addresses", arguments.no_private_addresses),
         allow_loopback=_switch("allow-loopback", arguments.allow_loopback),
         workload_identity=_switch("workload-identity", arguments.workload_identity),
+        machine_identity=_switch("machine-identity", arguments.machine_identity),
         log_format=_one_of("log-format", arguments.log_format, LOG_FORMATS),
         log_level=_one_of("log-level", arguments.log_level, LOG_LEVELS),
         concurrency=_number("concurrency", arguments.concurrency, 1, 64),

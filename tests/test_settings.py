@@ -42,7 +42,8 @@ def test_every_flag_is_also_a_variable() -> None:
         "log_format": "text", "log_level": "debug", "concurrency": "3", "processes": "1", "grace": "7",
         "simulate_workloads": "true", "shadow": "1", "no_cross_namespace_refs": "yes", "remote_bases": "1", "prune_limit": "12.5%",
         "override_manager": "helm, argocd", "default_service_account": "tenant", "strict_substitutions": "on", "drift": "report",
-        "no_private_addresses": "on", "allow_loopback": "off", "workload_identity": "on", "tls_cert": "/c.pem", "tls_key": "/k.pem",
+        "no_private_addresses": "on", "allow_loopback": "off", "workload_identity": "on", "machine_identity": "on",
+        "tls_cert": "/c.pem", "tls_key": "/k.pem",
         "trusted_proxies": "10.0.0.0/8, ::1", "allow_from": "192.0.2.7", "rate_per_source": "5", "rate_per_receiver": "0",
         "rate_counts": "all", "max_body": "100", "keep_deliveries": "7", "keep_days": "2", "keep_bodies": "64",
         "alerts_any_namespace": "true", "cluster_name": "prod-eu", "alert_ttl": "2h", "alert_fallback": "ops/mail",
@@ -77,7 +78,7 @@ def test_every_flag_is_also_a_variable() -> None:
         keep_body_bytes=64 * 1024,
     )
     assert (found.shadow, found.simulate_workloads, found.no_cross_namespace_refs, found.remote_bases) == (True, True, True, True)
-    assert (found.no_private_addresses, found.allow_loopback, found.workload_identity) == (True, False, True)
+    assert (found.no_private_addresses, found.allow_loopback, found.workload_identity, found.machine_identity) == (True, False, True, True)
     assert (found.kinds, found.concurrency, found.processes, found.grace) == (frozenset({"Receiver"}), 3, 1, timedelta(seconds=7))
     assert (found.log_format, found.log_level, found.watch_label_selector, found.artifact_host) == (
         "text",

@@ -198,6 +198,7 @@ class House:
             on_event=self.telling.tell,
             read=lambda key: by_kind[key.kind].objects.get((key.namespace, key.name)),
             grants=self.grants,
+            machine_identity=ground.settings.machine_identity,
             consumers_done=self._consumers_done,
         )
         self.remade = Remade(self.artifacts, self.published, needs.read or (lambda _key: None))

@@ -9,7 +9,7 @@ from service.kinds import meta
 from service.kinds.bucket import Bucket, BucketSpec, BucketSTS
 from service.sources.azurelogin import certificate_token, wants
 from service.sources.bucketclient import BucketClient, BucketError
-from service.sources.cloudbucket import Access, CloudBucket, NotInstalled, check_host, needed
+from service.sources.cloudbucket import Access, CloudBucket, NotInstalled, check_host, is_own, needed
 from service.sources.cloudlogin import CLOUDS, Holder, granted, refused
 from service.sources.failure import EndedEarly
 from service.sources.reconciler import Needs
@@ -80,8 +80,12 @@ async def _cloud(found: Bucket, holder: Holder, secret: Data | None, needs: Need
         remote = Remote(namespace=holder.namespace, certificates=spec.cert_secret_ref, proxy=spec.proxy_secret_ref)
         async with remote.open(needs.outbound, needs.read_secret) as way:
             token, secret = await certificate_token(way, secret), None
+    access = Access(secret=secret, token=token, ca=ca, proxy=proxy)
+    if is_own(spec, access) and not needs.machine_identity:
+        why = "needs a Secret or spec.serviceAccountName: sluice lends its own identity, and the machine's, with --machine-identity only"
+        raise EndedEarly.fetch(meta.INVALID_PROVIDER, f"spec.provider {spec.provider} {why}", stalls=True)
     try:
-        yield CloudBucket(spec, Access(secret=secret, token=token, ca=ca, proxy=proxy))
+        yield CloudBucket(spec, access)
     except NotInstalled as error:
         raise EndedEarly.invalid(str(error)) from error
 

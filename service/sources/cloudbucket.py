@@ -106,6 +106,15 @@ def check_host(spec: BucketSpec) -> None:
     raise BucketError(f"spec.endpoint: a bucket of the provider {spec.provider} is at a host of that cloud, over https")
 
 
+def is_own(spec: BucketSpec, access: Access) -> bool:
+    """Whether nothing is given to log in with but what this machine is. Raises BucketError where the Secret cannot be used."""
+    if access.token:
+        return False
+    if spec.provider == "azure" and access.secret:
+        return set(_azure(_texts(access.secret))) == {"client_id"}  # which of the machine's identities
+    return not access.secret
+
+
 def _host(spec: BucketSpec) -> str:
     return (urlsplit(spec.endpoint if "://" in spec.endpoint else f"//{spec.endpoint}").hostname or "").lower()
 
@@ -126,7 +135,7 @@ def _store(spec: BucketSpec, access: Access) -> Any:
 
 
 def _config(spec: BucketSpec, given: Mapping[str, bytes] | None) -> dict[str, Any]:
-    secret = {name: value.decode(errors="replace").strip() for name, value in (given or {}).items()}
+    secret = _texts(given or {})
     match spec.provider:
         case "gcp":
             return {"service_account_key": needed(secret, "serviceaccount")} if given is not None else {}
@@ -134,6 +143,10 @@ def _config(spec: BucketSpec, given: Mapping[str, bytes] | None) -> dict[str, An
             return {"endpoint": spec.endpoint, "account_name": _host(spec).partition(".")[0], **_azure(secret)}
         case _:
             return {"endpoint": f"https://{spec.endpoint}", "region": spec.region or "us-east-1"}
+
+
+def _texts(given: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: value.decode(errors="replace").strip() for name, value in given.items()}
 
 
 def _azure(secret: Mapping[str, str]) -> dict[str, str]:

@@ -50,7 +50,8 @@ class Needs:
 
     `read` returns the object from a watch's cache, or None if it is not there; without it each run asks the API. `read_secret` returns the
     decoded data of a Secret, or None, `read_pull_secrets` the names that a ServiceAccount gives, None where it is not there. `grants`: what
-    clouds give to ServiceAccounts, None where objects may not act as them. `consumers_done` returns when our own
+    clouds give to ServiceAccounts, None where objects may not act as them.
+    `machine_identity`: Buckets of clouds may go with that of this machine. `consumers_done` returns when our own
     consumers have applied a revision of a source, or soon: packing the tarball would take the processor from them.
     """
 
@@ -66,6 +67,7 @@ class Needs:
     on_event: Callable[[Event], None]
     read: Callable[[ObjectKey], Raw | None] | None = None
     grants: Grants | None = None
+    machine_identity: bool = False
     consumers_done: Callable[[ObjectKey], Awaitable[None]] = _at_once
 
 

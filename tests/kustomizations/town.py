@@ -68,6 +68,7 @@ SETTINGS = Settings(
     no_private_addresses=False,
     allow_loopback=False,
     workload_identity=False,
+    machine_identity=False,
     log_format="text",
     log_level="info",
     concurrency=8,

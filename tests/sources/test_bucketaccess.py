@@ -133,3 +133,22 @@ async def test_clients_that_follow_redirects_are_for_the_clouds_alone(bench, sto
     bench.api.put(spec(store, insecure=False, provider=provider, endpoint=endpoint))
     await bench.run()
     assert words in bench.api.ready()[2]
+
+
+@pytest.mark.parametrize(
+    ("provider", "endpoint", "secret"),
+    [
+        ("aws", "s3.eu-west-1.amazonaws.com", None),
+        ("gcp", "storage.googleapis.com", None),
+        ("azure", "https://fleet.blob.core.windows.net", None),
+        ("azure", "https://fleet.blob.core.windows.net", {"clientId": b"the managed one"}),
+    ],
+)
+async def test_identity_of_the_machine_is_the_operator_s_to_lend(bench, store, provider, endpoint, secret):
+    found = spec(store, insecure=False, provider=provider, endpoint=endpoint)
+    bench.secrets["own"] = secret or {}
+    bench.api.put(found if secret is None else {**found, "secretRef": {"name": "own"}})
+    await bench.run()
+    assert bench.api.ready()[:2] == ("False", "InvalidProviderConfiguration")
+    assert "with --machine-identity only" in bench.api.ready()[2]
+    assert bench.api.condition("Stalled") is not None
