@@ -55,6 +55,9 @@ class Link(Protocol):
     def in_transaction(self) -> bool:
         """Whether there is one to be ended."""
 
+    def roll_back(self) -> None:
+        """End it, if there is one, without what was done in it."""
+
     def translated(self, error: Exception) -> Exception:
         """The StateError that an error of the client means, StateAway if the connection is lost; any other error itself."""
 
@@ -198,8 +201,7 @@ class Database:
             committing = True
             connection.execute(self._sql["commit"])
         except Exception as error:  # noqa: BLE001 - of the transaction, or of a work without a savepoint, which then runs in one
-            if link.in_transaction:
-                connection.execute(self._sql["rollback"])
+            link.roll_back()
             found = link.translated(error)
             return StateInDoubt(f"{found}, or all of it was") if committing and isinstance(found, StateAway) else found
         return None

@@ -37,6 +37,10 @@ class _File:
     def in_transaction(self) -> bool:
         return self._connection.in_transaction
 
+    def roll_back(self) -> None:
+        if self.in_transaction:
+            self._connection.rollback()
+
     def translated(self, error: Exception) -> Exception:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code not in _DISK:

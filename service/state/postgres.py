@@ -38,7 +38,15 @@ _USUAL: Mapping[str, str | int] = {  # a server or a way to it that is gone in s
     "target_session_attrs": "primary",
     "application_name": "sluice",
 }
-_NOT_NOW = ("53", "55", "57", "58", "25006", "XX")  # classes: resources, state of an object, intervention, system, a standby, damage
+_NOT_NOW = (
+    "08",
+    "53",
+    "55",
+    "57",
+    "58",
+    "25006",
+    "XX",
+)  # classes: connections, resources, state of an object, intervention, system, a standby, damage
 
 
 class Presence:
@@ -134,6 +142,13 @@ class PostgresLink:
     def in_transaction(self) -> bool:
         held = self._connection
         return held is not None and not held.closed and held.info.transaction_status != TransactionStatus.IDLE
+
+    def roll_back(self) -> None:
+        if self._connection is not None and self.in_transaction:
+            try:
+                self._connection.execute(self._sql["rollback"])
+            except psycopg.Error:  # the server forgets what was not committed
+                self.close()
 
     def translated(self, error: Exception) -> Exception:
         if not isinstance(error, psycopg.Error):

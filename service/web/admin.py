@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from service.cluster.client import ClusterError
 from service.kinds.meta import ObjectKey
+from service.state.errors import StateError
 from service.web.desk import Desk
 
 TOKEN_BYTES = 32
@@ -67,7 +68,10 @@ def _guard(token: str) -> Middleware:
         if not hmac.compare_digest(given, expected):
             headers = {"WWW-Authenticate": 'Bearer realm="sluice"'}
             return web.Response(status=401, text="a token is needed: it is in admin.token in the state folder\n", headers=headers)
-        response = await handler(request)
+        try:
+            response = await handler(request)
+        except StateError as error:
+            response = web.json_response({"error": str(error)}, status=503)
         response.headers["Cache-Control"] = "no-store"
         return response
 

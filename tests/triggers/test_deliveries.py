@@ -38,7 +38,9 @@ RELEASE = "/apis/helm.toolkit.fluxcd.io/v1/namespaces/apps/helmreleases/app"
 class Scene:
     """A room of deliveries with what stands around it."""
 
-    def __init__(self, store: Store, cluster: Cluster, *objects: dict[str, Any], shadow: bool = False, **spec: Any) -> None:
+    def __init__(
+        self, store: Store, cluster: Cluster, *objects: dict[str, Any], shadow: bool = False, elected: Gate | None = None, **spec: Any
+    ) -> None:
         self.inbox = Inbox(store)
         self.receivers = {("apps", "web"): receiver(**spec)}
         self.graph = Graph(["GitRepository"])
@@ -60,6 +62,7 @@ class Scene:
             requests=self.requests,
             enqueue=lambda key, trigger: self.asked.append((key, trigger)),
             runs=frozenset(["GitRepository"]),
+            elected=elected,
         )
         self.room.is_ready.set()
 
@@ -303,3 +306,58 @@ async def test_an_image_push_asks_for_the_source_that_follows_it_alone(store: St
         ("shop", "OCIRepository", "requested"), ("shop", "ImageRepository", "requested"),
     }  # fmt: skip
     assert all("reconcile.fluxcd.io/requestedAt" in each["metadata"]["annotations"] for each in kube.bodies)
+
+
+async def test_a_replica_that_is_not_elected_tells_and_carries_nothing_out(store: Store, cluster: Cluster) -> None:
+    elected, told = Gate("replica"), list[int]()
+    scene = Scene(store, cluster, repository(), elected=elected)
+    scene.room.tell = told.append
+    async with scene.running():
+        row = await scene.deliver(push())
+        decided: list[str] = []
+        new = Stored(row=row, stored_at=datetime.now(UTC), receiver=WEB, events=(push(),), trace="t" * 16, decided=decided.append)
+        scene.room.stored(new)
+        scene.room.heard(row)
+        await asyncio.sleep(0.05)
+        assert (told, decided, scene.asked, scene.room.pending) == ([row, row], [""], [], 0)
+        elected.open()  # the one before is gone
+        await until(lambda: bool(scene.asked))
+        scene.room.outcome(FLEET, datetime.now(UTC), "succeeded")
+        await scene.until_done(row)
+
+
+async def test_the_elected_one_carries_out_what_it_hears_of_once(store: Store, cluster: Cluster) -> None:
+    scene = Scene(store, cluster, repository())
+    async with scene.running():
+        await asyncio.sleep(0.05)
+        rows = [await scene.deliver(push(), tell=False) for _ in range(3)]
+        scene.room.heard(rows[0])
+        scene.room.heard(rows[0])
+        await until(lambda: len(scene.asked) == 1)
+        scene.room.heard()  # all there are
+        await until(lambda: len(scene.asked) == 3)
+        assert sorted(trigger.delivery or 0 for _, trigger in scene.asked) == rows
+        scene.room.outcome(FLEET, datetime.now(UTC), "succeeded")
+        for row in rows:
+            await scene.until_done(row)
+        scene.room.heard(rows[0])  # late
+        scene.room.heard(10**6)
+        await asyncio.sleep(0.05)
+        assert len(scene.asked) == 3
+
+
+async def test_who_is_not_elected_any_more_puts_everything_down(store: Store, cluster: Cluster) -> None:
+    elected = Gate("replica")
+    elected.open()
+    scene = Scene(store, cluster, repository(), elected=elected)
+    async with scene.running():
+        await asyncio.sleep(0.05)
+        row = await scene.deliver(push())
+        await until(lambda: len(scene.asked) == 1)
+        elected.shut()
+        await until(lambda: scene.room.pending == 0)
+        scene.room.outcome(FLEET, datetime.now(UTC), "succeeded")  # not ours to say
+        await asyncio.sleep(0.05)
+        assert (await scene.log(row)).state == "queued"
+        elected.open()
+        await until(lambda: len(scene.asked) == 2)
