@@ -29,7 +29,7 @@ from service.sources.direct import Direct
 from service.sources.fetcherror import BadStore, FetchError, RemoteFailed, Stopped
 from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
-from service.sources.openrepo import SnapshotGone, repository
+from service.sources.openrepo import repository
 from service.sources.packs import drop_drafts
 from service.sources.reach import GIT_POLICY
 from service.sources.relay import relayed
@@ -221,7 +221,7 @@ class GitStore:
             await self.alone(path, lambda store: _drop(store, uid))
 
     async def mark_verified(self, uid: str, store: Path, commit: str) -> None:
-        """Keep a commit as the object's last one whose signature was good; "" says that there is none. Raises SnapshotGone."""
+        """Keep a commit as the object's last one whose signature was good; "" says that there is none. Raises OSError."""
         await self._blocking(lambda _: _mark(store, PRIVATE + uid + VERIFIED, commit))
 
     async def hold(self, part: str, store: Path) -> None:
@@ -293,7 +293,7 @@ def _mark(store: Path, name: str, commit: str) -> None:
         elif name in repo.references:
             repo.references.delete(name)
     except (pygit2.GitError, ValueError) as error:
-        raise SnapshotGone(f"the store {store.name} cannot be written: {error}") from error
+        raise OSError(f"the store {store.name} cannot be written: {error}") from error
 
 
 def _hold(store: Path, name: str) -> None:

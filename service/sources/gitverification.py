@@ -60,7 +60,7 @@ class GitVerification:
         return replace(want, with_tag=verify.mode in TAG_MODES), Keys.of(data)
 
     async def check(self, found: GitRepository, want: Wanted, fetched: Fetched, keys: Keys | None) -> None:
-        """Return if all that must be signed is. Raises EndedEarly, SnapshotGone."""
+        """Return if all that must be signed is. Raises EndedEarly, SnapshotGone, OSError."""
         uid = found.metadata.uid
         if keys is None or found.spec.verify is None:
             self._good.pop(uid, None)
@@ -72,8 +72,15 @@ class GitVerification:
         if known is None or replace(known, words="") != now:
             name = (fetched.label or want.source).removeprefix(_TAGS).removesuffix("^{}")
             words = await asyncio.to_thread(_checked, fetched, name, mode, keys)
-            await self._gitstore.mark_verified(uid, fetched.store, fetched.commit)
+            await self._mark(uid, fetched)
             self._good[uid] = replace(now, words=words)
+
+    async def _mark(self, uid: str, fetched: Fetched) -> None:
+        try:
+            await self._gitstore.mark_verified(uid, fetched.store, fetched.commit)
+        except OSError as error:
+            why = f"failed to keep that the signature of commit '{fetched.commit}' is good: {error}"
+            raise EndedEarly(Failure(condition=meta.STORAGE_FAILED, reason=meta.GIT_OPERATION_FAILED, message=why)) from error
 
     def conditions(self, found: GitRepository) -> tuple[Condition, ...]:
         """SourceVerified, after a check."""

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,23 @@ async def test_good_once_is_not_checked_again_until_keys_or_mode_change(bench, r
     assert (await bench.run()).result == "failed"
     why = "public keys secret error: secret 'apps/keys': secrets \"keys\" not found"
     assert bench.api.ready() == ("False", "VerificationError", why)
+
+
+async def test_what_cannot_be_kept_as_good_does_not_count_and_costs_no_store(bench, remote, key):
+    first = remote.commit({"a.yaml": "a: 1\n"})
+    bench.api.put(spec(remote))
+    await bench.run()
+    (mark,) = (bench.state / "git").glob("*/refs/sluice/u-1.verified")
+    mark.unlink()
+    (mark / "x").mkdir(parents=True)
+    (mark / "x" / "y").touch()  # as a full disk: the file cannot be written
+    second = remote.commit({"a.yaml": "a: 2\n"})
+    assert (await bench.run()).result == "failed"
+    assert f"failed to keep that the signature of commit '{second}' is good: the store" in bench.api.ready()[2]
+    assert GitTree.open(bench.published[KEY]).read("a.yaml") == b"a: 1\n"
+    shutil.rmtree(mark)
+    assert (await bench.run()).result == "succeeded"
+    assert bench.revisions == [f"main@sha1:{first}", f"main@sha1:{second}"]
 
 
 async def test_a_tag_is_checked_itself(bench, remote, key):
