@@ -98,6 +98,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
         "kafka": Provider(
             publish=kafka.publish,
             preview=kafka.preview,
+            library="aiokafka",
             verbatim=True,
             address="free",
             secret_keys=("mechanism",),

@@ -218,14 +218,14 @@ class Provider:
     `publish` talks to the target itself, where that is not HTTP, or where a library does it; `preview` is what of it people see in a dry
     run.
 
-    `verbatim`: the event itself is sent, for programs: no template changes it, and none is held back for others. `wants`: which events:
-    news; all, with those that only refresh a commit's status; those of a commit; those of a change request. `alarms`: a failure raises an
-    alarm there that the recovery ends. `address`: what form the address has. `secret_keys`: keys of the Secret beside address, token,
-    username and password that the type uses. `headers`: whether it sends the Secret's headers. `proxies`, `tls`: whether a proxy and TLS of
-    the Provider's own are used. `identity`: the cloud whose identity of a ServiceAccount can stand for credentials; `exchange` leads to
-    what it lends: a token, which becomes the target's, or keys. `folds`: people read it, so that after an outage the newest state of an
-    object may stand for those before it, and a late message says so. `at_once`: how many messages, each about another object, may be under
-    way together.
+    `verbatim`: the event itself is sent, for programs: no template changes it, and none is held back for others. `library`: what must be
+    installed, by the extra of the type's name. `wants`: which events: news; all, with those that only refresh a commit's status; those of a
+    commit; those of a change request. `alarms`: a failure raises an alarm there that the recovery ends. `address`: what form the address
+    has. `secret_keys`: keys of the Secret beside address, token, username and password that the type uses. `headers`: whether it sends the
+    Secret's headers. `proxies`, `tls`: whether a proxy and TLS of the Provider's own are used. `identity`: the cloud whose identity of a
+    ServiceAccount can stand for credentials; `exchange` leads to what it lends: a token, which becomes the target's, or keys. `folds`:
+    people read it, so that after an outage the newest state of an object may stand for those before it, and a late message says so.
+    `at_once`: how many messages, each about another object, may be under way together.
     """
 
     render: Callable[[Event, Target], Request] | None = None
@@ -236,6 +236,7 @@ class Provider:
     preview: Callable[[Event, Target], str] | None = None
     wants: Wants = "news"
     verbatim: bool = False
+    library: str = ""
     alarms: bool = False
     address: Address = "url"
     secret_keys: tuple[str, ...] = ()

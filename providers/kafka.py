@@ -9,7 +9,6 @@ there, when it is used first. https://aiokafka.readthedocs.io/ and https://kafka
 """
 
 import re
-from importlib.util import find_spec
 
 from providers.answers import address_of, needs
 from providers.contract import Event, Means, Misconfigured, Target
@@ -23,8 +22,6 @@ _HOST = re.compile(r"([\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::(\d{1,5}))?", re
 
 async def publish(event: Event, target: Target, means: Means) -> None:
     """Write the event to the topic; the caller bounds the time. Raises Misconfigured, Rejected, Busy."""
-    if find_spec("aiokafka") is None:
-        raise Misconfigured("aiokafka is not installed: install sluice-gitops[kafka]")
     await means.apart(deliver, line(target, means), record(event, target), means.timeout.total_seconds())
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from types import MappingProxyType, ModuleType
 
 from providers import PROVIDERS, contract
@@ -51,6 +52,8 @@ class Table:
             left_out = next((f" ({each.package}: {each.problem})" for each in self.foreign if each.name == spec.type), "")
             where = f"metadata.annotations[{TYPE_ANNOTATION}]" if TYPE_ANNOTATION in provider.metadata.annotations else "spec.type"
             return f"{where}: {spec.type} is no type that can be sent to{left_out}; `sluice alert types` lists them"
+        if by_type.library and find_spec(by_type.library) is None:
+            return f"spec.type: {spec.type} needs {by_type.library}, which is not installed: install sluice-gitops[{spec.type}]"
         if spec.commit_status_expr and by_type.wants != "commit_status":
             return f"spec.commitStatusExpr: a Provider of the type {spec.type} sets no commit's status; remove it"
         if spec.commit_status_expr:

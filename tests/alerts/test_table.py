@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -143,3 +144,10 @@ async def test_package_that_fails_stops_no_other_message(
     async with world.running():
         await world.tell(event("one"), event("two"))
         await world.settled(sent=2, rejected=2)
+
+
+def test_type_whose_library_is_not_installed_is_refused_by_name() -> None:
+    kafka = decode(Provider, provider(type="kafka", address="kafka://a.example", channel="flux"))
+    assert Table().problem(kafka) == ""
+    without = Table(types={"kafka": replace(PROVIDERS["kafka"], library="no_such_library")})
+    assert without.problem(kafka).startswith("spec.type: kafka needs no_such_library, which is not installed: install sluice-gitops[kafka]")
