@@ -11,6 +11,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from service.sources.tree import GitTree
+from service.sources.treediff import FOLDER, stretches
 
 Entry = tuple[pygit2.Oid, FileMode]
 
@@ -81,24 +82,32 @@ def pruned(repo: pygit2.Repository, view: GitTree, path: str, tree: str, before:
 def _pruned(repo: pygit2.Repository, view: GitTree, path: str, id_: str, before: tuple[str, str] | None) -> str:
     if before is not None and before[0] == id_:
         return before[1]
-    tree = tree_of(repo, id_)
-    known = tuple(tree_of(repo, each) for each in before) if before is not None and before[0] in repo else ()
-    kinds = dict(view.list(path))
-    builder = repo.TreeBuilder(tree)
-    for entry in tree:
-        raw = entry.raw_name or b""
-        name = raw.decode(errors="replace")
-        kind = kinds.get(name) if name.encode() == raw else None
-        if kind is None:
-            builder.remove(raw.decode(errors="surrogateescape"))
-        elif kind == "dir":
-            inner = _pruned(repo, view, f"{path}/{name}" if path else name, str(entry.id), _both(known, name))
-            if inner != str(entry.id):
-                builder.insert(name, pygit2.Oid(hex=inner), FileMode.TREE)
+    if before is None or before[0] not in repo or before[1] not in repo:
+        known, old = None, b""
+    else:
+        known, old = tree_of(repo, before[1]), repo.read(before[0])[1]
+    gone, new = stretches(old, repo.read(id_)[1])
+    builder = repo.TreeBuilder(known) if known is not None else repo.TreeBuilder()
+    for raw in gone:
+        name = raw.decode(errors="surrogateescape")
+        if known is not None and name in known:
+            builder.remove(name)
+    for raw, (mode, inner) in new.items():
+        try:
+            name = raw.decode()
+        except UnicodeDecodeError:
+            continue
+        child = f"{path}/{name}" if path else name
+        kind = view.kind(child)
+        if kind == "dir":
+            kept = _pruned(repo, view, child, inner.hex(), _both(gone.get(raw), known, name))
+            builder.insert(name, pygit2.Oid(hex=kept), FileMode.TREE)
+        elif kind is not None:
+            builder.insert(name, pygit2.Oid(raw=inner), FileMode.BLOB_EXECUTABLE if mode == b"100755" else FileMode.BLOB)
     return str(builder.write())
 
 
-def _both(known: tuple[pygit2.Tree, ...], name: str) -> tuple[str, str] | None:
-    """The directory of a name in a tree of before and in what was kept of it."""
-    found = [str(tree[name].id) for tree in known if name in tree and tree[name].filemode == FileMode.TREE]
-    return (found[0], found[1]) if len(found) == 2 else None
+def _both(old: tuple[bytes, bytes] | None, known: pygit2.Tree | None, name: str) -> tuple[str, str] | None:
+    """The directory of a name in a tree of before, and in what was kept of it."""
+    is_folder = old is not None and old[0] == FOLDER and known is not None and name in known
+    return (old[1].hex(), str(known[name].id)) if is_folder and old is not None and known is not None else None

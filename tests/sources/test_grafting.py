@@ -70,16 +70,16 @@ def test_only_changed_folders_are_walked(repo):
     class Counting(GitTree):
         asked: list[str] = []  # noqa: RUF012 - of one test
 
-        def list(self, path):
+        def kind(self, path):
             self.asked.append(path)
-            return super().list(path)
+            return super().kind(path)
 
     ignore = make_ignore((), "*.md\n")
     first = {f"apps/{number}/{name}": "one" for number in range(20) for name in ("f.md", "g.yaml")}
     trees = [made(repo, first), made(repo, {**first, "apps/7/g.yaml": "two"})]
     kept = pruned(repo, GitTree(repo, trees[0], ignore), "", trees[0], None)
     pruned(repo, Counting(repo, trees[1], ignore), "", trees[1], Pruned(tree=trees[0], rules="", kept=kept))
-    assert Counting.asked == ["", "apps", "apps/7"]
+    assert Counting.asked == ["apps", "apps/7", "apps/7/g.yaml"]
 
 
 def test_odd_names_and_modes_stay_out(repo):
