@@ -181,3 +181,26 @@ async def test_status_of_a_provider_is_no_change_that_ends_its_wait(world: World
         world.put({**asked, "metadata": asked["metadata"] | {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}})
         dispatcher.wake()
         await slack.wait_for(2)
+
+
+async def test_nothing_more_is_sent_once_another_may(world: World, slack: Slack) -> None:
+    """The Lease was lost in the middle: what is queued is the next one's."""
+    answered = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await answered.wait()
+        return web.Response(text="ok")
+
+    world.put(alert(), provider(type="generic", address=slack.address))
+    slack.answers = [slow]
+    async with world.running() as dispatcher:
+        await world.tell(event("1"), event("2"))
+        await slack.wait_for(1)
+        world.ready = False
+        answered.set()
+        await world.settled(sent=1, queued=1)
+        await asyncio.sleep(0.1)
+        assert len(slack.got) == 1
+        world.ready = True
+        dispatcher.wake()
+        await world.settled(sent=2)

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from tests.end_to_end.kubernetes import is_ready
 from tests.end_to_end.sluice_process import Sluice
 from tests.end_to_end.world import TOKEN, World, world
 from tests.peers.postgres import Postgres
@@ -33,6 +35,8 @@ class Pair:
 
     def start(self) -> None:
         """The world's own first, so that it leads."""
+        for each in (self.world.sluice, self.other):
+            each.arguments += (f"--replica-address=127.0.0.1:{each.ports['cluster']}",)
         self.world.sluice.start(environment=self.environment)
         self.world.install()
         self.other.start(environment=self.environment)
@@ -79,6 +83,11 @@ def test_the_other_takes_hooks_and_goes_on_when_the_first_stops(pair: Pair) -> N
     assert other.log(msg="hook accepted")
     assert not other.log(msg="message sent")
     assert first.log(msg="message sent")
+
+    artifact = pair.world.wait("GitRepository", "fleet", is_ready)["status"]["artifact"]
+    place = urlsplit(artifact["url"]).path
+    other.running.until(lambda: bool(other.log(msg="waiting for a lease")), seconds=10)  # it knows whose it is
+    assert other.fetch("cluster", place) == first.fetch("cluster", place)
 
     assert first.stop() == 0
     assert pair.deliver(other, "alone", path=path) == 200
