@@ -34,7 +34,8 @@ from service.sources.manifests import (
     of_platform,
 )
 
-MOST_MANIFEST_BYTES = 4 * 2**20
+MOST_MANIFEST_BYTES = 256 * 1024  # read on the event loop; real ones have a few kilobytes
+MOST_PAGE_BYTES = 4 * 2**20
 MOST_TAGS = 100_000
 MOST_REFERRERS = 1_000
 MOST_REDIRECTS = 5
@@ -123,7 +124,7 @@ class Registry:
         path = "tags/list?n=1000"
         while path and len(found) < MOST_TAGS:
             async with self._asked("GET", path) as answer:
-                body = json_object(await _bounded(answer, MOST_MANIFEST_BYTES))
+                body = json_object(await _bounded(answer, MOST_PAGE_BYTES))
                 names = body.get("tags") or []
                 path = self._next(answer) if names else ""
             found.extend(name for name in names if isinstance(name, str))

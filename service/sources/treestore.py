@@ -24,6 +24,9 @@ from service.sources.openrepo import SnapshotGone, open_store, repository
 
 MOST_FILES = 100_000
 MOST_BYTES = 2 * 2**30
+USUAL_BYTES, MOST_RATIO = 64 * 2**20, 200
+"""What unpacks to more than the first must not be so many times its packed size: it is a bomb."""
+MOST_DEPTH = 200
 _OBJECTS = "sluice-objects"
 MOST_HEADER_BYTES = 2**18
 MOST_MEMBERS = 2 * MOST_FILES
@@ -78,8 +81,10 @@ def import_tarball(store: Path, uid: str, archive: Path, revision: str) -> Impor
 
 def unpacked(packed: IO[bytes]) -> Iterator[File]:
     """Yield the files of a tar.gz; the content of one can be read until the next. Raises BadArchive, OSError."""
+    most = min(MOST_BYTES, max(USUAL_BYTES, packed.seek(0, io.SEEK_END) * MOST_RATIO))
+    packed.seek(0)
     try:
-        with gzip.open(packed, "rb") as plain, tarfile.open(fileobj=_Limited(plain, MOST_BYTES), mode="r|", tarinfo=Header) as tar:
+        with gzip.open(packed, "rb") as plain, tarfile.open(fileobj=_Limited(plain, most), mode="r|", tarinfo=Header) as tar:
             yield from _members(tar)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError, RecursionError) as error:
         raise BadArchive(f"not a tar.gz archive, or a damaged one: {error}") from error
@@ -159,10 +164,12 @@ def _members(tar: tarfile.TarFile) -> Iterator[File]:
 
 
 def clean_path(name: str) -> str | None:
-    """Return a path without `.` and empty parts, None where Git cannot hold it. Raises BadArchive where it would leave the root."""
+    """Return a path without `.` and empty parts, None where Git cannot hold it. Raises BadArchive where it leads out, or is too deep."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or "\0" in name:
         raise BadArchive(f"the path {name[:200]!r} leads out of the archive")
+    if len(parts) > MOST_DEPTH:
+        raise BadArchive(f"the path {name[:200]!r} has more than {MOST_DEPTH} folders")
     if not parts or any(part.lower() == ".git" for part in parts):
         return None
     try:
@@ -186,5 +193,5 @@ class _Limited(io.RawIOBase):
         found = self._inner.read(size if size >= 0 else 2**16)
         self._left -= len(found)
         if self._left < 0:
-            raise BadArchive("the content is larger than what is accepted")
+            raise BadArchive("it unpacks to more than what is accepted")
         return found

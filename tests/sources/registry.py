@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class StandIn:
         self.asked: list[str] = []
         self.elsewhere = self.other = ""
         self.lists_referrers = False
+        self.fault: Callable[[web.Request], Awaitable[web.StreamResponse | None]] | None = None
         self.seen_elsewhere: list[str | None] = []
 
     def push(self, tag: str, *layers: bytes, annotations: Mapping[str, str] | None = None, media_type: str = LAYER) -> str:
@@ -94,6 +95,9 @@ class StandIn:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix(f"/v2/{self.name}/")
         self.asked.append(f"{request.method} {path}")
+        broken = await self.fault(request) if self.fault is not None else None
+        if broken is not None:
+            return broken
         if request.path == "/token":
             given = request.headers.get("Authorization", "")
             good = self.login is None or given == encode_basic_auth(*self.login)

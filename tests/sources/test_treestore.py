@@ -7,12 +7,13 @@ import time
 import tracemalloc
 from contextlib import suppress
 
+import pygit2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.sources.chartfiles import BadChart, read_archive
-from service.sources.treestore import MOST_HEADER_BYTES, BadArchive, unpacked
+from service.sources.treestore import MOST_HEADER_BYTES, BadArchive, import_tarball, last_import, unpacked
 
 END = bytes(1024)
 
@@ -113,3 +114,30 @@ GOOD = entry("b/c", data=b"1" * 600) + pax(path="long/" * 40) + END
 def test_any_damage_is_refused_or_read(at, put):
     with suppress(BadArchive):
         files(GOOD[:at] + put + GOOD[at + len(put) :])
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (entry("zeros", data=bytes(70 * 2**20)), "unpacks to more than what is accepted"),
+        (pax(path="a/" * 400 + "b"), "more than 200 folders"),
+    ],
+)
+def test_a_bomb_is_refused_early_and_the_last_content_stays(tmp_path, member, words):
+    store, packed = tmp_path / "store", tmp_path / "packed"
+    pygit2.init_repository(str(store), bare=True)
+    packed.write_bytes(gzip.compress(entry("a.yaml", data=b"1") + END))
+    good = import_tarball(store, "u-1", packed, "sha256:1")
+    packed.write_bytes(gzip.compress(member + END, 1))
+    begun = time.process_time()
+    with pytest.raises(BadArchive, match=words):
+        import_tarball(store, "u-1", packed, "sha256:2")
+    assert time.process_time() - begun < 2
+    assert last_import(store, "u-1") == ("sha256:1", good.tree)
+
+
+def test_a_link_is_left_out_and_not_followed(tmp_path):
+    link, hard = tarfile.TarInfo("link"), tarfile.TarInfo("hard")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+    hard.type, hard.linkname = tarfile.LNKTYPE, "../../etc/passwd"
+    assert files(link.tobuf() + entry("link/passwd", data=b"ours") + hard.tobuf() + END) == {"link/passwd": b"ours"}
