@@ -79,9 +79,12 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def of_platform(index: Mapping[str, Any]) -> str:
-    for each in index.get("manifests") or ():
-        platform = each.get("platform") or {} if isinstance(each, dict) else {}
-        if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64") and DIGEST.fullmatch(str(each.get("digest"))):
+    """Return the digest that an index gives for linux/amd64. Raises RegistryError."""
+    listed = index.get("manifests")
+    for each in listed if isinstance(listed, list) else ():
+        platform = each.get("platform") if isinstance(each, dict) else None
+        wanted = isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == ("linux", "amd64")
+        if wanted and DIGEST.fullmatch(str(each.get("digest"))):
             return str(each["digest"])
     raise RegistryError("the index has no manifest for linux/amd64")
 

@@ -9,8 +9,8 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
@@ -80,13 +80,19 @@ class Registry:
 
     async def manifest(self, digest: str) -> Manifest:
         """Return the manifest, of an index that for linux/amd64 under the index's digest. Raises RegistryError."""
+        found = await self._object(digest)
+        if _is_index(found):
+            found = await self._object(of_platform(found))
+            if _is_index(found):
+                raise RegistryError(f"the index {digest} leads to another index")
+        return manifest_of(digest, found)
+
+    async def _object(self, digest: str) -> dict[str, Any]:
+        """A manifest or index as it stands there, checked."""
         body = await self._body(f"manifests/{digest}", (*MANIFESTS, *INDEXES))
         if digest_of(body) != digest:
             raise RegistryError(f"the manifest {digest} has another digest than its name")
-        found = json_object(body)
-        if found.get("mediaType") in INDEXES or "manifests" in found:
-            return replace(await self.manifest(of_platform(found)), digest=digest)
-        return manifest_of(digest, found)
+        return json_object(body)
 
     async def referrers(self, digest: str) -> tuple[Descriptor, ...]:
         """Return what says that it is about a manifest, such as signatures. Raises RegistryError.
@@ -235,6 +241,10 @@ class Registry:
 
 
 _MEANING = {401: " (not logged in)", 403: " (not allowed)", 404: " (not found)", 429: " (too many requests)"}
+
+
+def _is_index(found: Mapping[str, Any]) -> bool:
+    return found.get("mediaType") in INDEXES or "manifests" in found
 
 
 async def _bounded(answer: aiohttp.ClientResponse, most: int) -> bytes:
