@@ -16,6 +16,7 @@ from typing import Any
 from service import crash
 from service.alerts.bundles import composed, release_due
 from service.alerts.catalog import Catalog, Objects, Raw
+from service.alerts.courtesy import Courtesy
 from service.alerts.lane import GIVE_UP, Lane, Way
 from service.alerts.matching import PLAIN, Complaint, Matcher, ReadLabels, Rules
 from service.alerts.route import ReadSecret
@@ -72,6 +73,7 @@ class Needs:
     outbound: Outbound
     evaluator: Evaluator
     table: Table
+    courtesy: Courtesy
     grants: Grants | None = None
 
 
@@ -111,6 +113,7 @@ class Dispatcher:
 
     async def intake(self, event: Event) -> bool:
         """Store an event of another controller; False if an equal one came within the last five minutes. Raises StateError."""
+        await self._needs.courtesy.give_way()
         return await self._needs.outbox.add(EventRow(key=_intake_key(event), json=event.to_json(), window=DOUBLE_WINDOW))
 
     async def run(self) -> None:
@@ -129,6 +132,7 @@ class Dispatcher:
                 grants=needs.grants,
                 may_send=needs.is_ready,
                 ttl=self._ttl,
+                courtesy=needs.courtesy,
             )
             try:
                 async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
@@ -146,6 +150,8 @@ class Dispatcher:
             stopping = self._stopping
             wait: timedelta | None = None
             self._woken.clear()
+            if not stopping:
+                await self._needs.courtesy.give_way()
             if self._needs.is_ready():
                 wait = await self._round(way, tasks)
             if stopping:

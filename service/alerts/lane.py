@@ -17,6 +17,7 @@ from providers import contract
 from providers.contract import Busy, Misconfigured, Rejected
 from service import crash
 from service.alerts.catalog import Catalog, Unusable
+from service.alerts.courtesy import Courtesy
 from service.alerts.credentials import BadCredentials
 from service.alerts.lateness import noted
 from service.alerts.lending import lent, wanted_of
@@ -67,6 +68,7 @@ class Way:
     evaluator: Evaluator
     grants: Grants | None
     may_send: Callable[[], bool]
+    courtesy: Courtesy
     ttl: timedelta = GIVE_UP
 
     async def status_id(self, event: contract.Event, provider: Provider, alert: ObjectKey) -> str:
@@ -134,6 +136,8 @@ class Lane:
     async def _attempt_all(self, due: Sequence[StoredMessage]) -> None:
         """Messages about different objects: as many at once as the type allows, one by one while the circuit is open."""
         while due and not self._is_paused() and self._way.may_send():
+            if not self._stopping:
+                await self._way.courtesy.give_way()
             some = 1 if self._failures else self._at_once()
             await self._attempt_together(due[:some])
             due = due[some:]

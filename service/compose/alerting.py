@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from service.alerts import dispatch
+from service.alerts.courtesy import Courtesy
 from service.alerts.matching import Rules
 from service.compose.access import labels_of
 from service.compose.alarms import oversight_of
@@ -40,6 +41,7 @@ class Alerting:
             outbound=house.outbound,
             evaluator=house.evaluator,
             table=house.table,
+            courtesy=Courtesy((house.sources.queue.idle, house.kustomizations.queue.idle)),
             grants=house.grants,
         )
         self.dispatcher = dispatch.Dispatcher(

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer
 
 from service.alerts import dispatch, lane
 from service.alerts.bundles import composed
+from service.alerts.courtesy import Courtesy
 from service.alerts.dispatch import Dispatcher, Needs
 from service.alerts.table import Table
 from service.cel import Evaluator
@@ -151,7 +152,10 @@ class World:
     grants: Grants | None = None
     outbound: Outbound = field(default_factory=lambda: Outbound(Policy(loopback=True)))
 
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
     def __post_init__(self) -> None:
+        self.idle.set()
         self.outbox, self.held = Outbox(self.store), Held(self.store, composed)
 
     def put(self, *objects: dict[str, Any]) -> None:
@@ -181,7 +185,7 @@ class World:
             read_labels=self.read_labels, read_config=self.read_config, held=self.held,
             post_event=self.warnings.append, workers=self.workers, metrics=self.metrics,
             outbound=self.outbound, evaluator=self.evaluator, table=self.table,
-            grants=self.grants,
+            grants=self.grants, courtesy=Courtesy((self.idle,)),
         )  # fmt: skip
         return Dispatcher(needs, **options)
 
