@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import pygit2
 import pytest
 from aiohttp import web
 
@@ -23,12 +24,15 @@ class Counted:
 
     def __init__(self, server: GitServer) -> None:
         self.server, self.posts, self.url = server, 0, ""
+        self.revoked = "nobody"  # how the header Authorization begins that is not let in any more
         self.asked = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.posts += request.method == "POST"
         self.asked.set()
         await asyncio.sleep(0.05)
+        if request.headers.get("Authorization", "").startswith(self.revoked):
+            return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
         return await self.server.answer(request)
 
 
@@ -102,3 +106,27 @@ async def test_a_commit_counts_only_for_credentials_that_may_see_it(counted, rem
     )
     assert good.commit == commit
     assert isinstance(refused, AuthRefused)
+
+
+@pytest.mark.parametrize("is_short", [False, True])
+async def test_revoked_credentials_see_nothing_of_what_others_fetch(counted, remote, tmp_path, is_short):
+    smart = Smart() if is_short else None
+    store = GitStore(tmp_path / "git", smart=smart)
+    other = Credentials(bearer="s3cret")
+    try:
+        first = remote.commit({"a.yaml": "a: 1\n"})
+        for uid, known in (("u0", KNOWN), ("u1", other)):
+            assert (await fetch(store, counted.url, uid, credentials=known)).commit == first
+        counted.revoked = "Bearer"
+        second = remote.commit({"a.yaml": "a: 2\n"})
+        assert (await fetch(store, counted.url, "u0", hint=second)).commit == second
+        pinned = wanted(GitRef(commit=second))
+        for want in (MAIN, MAIN.hinted([second]), pinned):
+            with pytest.raises(AuthRefused):
+                await store.fetch(uid="u1", url=counted.url, credentials=other, wanted=want, timeout=timedelta(seconds=20))
+        assert store.located("u1") != store.located("u0")
+        assert second not in pygit2.Repository(str(store.located("u1")))
+        assert first in pygit2.Repository(str(store.located("u1")))
+    finally:
+        if smart is not None:
+            await smart.close()
