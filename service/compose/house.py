@@ -68,7 +68,7 @@ from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.remade import Remade
 from service.sources.smart import Smart
 from service.sources.snapshot import Snapshot
-from service.sources.trustedkeys import KEYS
+from service.sources.trustedkeys import CHANGED, KEYS
 from service.state.bodies import Bodies
 from service.state.cache import Cache
 from service.state.held import Held
@@ -404,7 +404,7 @@ class House:
         """A Secret with trusted keys: what is checked with them is checked again."""
         metadata = change.object["metadata"]
         for key in self.key_watches.users(Named(kind, metadata.get("namespace", ""), metadata["name"])):
-            self.sources.queue.add(key, trigger=Trigger(reason="keys"), priority=CHANGE)
+            self.sources.queue.add(key, trigger=Trigger(reason="keys" if change.type == "ADDED" else CHANGED), priority=CHANGE)
 
     def config_map_changed(self, change: Change) -> None:
         """A labelled ConfigMap: what substitutes from it runs."""

@@ -32,6 +32,7 @@ from service.sources.signatures import NotVerified, Outcome
 from service.sources.snapshot import Snapshot, ignore_files
 from service.sources.tarball import Tarball, Tarballs, Words
 from service.sources.treestore import BadArchive, import_files, import_tarball, last_import
+from service.sources.trustedkeys import CHANGED
 from service.sources.verification import Verifier, Wanted, check_spec, told_outcome, verified_conditions
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class OCIOrigin:
     async def fetch(self, found: OCIRepository, triggers: tuple[Trigger, ...]) -> Tarball:
         """Ask for the digest, pull what is new, and publish it."""
         begun = time.perf_counter()
+        if any(trigger.reason == CHANGED for trigger in triggers):
+            self._checked[found.metadata.uid] = _Checked()
         try:
             async with asyncio.timeout(found.spec.timeout.total_seconds()), self._registry(found) as registry:
                 snapshot, layer = await self._pulled(found, registry, triggers)
@@ -119,7 +122,7 @@ class OCIOrigin:
         return replace(before, revision=revision, ignore=found.spec.ignore, url=found.spec.url), layer
 
     async def _verified(self, found: OCIRepository, registry: Registry, digest: str, revision: Revision) -> None:
-        """Once for each digest and generation. Raises EndedEarly."""
+        """Once for each digest and generation, and again when the keys change. Raises EndedEarly."""
         verification, uid = found.spec.verify, found.metadata.uid
         if verification is None or (self._checked.get(uid) or _checked_before(found)).covers(digest, found):
             return

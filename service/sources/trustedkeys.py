@@ -13,8 +13,12 @@ def key_secrets_of(object_: Mapping[str, Any] | None) -> frozenset[Named]:
     if object_ is None or spec.get("suspend"):
         return frozenset()
     metadata = object_["metadata"]
-    names = [((spec.get("verify") or {}).get("secretRef") or {}).get("name"), (metadata.get("annotations") or {}).get(PROVENANCE)]
+    verify = spec.get("verify") or {}
+    names = [(verify.get(field) or {}).get("name") for field in ("secretRef", "trustedRootSecretRef")]
+    names.append((metadata.get("annotations") or {}).get(PROVENANCE))
     return frozenset(Named("Secret", metadata.get("namespace", ""), str(name)) for name in names if name)
 
 
+CHANGED = "keys changed"
+"""Why an object runs whose Secret is another one than when it was checked last."""
 KEYS = Naming(what="trusted keys", of=key_secrets_of, reason="KeysNotWatched", controller="source-controller")

@@ -15,6 +15,7 @@ from service.kinds.meta import FINALIZER
 from service.reconcile.queue import Trigger
 from service.sources.snapshot import changed_paths
 from service.sources.tree import GitTree
+from service.sources.trustedkeys import CHANGED
 from tests.sources.bench import Bench, opened
 from tests.sources.registry import INDEX, StandIn, served, tarball
 from tests.sources.sigstore import ISSUER, SUBJECT, Sigstore, put_bundle, put_simple
@@ -302,6 +303,25 @@ async def test_only_what_is_signed_counts(bench, registry):
     bench.api.put(spec(registry))
     await bench.run()
     assert bench.api.condition("SourceVerified") is None
+
+
+async def test_keys_that_change_count_at_once(bench, registry):
+    key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    pems = [each.public_key().public_bytes(*form) for each in (key, other)]
+    bench.secrets["keys"] = {"a.pub": pems[0], "b.pub": pems[1]}
+    digest = registry.push("1.0", tarball(FILES))
+    sign(registry, digest, key)
+    bench.api.put(spec(registry, verify={"provider": "cosign", "secretRef": {"name": "keys"}}))
+    assert (await bench.run()).result == "succeeded"
+    changed = (Trigger(reason=CHANGED),)
+    del bench.secrets["keys"]["a.pub"]
+    assert (await bench.run()).result == "unchanged"  # nobody has told
+    assert (await bench.run(triggers=changed)).result == "failed"
+    assert "no matching signatures" in bench.api.ready()[2]
+    assert (await bench.run()).result == "failed"
+    bench.secrets["keys"]["a.pub"] = pems[0]
+    assert (await bench.run()).result == "succeeded"
 
 
 async def test_only_what_the_named_have_signed_without_a_key_counts(bench, registry):
