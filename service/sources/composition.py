@@ -12,10 +12,10 @@ from service.kinds import meta
 from service.kinds.source import GitRepository
 from service.sources.composing import BadInclude, Composed, Inclusion, Recipe, compose, last_composed
 from service.sources.credentials import Credentials
+from service.sources.depth import PART
 from service.sources.failure import EndedEarly, Failure
 from service.sources.fetcherror import Stopped
 from service.sources.gitref import Wanted
-from service.sources.gitstore import PART
 from service.sources.includes import Included
 from service.sources.openrepo import SnapshotGone, borrowed, open_store
 from service.sources.reconciler import Needs

@@ -19,6 +19,8 @@ from pygit2.enums import SortMode
 PRIVATE, INCOMING = "refs/sluice/", "refs/incoming/"
 VERIFIED = ".verified"
 """Behind an object's private ref: that of the last commit whose signature was good."""
+PART = "+"
+"""Between an object's uid and the name of a part of it, with a private ref of its own: a submodule, a store that it borrows from."""
 MOST_COMMITS = 16
 _MARK = "sluice-newest-only"
 

@@ -24,7 +24,7 @@ import pygit2
 from service.outbound import Policy
 from service.socks import socks_of
 from service.sources.credentials import Credentials
-from service.sources.depth import PRIVATE, VERIFIED
+from service.sources.depth import PART, PRIVATE, VERIFIED
 from service.sources.direct import Direct
 from service.sources.fetcherror import BadStore, FetchError, RemoteFailed, Stopped
 from service.sources.fetchprocess import Limits, in_process
@@ -43,8 +43,6 @@ T = TypeVar("T")
 
 MOST_STUCK = 64
 LAG_WAITS = tuple(timedelta(milliseconds=each) for each in (50, 100, 200, 400))
-PART = "+"
-"""Between an object's uid and the name of a part of it, with a private ref of its own: a submodule, a store that it borrows from."""
 KEPT_STORES = 2
 """Stores per object: the present one, and the one before it that consumers may still read."""
 

@@ -1,14 +1,20 @@
 """What builds fetch from outside: files within their bounds, refs as git reads them, the same thing once."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
+from service.gitserver import GitServer
 from service.kustomize.remote import NotFetched, RepoSpec
 from service.sources import remotebase
 from service.sources.remotebase import remote_bases
+from tests.sources.conftest import make_remote
+from tests.sources.test_submodules import link
 
 
 class Host(BaseHTTPRequestHandler):
@@ -58,3 +64,23 @@ def test_a_ref_that_git_does_not_allow_is_not_asked_for(host: str) -> None:
             with pytest.raises(NotFetched, match="not a name that Git allows"):
                 remote.clone(RepoSpec(url=f"{host}/org/pod", ref=ref))
     assert Host.asked == []
+
+
+async def test_submodules_stand_in_their_places_unless_the_address_says_no(tmp_path: Path) -> None:
+    fleet, lib = await asyncio.to_thread(lambda: [make_remote(tmp_path / "remotes", name, "") for name in ("fleet", "lib")])
+    pinned = lib.commit({"l.yaml": "l: 1\n"})
+    lib.commit({"l.yaml": "l: 2\n"})
+    link(fleet, {"vendor/lib": ("../lib.git", pinned)}, {"a.yaml": "a: 1\n"})
+
+    def build(url: str) -> None:
+        with remote_bases() as remote:
+            tree, commit = remote.clone(RepoSpec(url=url, timeout=timedelta(seconds=20)))
+            assert (tree.read("vendor/lib/l.yaml"), commit) == (b"l: 1\n", fleet.git("rev-parse", "HEAD"))
+            tree, _ = remote.clone(RepoSpec(url=url, submodules=False, timeout=timedelta(seconds=20)))
+            assert (tree.kind("a.yaml"), tree.list("vendor")) == ("file", ())
+
+    async with GitServer(root=tmp_path / "remotes").serving() as base:
+        await asyncio.to_thread(build, f"{base}/fleet.git")
+        link(fleet, {"vendor/lib": ("file:///etc", pinned)})
+        with pytest.raises(NotFetched, match=r"submodules of .*'file' is not supported"):
+            await asyncio.to_thread(build, f"{base}/fleet.git")
