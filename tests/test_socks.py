@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from service.alerts.route import Route
 from service.alerts.sending import open_wire, send
 from service.outbound import Outbound, OutboundRefused, Policy, refusal_in
 from service.socks import Socks, socks_of
+from service.sources.remote import Remote
 from service.transport import BadTransport, checked_proxy, proxy_of
 from tests.peers.authority import Authority
 from tests.peers.socks import PASSWORD, USER, SocksProxy
@@ -119,6 +120,20 @@ async def test_proxy_is_judged_too() -> None:
         with pytest.raises((OutboundRefused, aiohttp.ClientError)) as caught:
             await got("http://hooks.example.com/", f"socks5h://{at}:1080", Policy())
         assert refusal_in(caught.value) is not None
+
+
+@pytest.mark.real
+async def test_sources_go_by_way_of_the_one_in_their_secret(proxy: SocksProxy, site: TestServer) -> None:
+    secret = {"address": f"socks5h://127.0.0.1:{proxy.port}".encode(), "username": USER.encode(), "password": PASSWORD.encode()}
+
+    async def read(_namespace: str, _name: str) -> Mapping[str, bytes]:
+        return secret
+
+    async with Remote(namespace="apps", proxy="p").open(Outbound(LOCAL), read) as way:
+        for _ in range(2):
+            async with way.session.get(f"http://localhost:{site.port}/v2/") as answer:
+                assert answer.status == 200
+    assert proxy.asked[-1] == f"localhost {site.port}"
 
 
 async def told(address: str, proxy: str) -> None:

@@ -22,7 +22,7 @@ from tests.peers.kafka import PASSWORD, USER, Kafka, no_java
 from tests.providers.test_kafka import EVENT
 
 pytestmark = pytest.mark.real
-TIMEOUT = timedelta(seconds=6)
+TIMEOUT = timedelta(seconds=10)
 
 
 @pytest.fixture(scope="module")
