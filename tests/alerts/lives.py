@@ -17,9 +17,9 @@ OBJECTS = 40
 STEP, EVERY_SECONDS = 2, 0.01
 
 
-def live(folder: str, address: str, kind: str, total: int) -> None:
+def live(folder: str, address: str, kind: str, total: int, state_url: str = "") -> None:
     """One life."""
-    asyncio.run(_live(Path(folder), address, kind, total))
+    asyncio.run(_live(Store.open(Path(folder), state_url), address, kind, total))
 
 
 def object_of(number: int) -> int:
@@ -27,14 +27,14 @@ def object_of(number: int) -> int:
     return number * 7 % OBJECTS
 
 
-async def _live(folder: Path, address: str, kind: str, total: int) -> None:
-    world = World(store=Store.open(folder), workers=Workers(1))
+async def _live(store: Store, address: str, kind: str, total: int) -> None:
+    world = World(store=store, workers=Workers(1))
     world.put(alert(), provider(type=kind, address=address))
     async with world.running():
         (stored,) = await world.store.read(lambda connection: connection.execute("SELECT count(*) FROM events").fetchone())
         while stored < total:
             for number in range(stored, min(stored + STEP, total)):
-                assert await world.outbox.add(EventRow(key=f"number {number}", json=_event(number)))
+                await world.outbox.add(EventRow(key=f"number {number}", json=_event(number)))
             stored += STEP
             await asyncio.sleep(EVERY_SECONDS)
         while (await world.outbox.counts())["queued"] or (await world.outbox.counts())["unmatched"]:  # noqa: ASYNC110 - the store tells nobody

@@ -144,7 +144,7 @@ class Tally:
     out_of_order: int
 
 
-async def killed(tmp_path: Path, *, kind: str, total: int, kills: int, seconds: float) -> Tally:
+async def killed(tmp_path: Path, state_url: str = "", *, kind: str, total: int, kills: int, seconds: float) -> Tally:
     """Kill a sender this often, at random times up to `seconds` after its birth, then let it end; count what the target got."""
     got: list[tuple[int, str]] = []
 
@@ -159,7 +159,7 @@ async def killed(tmp_path: Path, *, kind: str, total: int, kills: int, seconds: 
     births.set_forkserver_preload(["tests.alerts.lives"])
     dice = random.Random(7)
     async with TestServer(app) as server:
-        arguments = (str(tmp_path / "state"), str(server.make_url("/hook")), kind, total)
+        arguments = (str(tmp_path / "state"), str(server.make_url("/hook")), kind, total, state_url)
         for left in range(kills, -1, -1):
             process = births.Process(target=live, args=arguments)
             process.start()
@@ -181,9 +181,10 @@ async def killed(tmp_path: Path, *, kind: str, total: int, kills: int, seconds: 
 
 
 @pytest.mark.fuzz
-async def test_killed_20_times_it_loses_none_of_1000_events(tmp_path: Path) -> None:
+@pytest.mark.databases
+async def test_killed_20_times_it_loses_none_of_1000_events(tmp_path: Path, state_url: str) -> None:
     """Some seconds: 20 processes are born and killed."""
-    tally = await killed(tmp_path, kind="generic", total=1000, kills=20, seconds=0.5)
+    tally = await killed(tmp_path, state_url, kind="generic", total=1000, kills=20, seconds=0.5)
     assert (tally.lost, tally.out_of_order, tally.keys) == (0, 0, 1000)
     assert tally.doubles <= 20 * 8  # no more than were under way
 

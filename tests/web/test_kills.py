@@ -56,20 +56,20 @@ class Senders:
         await reader.readexactly(int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
 
 
-def born(folder: Path) -> tuple[multiprocessing.process.BaseProcess, multiprocessing.connection.Connection, int]:
+def born(folder: Path, state_url: str) -> tuple[multiprocessing.process.BaseProcess, multiprocessing.connection.Connection, int]:
     """A service on the state in the folder, the end of its pipe, and its port."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.benchmarks.hooks"])
     ours, theirs = context.Pipe()
-    process = context.Process(target=serving, args=(folder, theirs, False))
+    process = context.Process(target=serving, args=(folder, theirs, False, state_url))
     process.start()
     theirs.close()
     return process, ours, ours.recv()
 
 
-async def one_life(folder: Path, senders: Senders, seconds: float) -> None:
+async def one_life(folder: Path, state_url: str, senders: Senders, seconds: float) -> None:
     """From the start to the kill, so many seconds after the first answer."""
-    process, pipe, port = await asyncio.to_thread(born, folder)
+    process, pipe, port = await asyncio.to_thread(born, folder, state_url)
     first = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -86,18 +86,18 @@ async def one_life(folder: Path, senders: Senders, seconds: float) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
-async def killed_often(folder: Path, times: int, seed: int) -> tuple[int, int]:
+async def killed_often(folder: Path, times: int, seed: int, state_url: str = "") -> tuple[int, int]:
     """How many deliveries were accepted over all lives, and how many of them are not in the inbox, done, at the end."""
     chance, senders = random.Random(seed), Senders()
     for _ in range(times):
-        await one_life(folder, senders, chance.uniform(0, LONGEST_LIFE_SECONDS))
-    process, pipe, _ = await asyncio.to_thread(born, folder)
+        await one_life(folder, state_url, senders, chance.uniform(0, LONGEST_LIFE_SECONDS))
+    process, pipe, _ = await asyncio.to_thread(born, folder, state_url)
     try:
         await drained(pipe)
         await asyncio.to_thread(process.join, 20)
     finally:
         process.kill()
-    store = Store.open(folder / "state")
+    store = Store.open(folder / "state", state_url)
     rows = await store.read(lambda connection: connection.execute("SELECT delivery_id, state, verdict FROM deliveries").fetchall())
     left = await Inbox(store).log.counts()
     await store.close()
@@ -115,8 +115,9 @@ async def drained(pipe: multiprocessing.connection.Connection) -> None:
 
 
 @pytest.mark.fuzz
-async def test_no_accepted_delivery_is_lost_over_twenty_kills(tmp_path: Path) -> None:
-    accepted, lost = await killed_often(tmp_path, 20, seed=20261121)
+@pytest.mark.databases
+async def test_no_accepted_delivery_is_lost_over_twenty_kills(tmp_path: Path, state_url: str) -> None:
+    accepted, lost = await killed_often(tmp_path, 20, 20261121, state_url)
     assert accepted > 20
     assert lost == 0
 
