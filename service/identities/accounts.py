@@ -48,7 +48,7 @@ class Accounts:
         try:
             metadata = (await self._cluster.request("GET", _ACCOUNT.format(namespace, name), timeout=TIMEOUT)).body["metadata"]
         except ApiError as error:
-            raise _missing(error, namespace, name) from error
+            raise _told(error, namespace, name) from error
         annotations = {str(key): str(value) for key, value in (metadata.get("annotations") or {}).items()}
         return Account(namespace=namespace, name=name, uid=str(metadata.get("uid", "")), annotations=annotations)
 
@@ -62,7 +62,7 @@ class Accounts:
         except Misconfigured as error:
             raise BadAccount(f"{account}: {error}") from error
         except ApiError as error:
-            raise _missing(error, account.namespace, account.name) from error
+            raise _told(error, account.namespace, account.name) from error
         return Identity(token=Secret(str(answer.body["status"]["token"])), annotations=account.annotations)
 
     async def read(self, namespace: str, name: str, cloud: Cloud) -> Identity:
@@ -70,5 +70,10 @@ class Accounts:
         return await self.sign(await self.find(namespace, name), cloud)
 
 
-def _missing(error: ApiError, namespace: str, name: str) -> Exception:
-    return BadAccount(f"ServiceAccount/{namespace}/{name} does not exist: create it") if error.not_found else error
+def _told(error: ApiError, namespace: str, name: str) -> Exception:
+    """What a person can mend belongs to the object's status."""
+    if error.not_found:
+        return BadAccount(f"ServiceAccount/{namespace}/{name} does not exist: create it")
+    if error.status == 403:
+        return BadAccount(f"ServiceAccount/{namespace}/{name}: sluice has no right to use it (chart: workloadIdentity): {error}")
+    return error

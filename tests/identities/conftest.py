@@ -24,6 +24,7 @@ class Api:
         self.asked: list[dict[str, Any]] = []
         self.annotations = dict(clouds.ANNOTATIONS)
         self.uid = "u-1"
+        self.forbidden = False
         self._signer = signer
         app = web.Application()
         app.router.add_get("/api/v1/namespaces/apps/serviceaccounts/fetch", self._account)
@@ -37,6 +38,8 @@ class Api:
         )
 
     async def _token(self, request: web.Request) -> web.Response:
+        if self.forbidden:
+            return web.json_response({"kind": "Status", "code": 403, "reason": "Forbidden", "message": "not yours"}, status=403)
         body = json.loads(await request.read())
         self.asked.append(body["spec"])
         token = self._signer.sign("apps", "fetch", *body["spec"]["audiences"])

@@ -30,6 +30,12 @@ async def test_account_that_cannot_be_used_is_named(cluster: Cluster, api: Api) 
     assert api.asked == []
 
 
+async def test_right_that_is_missing_is_named(cluster: Cluster, api: Api) -> None:
+    api.forbidden = True
+    with pytest.raises(BadAccount, match=r"sluice has no right to use it \(chart: workloadIdentity\): not yours"):
+        await Accounts(cluster).read("apps", "fetch", "aws")
+
+
 @pytest.mark.real
 async def test_real_api_server_signs_it(real_kubeconfig: Path) -> None:
     cluster = await Cluster.from_kubeconfig(real_kubeconfig)
