@@ -58,11 +58,10 @@ def statement_for(text: bytes, repository: str) -> Statement:
     try:
         document = json.loads(text)
         statements = [_statement(each) for each in document["trustPolicies"]]
-        scopes = [scope for each in document["trustPolicies"] for scope in each["registryScopes"]]
         listed = [tuple(map(str, each["registryScopes"])) for each in document["trustPolicies"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise NotVerified(f"the key '{KEY}' does not have the form of a trust policy") from error
-    names = [each.name for each in statements]
+    names, scopes = [each.name for each in statements], [scope for each in listed for scope in each]
     if document.get("version") != "1.0":
         raise NotVerified(f"the key '{KEY}' is not of the version 1.0")
     if len(set(scopes)) != len(scopes) or len(set(names)) != len(names) or any("*" in each and len(each) > 1 for each in listed):

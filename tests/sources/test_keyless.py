@@ -177,6 +177,31 @@ def test_the_librarys_own_root_is_sigstores(tmp_path: Path, monkeypatch: pytest.
         keylesscheck.check([], DIGEST, [ANYBODY], b"{}")
 
 
+@pytest.fixture
+def public(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A signature of a public image, as its registry and Sigstore's public logs hold it, to be checked by the library's own root."""
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    found: dict[str, Any] = json.loads((Path(__file__).parent / "cosign" / "keyless.json").read_text())
+    return found
+
+
+def test_a_public_images_signature_counts_without_any_network(public: dict[str, Any]) -> None:
+    found, owner = simple((public["payload"].encode(), public["annotations"])), "https://github.com/salrashid123/go-bazel-github-workflow"
+    who = OIDCIdentity(issuer=f"^{ISSUER}$", subject=f"^{owner}/.github/workflows/release.yaml@refs/tags/v.*$")
+    signer = f"{owner}/.github/workflows/release.yaml@refs/tags/v0.0.14 ({ISSUER})"
+    assert keylesscheck.check([found], public["digest"], [who], None) == signer
+    for digest, identity in ((DIGEST, who), (public["digest"], TEAM)):
+        with pytest.raises(NotVerified):
+            keylesscheck.check([found], digest, [identity], None)
+    for name in (SIGNATURE, CERTIFICATE, LOGGED):
+        text: str = public["annotations"][name]
+        for at in range(50, len(text), len(text) // 12):
+            changed = text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
+            with pytest.raises(NotVerified):
+                keylesscheck.check([simple((found.payload, {**found.annotations, name: changed}))], public["digest"], [who], None)
+
+
 async def test_the_check_is_a_process_that_ends_and_is_not_made_twice() -> None:
     own, keyless = Sigstore(), Keyless()
     found, root = (simple(own.simple(DIGEST)),), own.trusted_root()

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,19 @@ def test_the_statement_of_the_repository_wins() -> None:
     assert statement_for(policy(identities=("x509.subject:S=WA,C=US,O=Team\\2C Inc.",)), "a/b").names(
         names_of(read(*recorded("ec")).certificates[0].subject)
     )
+
+
+_WORDS = st.sampled_from(["strict", "skip", "1.0", "*", "ca:a", "x509.subject:C=US,ST=WA,O=a", "enforce", "expiry", "level", "override"])
+_KEYS = st.sampled_from(["version", "trustPolicies", "name", "registryScopes", "signatureVerification", "trustStores", "trustedIdentities"])
+_VALUES = st.recursive(_WORDS | st.none() | st.integers(), lambda each: st.lists(each, max_size=3) | st.dictionaries(_KEYS | _WORDS, each))
+
+
+@given(_KEYS, _VALUES)
+def test_policies_with_anything_in_them_are_read_or_refused(name: str, value: Any) -> None:
+    document = json.loads(policy())
+    (document if name in document else document["trustPolicies"][0])[name] = value
+    with suppress(NotVerified):
+        assert statement_for(json.dumps(document).encode(), REPOSITORY).name
 
 
 @given(st.binary(max_size=200))
