@@ -2,9 +2,9 @@
 
 In: flags. Out: a line for each: of the events that were accepted (202), how many the target never got, how many twice, how many objects in
 another order. Events are posted as Flux's controllers do, one after another, again until they are accepted, and never before the service
-says that it is ready. First with kill -9 at random times, then with a target that answers 503 for a while.
-Usage: `python -m tests.benchmarks.losses [--of sluice,flux] [--events 2000] [--kills 40] [--away 60]`, after
-`tests/peers/build kube-apiserver etcd flux-notification-controller`.
+says that it is ready. First with kill -9 at random times, then the same with a target that answers every tenth request by 429, then with
+one that answers 503 for a while. Usage: `python -m tests.benchmarks.losses [--of sluice,flux] [--events 2000] [--kills 40] [--away 60]`,
+after `tests/peers/build kube-apiserver etcd flux-notification-controller`.
 """
 
 import argparse
@@ -65,17 +65,21 @@ class OurService:
 
 
 class Target:
-    """Takes every event; while `away` it answers 503."""
+    """Takes every event, but for each `busy`-th request; while `away` it answers 503."""
 
     def __init__(self) -> None:
         self.got: list[int] = []
         self.away, self.changed_at = False, time.monotonic()
+        self.busy = self.asked = 0
 
     async def take(self, request: web.Request) -> web.Response:
         number = int(json.loads(await request.read())["message"].removeprefix("number "))
         self.changed_at = time.monotonic()
         if self.away:
             return web.Response(status=503)
+        self.asked += 1
+        if self.busy and self.asked % self.busy == 0:
+            return web.Response(status=429, headers={"Retry-After": "1"})
         self.got.append(number)
         return web.Response()
 
@@ -104,20 +108,20 @@ async def started(service: Service) -> None:
             await asyncio.sleep(0.05)
 
 
-async def under_kills(service: Service, target: Target, *, events: int, kills: int) -> None:
+async def under_kills(service: Service, target: Target, numbers: range, kills: int) -> None:
     """Post all events; kill -9 at a random time after each start, as often as asked for."""
-    dice, number, step = random.Random(7), 0, events // (kills + 1)
+    dice, number, step = random.Random(7), numbers.start, len(numbers) // (kills + 1)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         for left in range(kills, -1, -1):
             await started(service)
             until = time.monotonic() + dice.uniform(*LIFE_SECONDS)
-            stop_at = events if not left else min(events, number + 2 * step)
+            stop_at = numbers.stop if not left else min(numbers.stop, number + 2 * step)
             while number < stop_at and (not left or time.monotonic() < until):
                 number += await post(session, service.events_url, number)
                 await asyncio.sleep(PAUSE_SECONDS)
             if left:
                 await asyncio.to_thread(service.kill)
-        await quiet(target, events)
+        await quiet(target, numbers.stop, longer=60 if target.busy else 0)
 
 
 async def without_target(service: Service, target: Target, *, seconds: float, first: int) -> int:
@@ -165,10 +169,17 @@ async def measured(name: str, folder: Path, kubeconfig: Path, options: argparse.
     await asyncio.to_thread(objects, kubeconfig, f"http://127.0.0.1:{runner.addresses[0][1]}/")
     service: Service = OurService(folder, kubeconfig) if name == "sluice" else NotificationController(folder, kubeconfig, NAMESPACE)
     try:
-        await under_kills(service, target, events=options.events, kills=options.kills)
-        print(f"{name}, {options.events} events, {options.kills} kills: {said(target.got, range(options.events))}", flush=True)
-        count = await without_target(service, target, seconds=options.away, first=options.events)
-        numbers = range(options.events, options.events + count)
+        first = 0
+        for busy in (0, 10):
+            target.busy, numbers = busy, range(first, first + options.events)
+            await under_kills(service, target, numbers, options.kills)
+            how = " and a target that is busy at times" if busy else ""
+            print(f"{name}, {options.events} events, {options.kills} kills{how}: {said(target.got, numbers)}", flush=True)
+            first, target.busy = numbers.stop, 0
+            if not busy:
+                service.kill()
+        count = await without_target(service, target, seconds=options.away, first=first)
+        numbers = range(first, first + count)
         print(
             f"{name}, {count} events, target away for {options.away:g} of {options.away * 2:g} s: {said(target.got, numbers)}", flush=True
         )
