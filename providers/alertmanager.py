@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from urllib.parse import quote
 
-from providers.answers import JSON, address_of, basic, check, json_of, json_request
+from providers.answers import JSON, address_of, basic, check, has_pair, json_of, json_request
 from providers.card import is_error, plain
 from providers.contract import Dialogue, Event, Request, Secret, Target, recovers
 from providers.flux_event import timestamp
@@ -96,6 +96,6 @@ def _is_same(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 
 def _authorization(target: Target) -> dict[str, str]:
-    if target.username and target.password:
+    if has_pair(target):
         return {"Authorization": basic(target.username, target.password)}
     return {"Authorization": f"Bearer {target.token.reveal()}"} if target.token else {}

@@ -66,6 +66,13 @@ def basic(username: str, password: Secret) -> str:
     return "Basic " + b64encode(f"{username}:{password.reveal()}".encode()).decode()
 
 
+def has_pair(target: Target) -> bool:
+    """Whether there are a name and a password. Raises Misconfigured where one of them is missing, and no token stands for both."""
+    if bool(target.username) != bool(target.password) and not target.token:
+        raise Misconfigured("username and password belong together: put both into the Secret, or neither")
+    return bool(target.username and target.password)
+
+
 def needs(value: Secret | str, words: str) -> str:
     """The value, or Misconfigured with what to set."""
     if not value:

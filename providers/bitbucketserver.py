@@ -10,7 +10,7 @@ import hashlib
 import re
 from urllib.parse import quote, urlsplit
 
-from providers.answers import address_of, basic, json_request
+from providers.answers import address_of, basic, has_pair, json_request
 from providers.card import is_error, line
 from providers.contract import Dialogue, Event, Misconfigured, Request, Secret, Target
 from providers.forge import commit_of, description, is_progress, latest_is, set_status, status_id
@@ -56,6 +56,6 @@ def _commits(address: str) -> str:
 def _authorization(target: Target) -> str:
     if target.token:
         return f"Bearer {target.token.reveal()}"
-    if target.username and target.password:
+    if has_pair(target):
         return basic(target.username, target.password)
     raise Misconfigured("no credentials: put the key token, or username and password, into the Secret")

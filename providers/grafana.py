@@ -9,7 +9,7 @@ https://grafana.com/docs/grafana/latest/developers/http_api/annotations/
 import html
 from urllib.parse import urlsplit
 
-from providers.answers import address_of, basic, json_request, settle_as
+from providers.answers import address_of, basic, has_pair, json_request, settle_as
 from providers.card import escaped, facts, heading, line, object_name
 from providers.contract import Event, Misconfigured, Request, Target
 from providers.reason import words
@@ -23,7 +23,7 @@ def render(event: Event, target: Target) -> Request:
     address = address_of(target)
     if target.token:
         authorization = f"Bearer {target.token.reveal()}"
-    elif target.username and target.password:
+    elif has_pair(target):
         authorization = basic(target.username, target.password)
     else:
         raise Misconfigured("no credentials: put the key token, or username and password, into the Secret")

@@ -12,6 +12,7 @@ import re
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from providers.answers import has_pair
 from providers.contract import Busy, Misconfigured, Rejected, Target
 
 _JWT = re.compile(r"-----BEGIN NATS USER JWT-----\s+(\S+)\s+-+END NATS USER JWT-+")
@@ -53,7 +54,7 @@ def connect(greeting: dict[str, object], target: Target, *, tls: bool) -> bytes:
     elif "nkey" in target.keys:
         key = _key(target.keys["nkey"].reveal(), "nkey")
         fields |= {"nkey": public_of(key), "sig": _signature(key, nonce)}
-    elif target.username and target.password:
+    elif has_pair(target):
         fields |= {"user": target.username, "pass": target.password.reveal()}
     elif target.token:
         fields |= {"auth_token": target.token.reveal()}

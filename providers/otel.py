@@ -9,7 +9,7 @@ https://github.com/open-telemetry/opentelemetry-proto
 import hashlib
 from urllib.parse import urlsplit, urlunsplit
 
-from providers.answers import address_of, basic, check, json_request
+from providers.answers import address_of, basic, check, has_pair, json_request
 from providers.card import is_error, line, plain
 from providers.contract import Dialogue, Event, Target
 from providers.flux_event import flux_bytes
@@ -27,7 +27,7 @@ def converse(event: Event, target: Target) -> Dialogue:
     if not any(name.lower() == "authorization" for name in headers):
         if target.token:
             headers["Authorization"] = f"Bearer {target.token.reveal()}"
-        elif target.username and target.password:
+        elif has_pair(target):
             headers["Authorization"] = basic(target.username, target.password)
     namespace = event.alert.partition("/")[0]
     resource = {"service.name": event.alert, "service.namespace": namespace, "service.instance.id": event.alert_uid}

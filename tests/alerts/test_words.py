@@ -1,5 +1,6 @@
 """The words of templates in every type: people read them, programs get the event as it is, and a dry run shows both."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -10,6 +11,7 @@ import pytest_asyncio
 
 from providers import PROVIDERS
 from providers.contract import Event, Target
+from service.alerts.bundles import composed
 from service.alerts.mutes import Mute
 from service.alerts.rehearsal import Rehearsed, rehearse
 from service.alerts.trial import trial
@@ -85,3 +87,13 @@ async def test_mute_of_what_programs_read_is_told_and_costs_nothing(world: World
         await world.settled(sent=1)
     assert slack.got[0]["message"] == "for a program"
     assert f"{PREFIX}mute: has no effect" in world.warnings[0].message
+
+
+def test_what_stands_for_several_objects_has_no_title_of_one() -> None:
+    def payload(name: str) -> str:
+        told = {"kind": "Kustomization", "namespace": "apps", "name": name, "severity": "info", "reason": "Done", "message": "well"}
+        return json.dumps(told | {"metadata": {}, "recovery_only": False, "title": f"Oh dear {name}"})
+
+    together, alone = json.loads(composed([payload("a"), payload("b")])), json.loads(composed([payload("a"), payload("a")]))
+    assert (together["title"], alone["title"]) == ("", "Oh dear a")
+    assert "2 messages about 2 objects" in together["message"]

@@ -1,5 +1,6 @@
 """What a target's answer means: taken, later, or never, with what to do."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -132,3 +133,12 @@ def test_reason_in_words(reason: str, said: str) -> None:
 )  # fmt: skip
 def test_only_a_success_is_a_recovery(severity: str, reason: str, well: bool) -> None:
     assert recovers(severity, reason) is well
+
+
+@pytest.mark.parametrize("name", ["alertmanager", "otel", "grafana", "bitbucketserver", "zulip"])
+@pytest.mark.parametrize("half", [{"username": "me"}, {"password": Secret("hush")}])
+def test_half_a_pair_of_credentials_sends_nothing(name: str, half: dict[str, Any]) -> None:
+    target = replace(TARGETS[name], token=Secret(), username="", password=Secret())
+    with pytest.raises(Misconfigured, match=r"belong together|no username|no password") as caught:
+        list(requests_of(PROVIDERS[name], EVENT, replace(target, **half)))
+    assert "hush" not in str(caught.value)
