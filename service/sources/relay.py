@@ -66,7 +66,9 @@ class _Relay:
         path, _, tail = asked.raw_path.partition(self.path)
         if path or _ASKED.get(tail) != asked.method:
             return web.Response(status=404)
-        body = await asked.content.read(MOST_ASKED_BYTES) if asked.method == "POST" else None
+        body = await _bounded(asked) if asked.method == "POST" else None
+        if body is not None and len(body) > MOST_ASKED_BYTES:
+            return web.Response(status=413)
         headers = {name: asked.headers[name] for name in _PASSED_ON if name in asked.headers}
         headers |= {"Accept-Encoding": "identity", **authorization(self._request.credentials)}
         try:
@@ -101,6 +103,14 @@ class _Relay:
                 where = masked(answer.headers.get("Location", ""))
                 return RemoteFailed(f"the remote redirects to '{where}', which is not sent any credentials; write it into spec.url")
         return RemoteFailed(f"{self._said}it answered {answer.status}")
+
+
+async def _bounded(asked: web.BaseRequest) -> bytes:
+    """The body, cut where it is too long; it comes in pieces."""
+    body = b""
+    while len(body) <= MOST_ASKED_BYTES and (more := await asked.content.read(MOST_ASKED_BYTES)):
+        body += more
+    return body
 
 
 def _words(error: Exception) -> str:

@@ -168,13 +168,14 @@ async def test_charts_are_pulled_as_the_account_of_the_annotation(charts: helmbe
     assert network.clouds.asked.count("api.ecr.eu-west-1.amazonaws.com/") == 1
 
 
-async def test_charts_are_pulled_with_the_account_s_pull_secrets(charts: helmbench.HelmBench, network: Network) -> None:
+@pytest.mark.parametrize("more", [{}, {"secretRef": {"name": "pull"}}], ids=["of the account", "of secretRef"])
+async def test_charts_are_pulled_with_a_docker_configuration(charts: helmbench.HelmBench, network: Network, more: Any) -> None:
     registry = {"url": f"oci://{REGISTRY}/team", "type": "oci", "certSecretRef": {"name": "ca"}}
     charts.secrets["pull"] = {
         ".dockerconfigjson": json.dumps({"auths": {REGISTRY: {"username": "AWS", "password": "ecr-password"}}}).encode()
     }
     charts.pull_secrets["builder"] = ("pull",)
-    charts.api.put("HelmRepository", "museum", registry, annotations={ACCOUNT: "builder"})
+    charts.api.put("HelmRepository", "museum", {**registry, **more}, annotations={} if more else {ACCOUNT: "builder"})
     charts.chart(chart="app", version="1.0.0", sourceRef={"kind": "HelmRepository", "name": "museum"})
     await charts.run("HelmChart", "web")
     assert (charts.condition("HelmChart", "web") or ("",))[0] == "True"

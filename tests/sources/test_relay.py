@@ -1,5 +1,6 @@
 """Git over TLS with client certificates: the remote wants one, on each of the ways that a fetch can take."""
 
+import asyncio
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -7,17 +8,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientConnectorError, ClientSession, web
 
 from service.gitserver import GitServer
 from service.kinds.source import GitRef
 from service.sources.credentials import Credentials, InvalidSecret, read_credentials
 from service.sources.fetcherror import AuthRefused, FetchError, NoRef, RemoteFailed, RemoteGone
+from service.sources.fetchprocess import Limits
 from service.sources.gitref import wanted
 from service.sources.gitstore import GitStore
+from service.sources.relay import relayed
 from service.sources.smart import Smart
+from service.sources.transfer import Request
 from tests.sources.bench import opened
 from tests.sources.test_gitstore import answering, fetch
 
@@ -147,6 +152,34 @@ async def test_objects_take_the_certificate_of_their_secret(remote: Any, tmp_pat
         bench.api.put({**spec, "url": spec["url"].replace("https:", "http:")})
         await bench.run()
         assert "are for https addresses only" in bench.api.ready()[2]
+
+
+async def test_what_libgit2_asks_in_pieces_is_asked_whole(remote: Any, tmp_path: Path, papers: Papers) -> None:
+    request = Request(store=tmp_path, url="", uid="u", wanted=wanted(GitRef(branch="main")), credentials=papers.good, seconds=10)
+    seen: list[bytes] = []
+
+    async def answer(asked: web.Request) -> web.Response:
+        seen.append(await asked.read())
+        return web.Response(content_type="application/x-git-upload-pack-result")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"a" * 70_000
+            await asyncio.sleep(0.05)
+
+    async with answering(answer, papers.server) as port:
+        async with relayed(replace(request, url=f"https://127.0.0.1:{port}/fleet.git"), Limits()) as here, ClientSession() as session:
+            async with session.post(f"{here.url}/git-upload-pack", data=pieces()) as found:
+                assert found.status == 200
+            for method, path in (("GET", "/git-upload-pack"), ("GET", "/"), ("POST", "/git-receive-pack")):
+                async with session.request(method, f"{here.url}{path}") as found:
+                    assert found.status == 404
+            async with session.post(f"http://{urlsplit(here.url).netloc}/guessed/git-upload-pack") as found:
+                assert found.status == 404
+        with pytest.raises(ClientConnectorError):
+            async with ClientSession() as session, session.get(here.url):
+                pass
+    assert seen == [b"a" * 210_000]
 
 
 def test_old_names_of_the_keys() -> None:
