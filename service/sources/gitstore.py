@@ -224,7 +224,7 @@ class GitStore:
 
     async def hold(self, part: str, store: Path) -> None:
         """Keep a store of others for as long as `part` is not forgotten or released. Raises FetchError."""
-        if store not in self._stores.get(part, ()):
+        if not (store / (PRIVATE + part)).exists():
             await self.alone(store, lambda path: _hold(path, part))
             await self._remember(part, store)
 

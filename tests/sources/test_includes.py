@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import shutil
 import tarfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,7 +13,9 @@ import pytest
 from service.gitserver import GitServer
 from service.kinds.meta import ObjectKey
 from service.reconcile.queue import Trigger
+from service.sources import packs
 from service.sources.includes import INCLUDE
+from service.sources.openrepo import borrowed, repository
 from service.sources.snapshot import Snapshot, changed_paths
 from service.sources.tree import GitTree, walk
 from tests.sources.bench import Bench, opened
@@ -174,6 +177,43 @@ async def test_includes_of_includes_with_submodules_sparse_checkout_and_ignore(b
     for name in ("deep", "lib", "fleet"):
         assert (await bench.run(name)).result == "unchanged"
     assert snapshot(bench).tree != before.tree
+
+
+async def test_packed_stores_and_lost_ones_come_back(bench, base, tmp_path):
+    _, url = base
+    fleet, lib = await made(tmp_path, "fleet", "lib")
+    fleet.commit({"b.yaml": "b: 1\n"})
+    lib.commit({"a.yaml": "a: 1\n"})
+    bench.api.put(spec(f"{url}/fleet.git", of("lib")))
+    bench.api.put(spec(f"{url}/lib.git"), name="lib")
+    await bench.run("lib")
+    await bench.run()
+    store = snapshot(bench).store_path
+    own = sum(1 for _ in repository(store))
+    for each in (store, *borrowed(store)):
+        packs.pack(each)
+        packs.drop(each)
+    assert len(borrowed(store)) == 2
+    assert sum(1 for _ in repository(store)) == own, "what is borrowed is not packed along"
+    assert GitTree.open(snapshot(bench)).read("lib/a.yaml") == b"a: 1\n"
+    before = snapshot(bench)
+    lib.commit({"a.yaml": "a: 2\n"})
+    await bench.run("lib")
+    await bench.run(triggers=BY_INCLUDE)
+    assert changed_paths(before, snapshot(bench)) == ("lib/a.yaml",)
+
+    shutil.rmtree(snapshot(bench, "lib").store_path)
+    fleet.commit({"b.yaml": "b: 2\n"})
+    assert (await bench.run()).result == "failed"
+    assert "made anew" in bench.api.ready()[2]
+    assert (await bench.run("lib")).result == "unchanged"
+    assert (await bench.run()).result == "succeeded", bench.api.ready()
+    assert GitTree.open(snapshot(bench)).read("lib/a.yaml") == b"a: 2\n"
+    bench.api.objects.clear()
+    await bench.run("lib")
+    assert paths(bench) == ["b.yaml", "lib/a.yaml"]
+    await bench.run()
+    assert [each.name for each in (bench.state / "git").iterdir()] == [], "all of it goes with the objects"
 
 
 @pytest.mark.parametrize(
