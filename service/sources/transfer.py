@@ -160,7 +160,7 @@ def _transfer(request: Request, callbacks: _Callbacks) -> Fetched:
     repo = _opened(request.store)
     if is_ssh(request.url):
         request = replace(request, url=with_user(request.url))
-    if request.url.startswith("http:"):
+    if request.url.startswith("http:") and not request.relayed:
         if "http.followRedirects" not in repo.config:
             repo.config["http.followRedirects"] = False
         silence = min(request.seconds, pygit2.settings.server_timeout / 1000 or request.seconds)
