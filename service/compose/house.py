@@ -17,13 +17,13 @@ from service.cluster.client import Cluster
 from service.cluster.discovery import Discovery
 from service.cluster.events import Recorder
 from service.cluster.prune import Pruner
-from service.cluster.watch import Change
 from service.compose.access import Secrets, git_policy, outbound_policy
 from service.compose.alerting import Alerting
 from service.compose.charts import Charts
 from service.compose.generators import Generators
 from service.compose.leadership import LEASES
 from service.compose.measures import ControllerMetrics, ObjectGauges
+from service.compose.named import NamedObjects
 from service.compose.replicas import Replicas, TakingUp
 from service.compose.telling import Telling
 from service.compose.unheard import Unheard
@@ -32,7 +32,7 @@ from service.identities.accounts import Accounts
 from service.identities.grants import Grants
 from service.kinds.meta import ObjectKey
 from service.kinds.table import SOURCES
-from service.kustomizations.catalog import Catalog, key_of
+from service.kustomizations.catalog import Catalog
 from service.kustomizations.dependencies import ExpressionWaits
 from service.kustomizations.drift import Drift
 from service.kustomizations.guard import PruneGuard
@@ -46,14 +46,13 @@ from service.kustomizations.run import Rooms, SourceState
 from service.kustomizations.sweep import Sweep
 from service.kustomizations.tenancy import Reach, Tenancy
 from service.kustomizations.trail import Trail
-from service.kustomizations.variables import SUBSTITUTED, Variables, users_of
+from service.kustomizations.variables import Variables
 from service.kustomizations.waits import HealthWaits
 from service.kustomizations.writes import Writes
 from service.metrics import Metrics
 from service.outbound import Outbound
 from service.reconcile.gate import Gate
-from service.reconcile.namedwatches import Named, NamedWatches
-from service.reconcile.queue import CHANGE, HOOK, Queue, Trigger
+from service.reconcile.queue import HOOK, Queue, Trigger
 from service.reconcile.worker import Reconciler, Run, Worker, first
 from service.settings import Settings
 from service.sources.artifact import ArtifactStore
@@ -68,7 +67,6 @@ from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.remade import Remade
 from service.sources.smart import Smart
 from service.sources.snapshot import Snapshot
-from service.sources.trustedkeys import CHANGED, KEYS
 from service.state.bodies import Bodies
 from service.state.cache import Cache
 from service.state.held import Held
@@ -218,8 +216,6 @@ class House:
             *self.charts.reconcilers(needs, shadow=shadow),
         )
         self.sources = self._worker(SOURCE, queue, *reconcilers, times=WAITING_FOR_REMOTES)
-        gate = self.gates[SOURCE]
-        self.key_watches = NamedWatches(ground.cluster, KEYS, gate=gate, on_change=self.keys_changed, tell=self.telling.tell)
         self._build_generators(needs)
 
     def _build_generators(self, needs: Needs) -> None:
@@ -270,7 +266,7 @@ class House:
         )
         self.pushes.on_compared = self.trail.compared
         self.variables = Variables(cluster, strict=ground.settings.strict_substitutions)
-        self.variable_watches = NamedWatches(cluster, SUBSTITUTED, gate=gate, on_change=self.variables_changed, tell=self.telling.tell)
+        self.named = NamedObjects(self, sources=SOURCE, kustomizations=KUSTOMIZE)
         own = self._reach(cluster)
         rooms = Rooms(
             catalog=self.catalog,
@@ -392,29 +388,6 @@ class House:
             self.unheard.missed.hooked(key)
         worker = self.sources if key.kind in SOURCES else self.kustomizations
         worker.queue.add(key, trigger=trigger, priority=HOOK)
-
-    def secret_changed(self, change: Change) -> None:
-        """A labelled Secret: its Receivers read their tokens again, at once."""
-        for key in self.index.secret_seen(change):
-            self.receivers.queue.add(key, trigger=Trigger(reason="secret"))
-        self.variables_changed("Secret", change)
-        self.keys_changed("Secret", change)
-
-    def keys_changed(self, kind: str, change: Change) -> None:
-        """A Secret with trusted keys: what is checked with them is checked again."""
-        metadata = change.object["metadata"]
-        for key in self.key_watches.users(Named(kind, metadata.get("namespace", ""), metadata["name"])):
-            self.sources.queue.add(key, trigger=Trigger(reason="keys" if change.type == "ADDED" else CHANGED), priority=CHANGE)
-
-    def config_map_changed(self, change: Change) -> None:
-        """A labelled ConfigMap: what substitutes from it runs."""
-        self.variables_changed("ConfigMap", change)
-
-    def variables_changed(self, kind: str, change: Change) -> None:
-        """What substitutes from this object looks whether it must run."""
-        self.variables.changed()
-        for each in users_of(self.watches.by_kind["Kustomization"].objects.values(), change.object, kind):
-            self.kustomizations.queue.add(key_of(each), trigger=Trigger(reason="variables"), priority=CHANGE)
 
     def synced(self) -> None:
         """All caches are complete: what is not in them does not exist."""

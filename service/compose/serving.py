@@ -93,8 +93,8 @@ def _rooms(house: House, ports: list[Port]) -> list[Room]:
         ("health waits", house.waits),
         ("sweep", house.sweep),
         ("drift", house.lookouts),
-        ("variables", house.variable_watches),
-        ("trusted keys", house.key_watches),
+        ("variables", house.named.variables),
+        ("trusted keys", house.named.keys),
         ("telling", house.telling),
         ("oversight of alerts", house.oversight),
         ("alerts", house.dispatcher),
@@ -168,19 +168,19 @@ def connect(house: House) -> None:
         queue = queues.get(kind.kind, house.receivers.queue) if kind.kind in runs else None
         match kind.kind:
             case source if source in SOURCES:
-                seen = [house.graph.seen, house.key_watches.seen] if queue is not None else [house.graph.seen]
+                seen = [house.graph.seen, house.named.keys.seen] if queue is not None else [house.graph.seen]
                 house.watches.connect(kind, seen=seen, changed=more.get(source, ()), queue=queue)
             case "ArtifactGenerator":
                 house.watches.connect(kind, seen=[house.generators.seen], queue=queue)
             case "Kustomization":
                 seen = [house.graph.seen, house.catalog.seen, house.expression_waits.seen]
-                house.watches.connect(kind, seen=[*seen, house.variable_watches.seen] if queue is not None else seen, queue=queue)
+                house.watches.connect(kind, seen=[*seen, house.named.variables.seen] if queue is not None else seen, queue=queue)
             case "Receiver":
                 house.watches.connect(kind, changed=[house.index.seen], queue=queue)
             case _:
                 house.watches.connect(kind, changed=[lambda _change: house.dispatcher.wake()], queue=queue)
-    house.watches.secrets.on_change = house.secret_changed
-    house.watches.config_maps.on_change = house.config_map_changed
+    house.watches.secrets.on_change = house.named.secret_changed
+    house.watches.config_maps.on_change = house.named.config_map_changed
     house.watches.on_synced = house.synced
 
 
