@@ -74,9 +74,12 @@ class _Relay:
         try:
             return await self._passed_on(asked, URL(self._request.url.rstrip("/") + tail, encoded=True), headers, body)
         except TimeoutError:
-            self.failure = Stopped(f"{self._said}the remote did not answer in time")
+            failure: FetchError = Stopped(f"{self._said}the remote did not answer in time")
         except (aiohttp.ClientError, OutboundRefused, ssl.SSLError, ConnectionError, ValueError) as error:
-            self.failure = RemoteFailed(self._said + _words(error))
+            failure = RemoteFailed(self._said + _words(error))
+        if asked.transport is not None and not asked.transport.is_closing():  # else libgit2 has left, and knows why
+            self.failure = failure
+            asked.transport.abort()  # what has come so far must not look like all of it
         return web.Response(status=502)
 
     async def _passed_on(self, asked: web.BaseRequest, url: URL, headers: dict[str, str], body: bytes | None) -> web.StreamResponse:

@@ -154,6 +154,31 @@ async def test_objects_take_the_certificate_of_their_secret(remote: Any, tmp_pat
         assert "are for https addresses only" in bench.api.ready()[2]
 
 
+async def test_what_is_cut_on_the_way_is_told_and_fetched_again(remote: Any, tmp_path: Path, papers: Papers) -> None:
+    commit = remote.commit({"a.yaml": "a: 1\n"})
+    server, cut = GitServer(root=remote.bare.parent), True
+
+    async def answer(asked: web.Request) -> web.StreamResponse:
+        if asked.method == "GET" or not cut:
+            return await server.answer(asked)
+        whole = await server.answer(asked)
+        assert isinstance(whole, web.Response)
+        assert isinstance(whole.body, bytes)
+        half = web.StreamResponse(headers={"Content-Type": whole.headers["Content-Type"], "Content-Length": str(len(whole.body))})
+        await half.prepare(asked)
+        await half.write(whole.body[:-9])
+        assert asked.transport is not None
+        asked.transport.abort()
+        return half
+
+    async with answering(answer, papers.server) as port, stores(tmp_path) as store:
+        url = f"https://127.0.0.1:{port}/fleet.git"
+        with pytest.raises(RemoteFailed, match=rf"unable to clone '{url}': (no answer|the remote ends the connection)"):
+            await fetch(store, url, credentials=papers.good)
+        cut = False
+        assert (await fetch(store, url, credentials=papers.good)).commit == commit
+
+
 async def test_what_libgit2_asks_in_pieces_is_asked_whole(remote: Any, tmp_path: Path, papers: Papers) -> None:
     request = Request(store=tmp_path, url="", uid="u", wanted=wanted(GitRef(branch="main")), credentials=papers.good, seconds=10)
     seen: list[bytes] = []
