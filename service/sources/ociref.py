@@ -19,6 +19,7 @@ from service.sources.semver import InvalidVersion, Range, Version
 PULL_FAILED = "OCIArtifactPullFailed"
 PAUSES = (0.1, 0.4, 1.5)  # seconds
 LAYER_FAILED = "OCIArtifactLayerOperationFailed"
+_SIGNATURE = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -71,6 +72,11 @@ async def settled(ref: OCIRef | None, registry: Registry, *, told: str, known: s
             return tag, digest
         await asyncio.sleep(pause)
     return await resolved(ref, registry)
+
+
+def is_signature(tag: str) -> bool:
+    """Whether a tag is one under which signatures are found: cosign's own, or the one that stands in for the referrers API."""
+    return _SIGNATURE.fullmatch(tag) is not None
 
 
 def told_of(hints: Iterable[str], name: str = "") -> tuple[str, str]:

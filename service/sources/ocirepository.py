@@ -23,7 +23,7 @@ from service.sources.cloudlogin import Holder, refused, registry_login
 from service.sources.credentials import masked
 from service.sources.failure import EndedEarly, Failure
 from service.sources.manifests import RegistryError, Repository
-from service.sources.ociref import LAYER_FAILED, PULL_FAILED, Layer, chosen, settled, told_of
+from service.sources.ociref import LAYER_FAILED, PAUSES, PULL_FAILED, Layer, chosen, is_signature, settled, told_of
 from service.sources.openrepo import SnapshotGone
 from service.sources.reconciler import Needs, Raw
 from service.sources.registry import Registry
@@ -109,11 +109,11 @@ class OCIOrigin:
 
     async def _pulled(self, found: OCIRepository, registry: Registry, triggers: tuple[Trigger, ...]) -> tuple[Snapshot, Layer]:
         uid, before = found.metadata.uid, self._needs.published.get(found.key)
-        _, told = told_of(trigger.hint for trigger in triggers)
+        name, told = told_of(trigger.hint for trigger in triggers)
         known = before.revision.rpartition("@")[2] if before is not None else ""
-        tag, digest = await settled(found.spec.ref, registry, told=told, known=known)
+        tag, digest = await settled(found.spec.ref, registry, told="" if is_signature(name) else told, known=known)
         revision = Revision(f"{tag}@{digest}" if tag else digest)
-        await self._verified(found, registry, digest, revision)
+        await self._verified(found, registry, digest, revision, PAUSES if is_signature(name) else ())
         layer = self._layers.get(uid)
         if layer is None or layer.manifest.digest != digest or layer.selector != found.spec.layer_selector or before is None:
             layer = chosen(await registry.manifest(digest), found.spec.layer_selector)
@@ -121,14 +121,22 @@ class OCIOrigin:
             self._layers[uid] = layer
         return replace(before, revision=revision, ignore=found.spec.ignore, url=found.spec.url), layer
 
-    async def _verified(self, found: OCIRepository, registry: Registry, digest: str, revision: Revision) -> None:
-        """Once for each digest and generation, and again when the keys change. Raises EndedEarly."""
+    async def _verified(
+        self, found: OCIRepository, registry: Registry, digest: str, revision: Revision, pauses: tuple[float, ...] = ()
+    ) -> None:
+        """Once for each digest and generation, and again when the keys change. Raises EndedEarly.
+
+        Where a signature is about to come, it is looked for again after each of the pauses.
+        """
         verification, uid = found.spec.verify, found.metadata.uid
         if verification is None or (self._checked.get(uid) or _checked_before(found)).covers(digest, found):
             return
         try:
             outcome = await self._verifier.verify(Wanted.of(found.key, verification), registry, digest)
         except NotVerified as error:
+            if pauses:
+                await asyncio.sleep(pauses[0])
+                return await self._verified(found, registry, digest, revision, pauses[1:])
             why = f"failed to verify the signature using provider '{verification.provider}': {error}"
             raise EndedEarly.unverified(why, revision) from error
         self._checked[uid] = _Checked(digest=digest, generation=found.metadata.generation, outcome=outcome)

@@ -4,20 +4,18 @@ In: kind and spec of sources and image objects, also of kinds that other control
 https://fluxcd.io/flux/components/source/ and https://fluxcd.io/flux/components/image/imagerepositories/
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from receivers.contract import BucketChange, ChartPush, Event, GitPush, ImagePush
+from service.sources.ociref import is_signature
 from service.sources.semver import InvalidVersion, Range, Version
 
 DOCKER_HUB = "docker.io"
 _HUB_HOSTS = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"}
 _OCI = "oci://"
-_SIGNATURE = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")
-"""Tags under which signatures are found: cosign's own, and the one that stands in for the referrers API."""
 
 
 class Relation(Enum):
@@ -144,11 +142,6 @@ def _of_version(place: Place, told: str) -> Relation:
         return Relation.FOLLOWS if Version.parse(told.replace("_", "+")) in place.versions else Relation.HERE
     except InvalidVersion:
         return Relation.HERE
-
-
-def is_signature(tag: str) -> bool:
-    """Whether a tag is one under which signatures are found."""
-    return _SIGNATURE.fullmatch(tag) is not None
 
 
 def moved(place: Place, address: str) -> Place:

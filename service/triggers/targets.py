@@ -12,7 +12,7 @@ from service.kinds.meta import KUSTOMIZE_GROUP, SOURCE_GROUP, ObjectKey
 from service.kinds.notification import Receiver, ResourceRef
 from service.triggers.giturl import follows, normal_url
 from service.triggers.graph import Node
-from service.triggers.places import NOWHERE, Relation, is_signature, moved, normal_image, relation
+from service.triggers.places import NOWHERE, Relation, moved, normal_image, relation
 
 GROUPS: Mapping[str, str] = {
     "GitRepository": SOURCE_GROUP,
@@ -177,7 +177,7 @@ def pushed_image(node: Node, events: Sequence[Event]) -> str:
     for event in reversed(events):
         if isinstance(event, ImagePush) and event.tag and not event.deleted and _best(node, event) is Relation.FOLLOWS:
             name = normal_image(event.names[0]).rpartition("/")[2] if event.names else ""
-            return "" if is_signature(event.tag) else f"{name}:{event.tag}@{event.digest}"
+            return f"{name}:{event.tag}@{event.digest}"
     return ""
 
 

@@ -324,6 +324,18 @@ async def test_keys_that_change_count_at_once(bench, registry):
     assert (await bench.run()).result == "succeeded"
 
 
+async def test_a_signature_that_is_there_after_its_registry_has_told_of_it_is_waited_for(bench, registry):
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    bench.secrets["keys"] = {"cosign.pub": pem}
+    digest = registry.push("1.0", tarball(FILES))
+    bench.api.put(spec(registry, verify={"provider": "cosign", "secretRef": {"name": "keys"}}))
+    assert (await bench.run()).result == "failed"
+    told = (Trigger(reason="hook", hint=f"app:{digest.replace(':', '-')}.sig@sha256:{'1' * 64}"),)
+    asyncio.get_running_loop().call_later(0.2, sign, registry, digest, key)
+    assert (await bench.reconciler.reconcile(bench.key, told)).message == f"1.0@{digest}"
+
+
 async def test_only_what_the_named_have_signed_without_a_key_counts(bench, registry):
     pytest.importorskip("sigstore", reason="needs sigstore: pip install 'sluice-gitops[keyless]'")
     own = Sigstore()

@@ -220,4 +220,6 @@ def test_the_newest_image_that_an_object_follows_is_a_hint(kind: str, spec: dict
     untagged = replace(newer, tag="", digest="sha256:2")  # a platform's part of an image, or a signature
     assert pushed_image(node, (older, newer, untagged, Ping())) == hint
     waiting = node_of(key(kind, "x"), {"metadata": {"name": "x", "namespace": "apps"}, "spec": {**spec, "verify": {"provider": "cosign"}}})
-    assert pushed_image(waiting, (replace(newer, tag="sha256-" + "0" * 64 + ".sig"), replace(newer, deleted=True))) == ""
+    signature = "sha256-" + "0" * 64 + ".sig"
+    told = pushed_image(waiting, (replace(newer, tag=signature), replace(newer, deleted=True)))
+    assert told == (f"shop:{signature}@sha256:1" if kind != "GitRepository" and "other" not in spec.get("url", "") else "")
