@@ -10,6 +10,7 @@ import ipaddress
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 PROCESSES = 2
 IDLE = timedelta(minutes=5)
-DATA_BYTES = 256 * 1024 * 1024
+DATA_BYTES, STACK_BYTES = 256 * 1024 * 1024, 1024 * 1024
 _FOLDERS = ("/usr/", "/lib/", "/lib64/", "/etc/", "/dev/null", "/dev/urandom")
 _CODE = (".py", ".pyc", ".so")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -106,6 +107,7 @@ def _confine(policy: Policy) -> None:
             raise _Refused(problem)
 
     bound_memory(DATA_BYTES)  # what a target sends may be as long as it likes
+    threading.stack_size(STACK_BYTES)  # a thread counts with all that its stack may grow to
     sys.addaudithook(hook)
 
 

@@ -86,6 +86,15 @@ async def test_own_authority_and_client_certificate_are_used(world: World, kafka
         await tell(await route_of(of, PROVIDERS["kafka"], world.read_secret, now=moments.now()))
 
 
+async def test_many_providers_share_a_process(kafka: Kafka) -> None:
+    """More than there are producers at a time."""
+    async with open_wire(Outbound(Policy(loopback=True))) as wire:
+        for count in range(1, 20):
+            address = "kafka://" + ",".join([f"localhost:{kafka.ports['clear']}"] * count)
+            route = Route(target=Target(address=Secret(address), channel="flux"))
+            await send(wire, PROVIDERS["kafka"], EVENT, route=route, timeout=TIMEOUT)
+
+
 async def test_topic_that_is_not_there_is_told(kafka: Kafka) -> None:
     with pytest.raises(Misconfigured, match="no topic of this name"):
         await tell(at(kafka, "clear", channel="nowhere"))
