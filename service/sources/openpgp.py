@@ -5,16 +5,18 @@ algorithms hold (SHA-1 and MD5 are refused), and on top of them Flux's: what is 
 signed before. https://www.rfc-editor.org/rfc/rfc9580
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from service.sources.armour import MOST_BYTES, SignatureRefused
 
 if TYPE_CHECKING:
     from pysequoia import Cert, Sig
 
+T = TypeVar("T")
 MISSING = "OpenPGP signatures need the extra openpgp: pip install 'sluice-gitops[openpgp]'"
 
 
@@ -34,7 +36,7 @@ def signer(signature: bytes, message: bytes, rings: Mapping[str, bytes]) -> str:
     found: Sig = _read(pgp.Sig.from_bytes, signature, "the OpenPGP signature cannot be read")
     certs, by = _certs(rings), (found.issuer_fingerprint or found.issuer_key_id or "")
     said = f"the OpenPGP signature by {_short(by)} is not of this content, or its key did not count when it was made"
-    if not any(fingerprint.endswith(by) for cert in certs for fingerprint in _keys(cert)):
+    if not any(fingerprint.endswith(by) for cert in certs for fingerprint in _read(_keys, cert, said)):
         said = f"it is signed with the OpenPGP key {_short(by)}, which is not among the trusted keys"
     return _counted(_verified({"bytes": message, "signature": found}, certs, said), certs)
 
@@ -54,10 +56,11 @@ def _library() -> Any:
     return pysequoia
 
 
-def _read(work: Any, data: bytes, said: str) -> Any:
+def _read(work: Callable[[T], Any], data: T, said: str) -> Any:
     try:
         return work(data)
-    except Exception as error:  # noqa: BLE001 - RuntimeError for all that is wrong, with a backtrace in its text
+    except BaseException as error:  # noqa: BLE001 - RuntimeError for all that is wrong, with a backtrace in its text
+        _own(error)
         raise SignatureRefused(f"{said}: {(str(error).splitlines() or [''])[0][:200]}") from None
 
 
@@ -84,8 +87,15 @@ def _verified(what: Mapping[str, Any], certs: list["Cert"], said: str) -> Any:
 
     try:
         return _library().verify(store=wanted, **what)
-    except Exception:  # noqa: BLE001 - RuntimeError for all that is wrong
+    except BaseException as error:  # noqa: BLE001 - RuntimeError for all that is wrong
+        _own(error)
         raise SignatureRefused(said) from None
+
+
+def _own(error: BaseException) -> None:
+    """Return if the error is the library's: a panic of its Rust code is no Exception, and nobody above would catch it."""
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        raise error
 
 
 def _counted(result: Any, certs: Iterable["Cert"]) -> str:
@@ -93,7 +103,8 @@ def _counted(result: Any, certs: Iterable["Cert"]) -> str:
     why = "it has no valid signature"
     for each in result.valid_sigs:
         cert = next(cert for cert in certs if cert.fingerprint == each.certificate)
-        name, flaw = _short(cert.fingerprint), _flaw(cert, each.signing_key)
+        name = _short(cert.fingerprint)
+        flaw = _read(partial(_flaw, signing_key=each.signing_key), cert, f"the OpenPGP key {name} cannot be judged")
         if not flaw:
             return name
         why = f"it is signed with the OpenPGP key {name}, which {flaw}"

@@ -1,4 +1,6 @@
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -80,6 +82,19 @@ def test_a_subkey_that_has_expired_now_does_not_count(gpg):
 @pytest.mark.parametrize("ring", [b"", b"junk", b"\x99\x00", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"])
 def test_what_is_no_key_ring_is_named(signed, ring):
     assert refusal(signed[1], {"x.asc": ring}).startswith("the key 'x.asc' holds no OpenPGP public keys")
+
+
+def test_a_library_that_is_missing_or_panics_is_a_refusal(signed, monkeypatch):
+    class PanicException(BaseException):
+        """As pyo3 has it."""
+
+    def panics(data: bytes) -> None:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setitem(sys.modules, "pysequoia", None)
+    assert refusal(signed[1], signed[0]) == "OpenPGP signatures need the extra openpgp: pip install 'sluice-gitops[openpgp]'"
+    monkeypatch.setitem(sys.modules, "pysequoia", SimpleNamespace(Sig=SimpleNamespace(from_bytes=panics)))
+    assert refusal(signed[1], signed[0]) == "the OpenPGP signature cannot be read: index out of bounds"
 
 
 def test_clear_signed_text(gpg, signed):
