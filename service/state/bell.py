@@ -6,7 +6,9 @@ https://www.postgresql.org/docs/current/sql-notify.html
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from service.state.errors import StateError
@@ -43,7 +45,10 @@ class Bell:
 
     async def _listen(self) -> None:
         client = await asyncio.to_thread(self._listening)
-        loop, socket = asyncio.get_running_loop(), client.fileno()
+        loop = asyncio.get_running_loop()
+        socket = os.dup(
+            client.fileno()
+        )  # the client closes its own whenever the server goes, and the loop must not mistake the next for it
         loop.add_reader(socket, self._woken.set)
         try:
             self.on_ring("")
@@ -53,6 +58,7 @@ class Bell:
                     self.on_ring(text)
         finally:
             loop.remove_reader(socket)
+            os.close(socket)
 
     def _listening(self) -> Client:
         client = self._link.opened()
@@ -62,13 +68,13 @@ class Bell:
 
     async def _next(self, client: Client) -> list[str]:
         """Say what is to be said and return what has come; after POLL see whether the server is there, and return "", too."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout_at(self._looked_at + POLL.total_seconds()):
+        now, again = asyncio.get_running_loop().time, self._looked_at + POLL.total_seconds()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(again):
                 await self._woken.wait()
-        except TimeoutError:
+        if now() >= again:
             await asyncio.to_thread(self._ask, client, "alive")
-            self._looked_at = loop.time()
+            self._looked_at = now()
             return ["", *self._heard(client)]
         self._woken.clear()
         while self._out:

@@ -57,3 +57,21 @@ async def test_all_is_looked_at_now_and_then(tmp_path: Path, postgres: Postgres,
     with postgres.fresh() as url:
         async with replica(tmp_path, url) as (_, heard):
             await until(lambda: heard[:3] == ["", "", ""])
+
+
+async def test_all_is_looked_at_also_where_somebody_always_rings(
+    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bell_module, "POLL", timedelta(seconds=0.1))
+    with postgres.fresh() as url:
+        async with replica(tmp_path / "one", url) as (one, _), replica(tmp_path / "two", url) as (_, heard):
+
+            async def always() -> None:
+                while True:
+                    one.ring("events")
+                    await asyncio.sleep(0)
+
+            ringing = asyncio.create_task(always())
+            await until(lambda: heard.count("") >= 2)
+            ringing.cancel()
+            assert "events" in heard
