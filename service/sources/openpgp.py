@@ -34,17 +34,17 @@ def signer(signature: bytes, message: bytes, rings: Mapping[str, bytes]) -> str:
         raise SignatureRefused(f"the OpenPGP signature is larger than {MOST_BYTES:,} bytes")
     pgp = _library()
     found: Sig = _read(pgp.Sig.from_bytes, signature, "the OpenPGP signature cannot be read")
-    certs, by = _certs(rings), (found.issuer_fingerprint or found.issuer_key_id or "")
+    (certs, note), by = _certs(rings), (found.issuer_fingerprint or found.issuer_key_id or "")
     said = f"the OpenPGP signature by {_short(by)} is not of this content, or its key did not count when it was made"
     if not any(fingerprint.endswith(by) for cert in certs for fingerprint in _read(_keys, cert, said)):
         said = f"it is signed with the OpenPGP key {_short(by)}, which is not among the trusted keys"
-    return _counted(_verified({"bytes": message, "signature": found}, certs, said), certs)
+    return _counted(_verified({"bytes": message, "signature": found}, certs, said + note), certs)
 
 
 def cleartext(message: bytes, rings: Mapping[str, bytes]) -> Cleartext:
     """Return what a clear-signed message says. Raises SignatureRefused."""
-    certs = _certs(rings)
-    result = _verified({"bytes": message}, certs, "no trusted OpenPGP key has signed exactly this")
+    certs, note = _certs(rings)
+    result = _verified({"bytes": message}, certs, f"no trusted OpenPGP key has signed exactly this{note}")
     return Cleartext(result.bytes or b"", _counted(result, certs))
 
 
@@ -64,15 +64,21 @@ def _read(work: Callable[[T], Any], data: T, said: str) -> Any:
         raise SignatureRefused(f"{said}: {(str(error).splitlines() or [''])[0][:200]}") from None
 
 
-def _certs(rings: Mapping[str, bytes]) -> list["Cert"]:
-    split, found = _library().Cert.split_bytes, []
+def _certs(rings: Mapping[str, bytes]) -> tuple[list["Cert"], str]:
+    """The keys, and what to say of entries that hold none, as Flux passes them over. Raises SignatureRefused where there is no key."""
+    split, note = _library().Cert.split_bytes, ""
+    found: list[Cert] = []
     for name, ring in sorted(rings.items()):
         said = f"the key '{name}' holds no OpenPGP public keys"
-        certs = _read(split, ring, said)
-        if not certs:
-            raise SignatureRefused(said)
+        try:
+            certs = _read(split, ring, said)
+        except SignatureRefused as error:
+            certs, said = [], str(error)
         found += certs
-    return found
+        note += "" if certs else f"; {said}"
+    if not found:
+        raise SignatureRefused(note.removeprefix("; ") or "there are no trusted OpenPGP keys")
+    return found, note
 
 
 def _keys(cert: "Cert") -> list[str]:

@@ -82,6 +82,8 @@ def test_a_subkey_that_has_expired_now_does_not_count(gpg):
 @pytest.mark.parametrize("ring", [b"", b"junk", b"\x99\x00", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"])
 def test_what_is_no_key_ring_is_named(signed, ring):
     assert refusal(signed[1], {"x.asc": ring}).startswith("the key 'x.asc' holds no OpenPGP public keys")
+    assert signer(signed[1], MESSAGE, {**signed[0], "known_hosts": ring})
+    assert "; the key 'known_hosts' holds no OpenPGP public keys" in refusal(signed[1], {**signed[0], "known_hosts": ring}, b"other")
 
 
 def test_a_library_that_is_missing_or_panics_is_a_refusal(signed, monkeypatch):
