@@ -19,6 +19,7 @@ from service.sources.gitref import Wanted
 ALL = 2**31 - 1
 STRETCHES = (64, 1024, ALL)
 """How many commits of each branch are looked through, one after the other."""
+_SERVES_NO_IDS, _REFUSED = "cannot fetch a specific object", "unexpected packet type"  # libgit2's words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,8 @@ def bring(repo: pygit2.Repository, wanted: Wanted, wire: Wire) -> bool | None:
         if named:
             wire.fetch([f"+{named.removesuffix('^{}')}:{incoming}tip"], 1)
             return wanted.commit in repo
-        return (not wanted.label and _by_id(repo, wanted.commit, wire, incoming)) or _in_history(repo, wanted, wire, incoming)
+        found = _by_id(repo, wanted.commit, wire, incoming) if not wanted.label else None
+        return found if found is not None else _in_history(repo, wanted, wire, incoming)
     finally:
         for name in [name for name in repo.references if name.startswith(incoming)]:
             repo.references.delete(name)
@@ -63,11 +65,16 @@ def _is_searched(head: Head, wanted: Wanted) -> bool:
     return head.name == wanted.source if wanted.label else head.name.startswith(("refs/heads/", "refs/tags/"))
 
 
-def _by_id(repo: pygit2.Repository, commit: str, wire: Wire, incoming: str) -> bool:
+def _by_id(repo: pygit2.Repository, commit: str, wire: Wire, incoming: str) -> bool | None:
+    """Whether the remote has the commit, None where it serves no ids. A remote that does refuses those that nothing leads to."""
     try:
         wire.fetch([f"+{commit}:{incoming}id"], 1)
-    except pygit2.GitError:
-        return False  # refused, in words that differ by server: its refs were listed a moment ago
+    except pygit2.GitError as error:
+        if _SERVES_NO_IDS in str(error):
+            return None
+        if _REFUSED in str(error):
+            return False
+        raise
     return commit in repo
 
 

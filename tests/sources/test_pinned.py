@@ -56,6 +56,16 @@ async def fetch(store: GitStore, url: str, ref: GitRef, uid: str = "u1", credent
     return await store.fetch(uid=uid, url=url, credentials=credentials, wanted=wanted(ref), timeout=timedelta(seconds=10))
 
 
+async def test_an_id_that_is_refused_costs_no_history(remote, front, tmp_path):
+    _, url = front
+    long(remote)
+    remote.git("-C", str(remote.bare), "config", "uploadpack.allowReachableSHA1InWant", "true")
+    with pytest.raises(NoRef, match="not on any branch or tag"):
+        await fetch(GitStore(tmp_path / "git"), url, GitRef(commit="0" * 39 + "1"))
+    (store,) = (tmp_path / "git").iterdir()
+    assert list(pygit2.Repository(str(store)).odb) == []
+
+
 @pytest.mark.parametrize("at", [0, 120, MANY - 1])
 async def test_an_id_brings_one_commit(remote, front, tmp_path, at):
     server, url = front
