@@ -69,7 +69,7 @@ class Sigstore:
     def authority(self) -> x509.Certificate:
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         made = x509.CertificateBuilder().subject_name(name("fulcio")).issuer_name(name("fulcio")).public_key(self.root.public_key())
-        made = made.serial_number(1).not_valid_before(_STARTED).not_valid_after(_STARTED + timedelta(days=3650))
+        made = made.serial_number(1).not_valid_before(_STARTED).not_valid_after(_STARTED + timedelta(days=36500))
         made = made.add_extension(x509.BasicConstraints(True, 0), True).add_extension(usage, True)
         return made.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.root.public_key()), False).sign(self.root, hashes.SHA256())
 

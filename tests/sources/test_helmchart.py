@@ -17,6 +17,7 @@ from service.reconcile.queue import Trigger
 from tests.sources.conftest import History
 from tests.sources.helmbench import HelmBench, chart, key_of, opened
 from tests.sources.registry import served, tarball
+from tests.sources.test_notation import Own, policy
 from tests.sources.test_ocirepository import sign
 
 LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
@@ -238,6 +239,31 @@ async def test_charts_of_a_registry(bench):
         bench.secrets["login"] = {"username": b"robot", "password": b"wrong"}
         await bench.run("HelmChart", "web")
         assert bench.condition("HelmChart", "web")[0] == "False"
+
+
+async def test_a_chart_that_a_trust_policy_lets_pass_counts(bench):
+    own = Own()
+    pem = own.root.public_bytes(serialization.Encoding.PEM)
+    bench.secrets["keys"] = {"trustpolicy.json": policy("permissive"), "root.crt": pem}
+    async with served() as registry:
+        digest = registry.push("1.0.0", chart("app", "1.0.0"), media_type=LAYER)
+        bench.api.put("HelmRepository", "oci", {"url": f"oci://{registry.host}/team", "type": "oci", "insecure": True})
+        source = {"kind": "HelmRepository", "name": "oci"}
+        bench.chart(chart="app", version="1.x", sourceRef=source, verify={"provider": "notation", "secretRef": {"name": "keys"}})
+        for signature, words in (
+            (None, "no signatures found"),
+            (Own().signed(about=digest), "does not come from one that the Secret holds"),
+        ):
+            if signature is not None:
+                registry.attach(digest, "application/vnd.cncf.notary.signature", signature, "application/jose+json")
+            assert (await bench.run("HelmChart", "web")).backoff
+            assert words in bench.condition("HelmChart", "web", "SourceVerified")[2]
+            assert "artifact" not in bench.status("HelmChart", "web")
+        registry.attach(digest, "application/vnd.cncf.notary.signature", own.signed(about=digest), "application/jose+json")
+        assert (await bench.run("HelmChart", "web")).result == "succeeded"
+        said = bench.condition("HelmChart", "web", "SourceVerified")
+        assert said[:2] == ("True", "Succeeded")
+        assert said[2].startswith("verified signature of version 1.0.0, signed by CN=leaf")
 
 
 async def test_only_what_is_signed_counts(bench):

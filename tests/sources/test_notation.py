@@ -146,7 +146,7 @@ class Own:
             made = made.add_extension(extra, False)
         return made.sign(self.root_key, hashes.SHA256())
 
-    def signed(self, chain: Any = (), **changes: Any) -> bytes:
+    def signed(self, chain: Any = (), about: str = DIGEST, **changes: Any) -> bytes:
         header = {
             "alg": "ES256",
             "crit": ["io.cncf.notary.signingScheme"],
@@ -156,7 +156,7 @@ class Own:
             **changes,
         }
         header = {name: value for name, value in header.items() if value is not None}
-        payload = {"targetArtifact": {"mediaType": "x", "digest": DIGEST, "size": 1}}
+        payload = {"targetArtifact": {"mediaType": "x", "digest": about, "size": 1}}
         protected, content = (base64.urlsafe_b64encode(json.dumps(each).encode()).decode().rstrip("=") for each in (header, payload))
         der = self.key.sign(f"{protected}.{content}".encode(), ec.ECDSA(hashes.SHA256()))
         pair = b"".join(number.to_bytes(32, "big") for number in decode_dss_signature(der))
