@@ -16,7 +16,7 @@ from tests.peers.authority import Authority
 from tests.peers.binaries import binary
 from tests.peers.process import Running, free_port
 
-START_SECONDS = 60
+START_SECONDS = 180  # a Java program on a busy machine
 USER, PASSWORD = "ann", "hush-word"
 _JAAS = "org.apache.kafka.common.security"
 
