@@ -105,6 +105,8 @@ class Registry:
         try:
             while path and len(found) < MOST_REFERRERS:
                 async with self._asked("GET", path, accept=INDEXES[:1]) as answer:
+                    if answer.content_type != INDEXES[0]:
+                        raise RegistryError(f"{self._repository.host} lists no referrers", 404)  # some say 200 to any path
                     listed = manifests_of(json_object(await _bounded(answer, MOST_MANIFEST_BYTES)))
                     path = self._next(answer) if listed else ""
                 found.extend(listed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from service.outbound import Outbound, Policy
 from service.sources.cosign import Key, check, keys_of, verify
 from service.sources.dockerconfig import Login
-from service.sources.manifests import Repository
+from service.sources.manifests import RegistryError, Repository
 from service.sources.registry import Registry
 from service.sources.remote import Remote
 from service.sources.signatures import Bundle, Envelope, NotVerified, Simple, check_payload, check_statement, signatures_of
@@ -56,6 +57,29 @@ async def test_both_forms_count(recorded: Found) -> None:
     await verify(registry, digest, keys)  # the old form alone
     del stand_in.tags[f"{digest.replace(':', '-')}.sig"]
     with pytest.raises(NotVerified, match="no signatures found"):
+        await verify(registry, digest, keys)
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 405, 406])
+async def test_registries_that_list_no_referrers_have_the_tag_in_its_place(recorded: Found, status: int) -> None:
+    registry, stand_in, digest, keys = recorded
+
+    async def nothing(request: web.Request) -> web.Response | None:
+        return web.Response(status=status, text="<html>", content_type="text/html") if "/referrers/" in request.path else None
+
+    stand_in.fault = nothing
+    assert len([each async for each in signatures_of(registry, digest)]) == 3
+    await verify(registry, digest, keys)
+
+
+async def test_a_registry_that_is_away_says_nothing_of_signatures(recorded: Found) -> None:
+    registry, stand_in, digest, keys = recorded
+
+    async def busy(request: web.Request) -> web.Response | None:
+        return web.Response(status=503) if "/referrers/" in request.path else None
+
+    stand_in.fault = busy
+    with pytest.raises(RegistryError, match="answered 503"):
         await verify(registry, digest, keys)
 
 
