@@ -1,7 +1,7 @@
 """GitRepository: the object in, a snapshot for our own consumers at once, then the tarball for everyone else.
 
-Order on a push: fetch, publish, tarball in a worker, one status patch. What the remote says for the object's own ref counts, whatever
-a payload said. https://github.com/fluxcd/source-controller/blob/main/docs/spec/v1/gitrepositories.md
+Order on a push: fetch, check, put submodules and includes into the tree, publish, tarball in a worker, one status patch. What the remote
+says for the object's own ref counts, whatever a payload said. https://github.com/fluxcd/source-controller/blob/main/docs/spec/v1/gitrepositories.md
 """
 
 import asyncio

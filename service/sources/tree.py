@@ -1,6 +1,6 @@
 """A snapshot as the tree that builds read: straight from Git's objects, without what Flux's artifact would not hold.
 
-Not there: what .sourceignore and spec.ignore leave out, symbolic links and submodules (Flux drops both), names that are not UTF-8 (they
+Not there: what .sourceignore and spec.ignore leave out, symbolic links (Flux drops them), gitlinks, names that are not UTF-8 (they
 cannot be named in YAML; `skipped` counts them). Opened from a Snapshot in any process.
 """
 
