@@ -64,6 +64,9 @@ class BucketOrigin:
         except TimeoutError as error:
             seconds = found.spec.timeout.total_seconds()
             raise EndedEarly.fetch(OPERATION_FAILED, f"{where}: not finished within {seconds:g} s; is spec.timeout too short?") from error
+        except SnapshotGone as error:
+            await self._needs.gitstore.discard(await self._needs.gitstore.prepared(found.metadata.uid))
+            raise EndedEarly.damaged(error) from error
         except OSError as error:  # also a worker that died or took too long
             why = f"failed to store the content of {where}: {error.strerror or error}"
             raise EndedEarly(Failure(condition=meta.STORAGE_FAILED, reason=meta.ARCHIVE_FAILED, message=why)) from error
@@ -84,10 +87,11 @@ class BucketOrigin:
     async def _newest(self, found: Bucket, client: BucketClient) -> tuple[Snapshot, int]:
         """The snapshot of what the bucket holds now, and how many objects were fetched for it."""
         uid = found.metadata.uid
+        before = await self._tarballs.still(self._needs.published.get(found.key))
         store = await self._needs.gitstore.prepared(uid)
         listed = await self._listed(found, client)
         digest = _digest(listed, hexed=found.spec.provider == "azure")
-        revision, before = Revision(f"sha256:{digest}"), self._needs.published.get(found.key)
+        revision = Revision(f"sha256:{digest}")
         if before is not None and before.revision == revision:
             return before, 0
         known = await asyncio.to_thread(last_objects, store, uid)

@@ -105,7 +105,11 @@ class ExternalArtifactReconciler:
             with tempfile.TemporaryDirectory(prefix="artifact-", dir=store) as draft:
                 file = Path(draft, "artifact")
                 await self._download(artifact, file)
-                tree = (await self._needs.workers.run(import_tarball, store, uid, file, note, timeout=LIMIT)).tree
+                try:
+                    tree = (await self._needs.workers.run(import_tarball, store, uid, file, note, timeout=LIMIT)).tree
+                except SnapshotGone as error:
+                    await self._needs.gitstore.discard(store)
+                    raise NotUsable(f"the local store was damaged and is made anew: {error}") from error
         return Snapshot(
             key=found.key,
             revision=artifact.revision,

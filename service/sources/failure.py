@@ -43,6 +43,12 @@ class EndedEarly(Exception):
         return cls(Failure(condition=meta.FETCH_FAILED, reason=reason, message=message, stalls=stalls))
 
     @classmethod
+    def damaged(cls, error: Exception, revision: str = "") -> "EndedEarly":
+        """What is stored here: it is made anew by the next run."""
+        why = f"the local store was damaged and is made anew: {error}"
+        return cls(Failure(condition=meta.STORAGE_FAILED, reason=meta.ARCHIVE_FAILED, message=why, revision=revision))
+
+    @classmethod
     def unverified(cls, message: str, revision: str) -> "EndedEarly":
         """The content is not signed as asked for."""
         return cls(Failure(condition=meta.SOURCE_VERIFIED, reason=meta.VERIFICATION_ERROR, message=message, revision=revision))

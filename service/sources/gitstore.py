@@ -31,6 +31,7 @@ from service.sources.fetchprocess import Limits, in_process
 from service.sources.gitref import Wanted
 from service.sources.openrepo import repository
 from service.sources.packs import drop_drafts
+from service.sources.powerloss import drop_cut_objects, this_boot
 from service.sources.reach import GIT_POLICY
 from service.sources.relay import relayed
 from service.sources.shared import Ask, Shared, adopt, held
@@ -71,6 +72,7 @@ class GitStore:
         folder.mkdir(parents=True, exist_ok=True)
         for draft in folder.glob(".*"):
             shutil.rmtree(draft, ignore_errors=True)  # a process was killed while it made a store
+        drop_cut_objects(folder, folder.with_name(f"{folder.name}.boot"), this_boot())
         prepare(limits.connect, limits.silence)
         self._broken_off = set(folder.iterdir())  # stores whose last fetch did not end well, or was killed
         self._stores: dict[str, list[Path]] = {}
@@ -139,7 +141,7 @@ class GitStore:
     async def prepared(self, uid: str) -> Path:
         """The object's own store, for content that does not come from a Git remote; it goes with the object. Raises FetchError."""
         store = self._folder / hashlib.sha256(f"own\0{uid}".encode()).hexdigest()[:32]
-        await self._blocking(lambda _: _make(store))
+        await self._blocking(lambda _: _make(store, anew=not _opens(store)))
         await self._remember(uid, store)
         return store
 
@@ -265,6 +267,14 @@ class GitStore:
 def _host(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port}"
+
+
+def _opens(store: Path) -> bool:
+    try:
+        repository(store)
+    except pygit2.GitError:
+        return False
+    return True
 
 
 def _make(store: Path, anew: bool = False) -> None:

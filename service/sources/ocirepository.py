@@ -108,14 +108,14 @@ class OCIOrigin:
                 raise
 
     async def _pulled(self, found: OCIRepository, registry: Registry, triggers: tuple[Trigger, ...]) -> tuple[Snapshot, Layer]:
-        uid, before = found.metadata.uid, self._needs.published.get(found.key)
+        uid, before = found.metadata.uid, await self._tarballs.still(self._needs.published.get(found.key))
         name, told = told_of(trigger.hint for trigger in triggers)
         known = before.revision.rpartition("@")[2] if before is not None else ""
         tag, digest = await settled(found.spec.ref, registry, told="" if is_signature(name) else told, known=known)
         revision = Revision(f"{tag}@{digest}" if tag else digest)
         await self._verified(found, registry, digest, revision, PAUSES if is_signature(name) else ())
         layer = self._layers.get(uid)
-        if layer is None or layer.manifest.digest != digest or layer.selector != found.spec.layer_selector or before is None:
+        if before is None or layer is None or layer.manifest.digest != digest or layer.selector != found.spec.layer_selector:
             layer = chosen(await registry.manifest(digest), found.spec.layer_selector)
             before = await self._imported(found, registry, layer)
             self._layers[uid] = layer
@@ -158,6 +158,9 @@ class OCIOrigin:
                     made = await self._needs.workers.run(import_files, store, uid, (), digest, timeout=IMPORT_LIMIT)
                 if layer.is_copied:
                     await self._needs.artifacts.keep(found.key, f"{digest}.tar.gz", file)
+        except SnapshotGone as error:
+            await self._needs.gitstore.discard(store)
+            raise EndedEarly.damaged(error, digest) from error
         except OSError as error:  # also a worker that died or took too long
             why = f"failed to store the layer {layer.descriptor.digest}: {error.strerror or error}"
             raise EndedEarly(Failure(condition=meta.STORAGE_FAILED, reason=LAYER_FAILED, message=why, revision=digest)) from error

@@ -59,6 +59,14 @@ class Snapshot:
         return hashlib.sha256(repr(rules).encode()).hexdigest()
 
 
+def is_there(snapshot: Snapshot) -> bool:
+    """Whether the store still has the tree of a snapshot."""
+    try:
+        return snapshot.tree in open_store(snapshot.store_path)
+    except (SnapshotGone, pygit2.GitError):
+        return False
+
+
 def ignore_of(snapshot: Snapshot) -> Ignore:
     """Return the rules of a snapshot. Raises SnapshotGone."""
     if snapshot.whole:

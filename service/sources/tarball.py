@@ -18,7 +18,7 @@ from service.sources.artifact import ArtifactStore
 from service.sources.failure import EndedEarly, Failure, Stored
 from service.sources.gitstore import GitStore
 from service.sources.openrepo import SnapshotGone, borrowed
-from service.sources.snapshot import Snapshot
+from service.sources.snapshot import Snapshot, is_there
 from service.sources.status import Source
 from service.workers import Workers
 
@@ -82,7 +82,10 @@ class Tarballs:
             return artifact
         try:
             artifact = await (store.kept(snapshot) if words.as_it_is else store.store(snapshot))
-        except (OSError, SnapshotGone) as error:  # also a worker that died or took too long
+        except SnapshotGone as error:
+            await self._gitstore.discard(snapshot.store_path)
+            raise EndedEarly.damaged(error, snapshot.revision) from error
+        except OSError as error:  # also a worker that died or took too long
             why = f"unable to archive artifact to storage: {error}"
             failure = Failure(condition=meta.STORAGE_FAILED, reason=meta.ARCHIVE_FAILED, message=why, revision=snapshot.revision)
             raise EndedEarly(failure) from error
@@ -90,6 +93,14 @@ class Tarballs:
             artifact = current  # made again, and the same
         self._made[uid] = (content, artifact)
         return artifact
+
+    async def still(self, snapshot: Snapshot | None) -> Snapshot | None:
+        """The snapshot, if its tree is in its store; a store that has lost it is removed, to be made anew."""
+        if snapshot is None or await asyncio.to_thread(is_there, snapshot):
+            return snapshot
+        log.warning("git store damaged, made anew", extra={"object": str(snapshot.key), "store": str(snapshot.store_path)})
+        await self._gitstore.discard(snapshot.store_path)
+        return None
 
     def lead(self, artifact: Artifact) -> str:
         """See ArtifactStore.lead."""

@@ -11,6 +11,7 @@ import json
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -73,8 +74,17 @@ class Header(tarfile.TarInfo):
         raise BadArchive(_SPARSE)
 
 
+@contextmanager
+def _telling_damage() -> Iterator[None]:
+    """A full disk is an OSError; all else that libgit2 cannot do is a store that is damaged."""
+    try:
+        yield
+    except pygit2.GitError as error:
+        raise SnapshotGone(str(error)) from error
+
+
 def import_tarball(store: Path, uid: str, archive: Path, revision: str) -> Imported:
-    """Put the files of a tar.gz into the store, all or nothing visible. Raises BadArchive, OSError."""
+    """Put the files of a tar.gz into the store, all or nothing visible. Raises BadArchive, OSError, SnapshotGone (the store is damaged)."""
     with archive.open("rb") as packed:
         return import_files(store, uid, unpacked(packed), revision)
 
@@ -90,8 +100,9 @@ def unpacked(packed: IO[bytes]) -> Iterator[File]:
         raise BadArchive(f"not a tar.gz archive, or a damaged one: {error}") from error
 
 
+@_telling_damage()
 def import_files(store: Path, uid: str, files: Iterable[File], revision: str) -> Imported:
-    """Put files into the store; a later file of the same path replaces the earlier. Raises BadArchive, OSError."""
+    """Put files into the store; a later file of the same path replaces the earlier. Raises as `import_tarball`."""
     repo = repository(store)
     layout = Layout(repo)
     for count, file in enumerate(files):
@@ -110,10 +121,11 @@ def commit(layout: Layout, uid: str, revision: str) -> Imported:
     return Imported(commit=str(made), tree=str(tree))
 
 
+@_telling_damage()
 def import_objects(store: Path, uid: str, parts: Mapping[str, tuple[str, str, str]], revision: str) -> Imported:
     """Put the content of a bucket into the store. `parts` by key: the ETag, the new content's file or "", the blob that is known else.
 
-    What came from where is kept beside the tree, for `last_objects`. Raises BadArchive, OSError.
+    What came from where is kept beside the tree, for `last_objects`. Raises as `import_tarball`.
     """
     repo = repository(store)
     layout = Layout(repo)
@@ -135,7 +147,7 @@ def last_objects(store: Path, uid: str) -> dict[str, tuple[str, str]]:
     try:
         found = json.loads((store / f"{_OBJECTS}.{uid}").read_text())
         return {key: (etag, blob) for key, (etag, blob) in found.items() if pygit2.Oid(hex=blob) in open_store(store)}
-    except (OSError, ValueError, TypeError, AttributeError, SnapshotGone):
+    except (OSError, ValueError, TypeError, AttributeError, SnapshotGone, pygit2.GitError):
         return {}
 
 
