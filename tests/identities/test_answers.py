@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.contract import Busy, Identity, Rejected, Response, Secret
@@ -58,6 +58,7 @@ def texts_of(value: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", WAYS)
+@settings(deadline=None)
 @given(answers=st.lists(st.tuples(st.sampled_from([200, 200, 200, 302, 400, 401, 403, 500]), BODIES), min_size=3, max_size=3))
 def test_any_answer_ends_well(name: str, answers: list[tuple[int, bytes]]) -> None:
     found = ended(WAYS[name], answers)
