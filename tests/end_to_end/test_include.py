@@ -1,8 +1,13 @@
 """A GitRepository that includes another one: the other one's push is live through it."""
 
 from tests.end_to_end.fleet import Fleet
-from tests.end_to_end.kubernetes import is_ready
+from tests.end_to_end.kubernetes import Object, is_ready
 from tests.end_to_end.world import TOKEN, World
+
+
+def includes(seen: Object, commit: str) -> bool:
+    artifacts = (seen.get("status") or {}).get("includedArtifacts") or [{}]
+    return is_ready(seen) and artifacts[0].get("revision") == f"main@sha1:{commit}"
 
 
 def test_a_push_to_an_included_repository_is_live_at_once(village: World) -> None:
@@ -17,15 +22,11 @@ def test_a_push_to_an_included_repository_is_live_at_once(village: World) -> Non
         village.receiver("hook", {"kind": "GitRepository", "name": "fleet"}),
     )
     village.wait_revision(around.head, ["shop", "blog"])
-    before = village.kube.get("GitRepository", village.namespace, "around")
-    assert before is not None
+    before = village.wait("GitRepository", "around", lambda seen: includes(seen, village.fleet.head))  # the Kustomizations were first
     assert village.hook(village.greet("good morning")).status == 200
     took = village.wait_greeting("good morning", seconds=8)
     assert took < 8, "long before the interval of 10 minutes"
-    included = f"main@sha1:{village.fleet.head}"
-    after = village.wait(
-        "GitRepository", "around", lambda seen: is_ready(seen) and seen["status"]["includedArtifacts"][0]["revision"] == included
-    )
+    after = village.wait("GitRepository", "around", lambda seen: includes(seen, village.fleet.head))
     assert after["status"]["artifact"]["revision"] == before["status"]["artifact"]["revision"] == f"main@sha1:{around.head}"
     assert after["status"]["artifact"]["digest"] != before["status"]["artifact"]["digest"]
     compared = [line for line in village.sluice.log() if line.get("object", "").endswith("/around") and "still" in line]
