@@ -103,6 +103,26 @@ async def test_an_included_source_is_followed_without_asking_the_remote(bench, b
     assert bench.api.patches == []
 
 
+async def test_a_busy_include_does_not_keep_the_remote_from_being_asked(bench, base, tmp_path):
+    asked, url = base
+    fleet, lib = await made(tmp_path, "fleet", "lib")
+    fleet.commit({"b.yaml": "b: 1\n"})
+    lib.commit({"a.yaml": "a: 1\n"})
+    bench.api.put(spec(f"{url}/lib.git"), name="lib")
+    bench.api.put(spec(f"{url}/fleet.git", of("lib"), interval="1s"))
+    await bench.run("lib")
+    await bench.run()
+    asked.clear()
+    async with asyncio.timeout(10):
+        while not asked:
+            assert (await bench.run(triggers=BY_INCLUDE)).result == "unchanged"
+            await asyncio.sleep(0.05)
+    bench.api.put(spec(f"{url}/fleet.git", of("lib"), interval="10m"))
+    asked.clear()
+    await bench.run(triggers=BY_INCLUDE)
+    assert asked, "the object has changed"
+
+
 async def test_the_artifact_of_what_is_included_is_made_by_whoever_comes_first(bench, base, tmp_path):
     _, url = base
     fleet, lib = await made(tmp_path, "fleet", "lib")
