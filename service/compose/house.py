@@ -67,6 +67,7 @@ from service.sources.reconciler import Needs, SourceReconciler
 from service.sources.remade import Remade
 from service.sources.smart import Smart
 from service.sources.snapshot import Snapshot
+from service.sources.tarball import MISSED
 from service.state.bodies import Bodies
 from service.state.cache import Cache
 from service.state.held import Held
@@ -290,7 +291,7 @@ class House:
             snapshots=self.published,
             source_state=self._source_state,
             on_move=self._moved,
-            fetch_again=lambda key: self.sources.queue.add(key, trigger=Trigger(reason="store")),
+            fetch_again=lambda key: self.sources.queue.add(key, trigger=Trigger(reason=MISSED)),
             digest_key=ground.store.digest_key,
             shadow=shadow,
             no_cross_namespace=ground.settings.no_cross_namespace_refs,

@@ -56,7 +56,7 @@ class BucketOrigin:
         begun, where = time.perf_counter(), f"bucket '{found.spec.bucket_name}'"
         try:
             async with asyncio.timeout(found.spec.timeout.total_seconds()), opened(found, self._needs) as client:
-                snapshot, fetched = await self._newest(found, client)
+                snapshot, fetched = await self._newest(found, client, triggers)
         except BucketError as error:
             raise EndedEarly.fetch(meta.AUTHENTICATION_FAILED if error.unauthorized else OPERATION_FAILED, str(error)) from error
         except (BadArchive, OutboundRefused) as error:
@@ -84,10 +84,10 @@ class BucketOrigin:
         )
         return self._tarballs.of(found, snapshot, words, moved=moved)
 
-    async def _newest(self, found: Bucket, client: BucketClient) -> tuple[Snapshot, int]:
+    async def _newest(self, found: Bucket, client: BucketClient, triggers: tuple[Trigger, ...]) -> tuple[Snapshot, int]:
         """The snapshot of what the bucket holds now, and how many objects were fetched for it."""
         uid = found.metadata.uid
-        before = await self._tarballs.still(self._needs.published.get(found.key))
+        before = await self._tarballs.still(self._needs.published.get(found.key), triggers)
         store = await self._needs.gitstore.prepared(uid)
         listed = await self._listed(found, client)
         digest = _digest(listed, hexed=found.spec.provider == "azure")

@@ -108,7 +108,7 @@ class OCIOrigin:
                 raise
 
     async def _pulled(self, found: OCIRepository, registry: Registry, triggers: tuple[Trigger, ...]) -> tuple[Snapshot, Layer]:
-        uid, before = found.metadata.uid, await self._tarballs.still(self._needs.published.get(found.key))
+        uid, before = found.metadata.uid, await self._tarballs.still(self._needs.published.get(found.key), triggers)
         name, told = told_of(trigger.hint for trigger in triggers)
         known = before.revision.rpartition("@")[2] if before is not None else ""
         tag, digest = await settled(found.spec.ref, registry, told="" if is_signature(name) else told, known=known)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from pygit2 import GitError
 from service.kinds import meta
 from service.kinds.meta import Condition
 from service.kinds.source import Artifact
+from service.reconcile.queue import Trigger
 from service.sources import packs
 from service.sources.artifact import ArtifactStore
 from service.sources.failure import EndedEarly, Failure, Stored
@@ -23,6 +24,8 @@ from service.sources.status import Source
 from service.workers import Workers
 
 log = logging.getLogger(__name__)
+MISSED = "store"
+"""The reason of a run that a consumer asks for, which has found objects of the snapshot missing."""
 TIDY_LIMIT = timedelta(minutes=2)
 
 
@@ -94,9 +97,10 @@ class Tarballs:
         self._made[uid] = (content, artifact)
         return artifact
 
-    async def still(self, snapshot: Snapshot | None) -> Snapshot | None:
-        """The snapshot, if its tree is in its store; a store that has lost it is removed, to be made anew."""
-        if snapshot is None or await asyncio.to_thread(is_there, snapshot):
+    async def still(self, snapshot: Snapshot | None, triggers: Iterable[Trigger]) -> Snapshot | None:
+        """The snapshot, if its tree is in its store and no consumer missed anything; else the store is removed, to be made anew."""
+        missed = any(trigger.reason == MISSED for trigger in triggers)
+        if snapshot is None or (not missed and await asyncio.to_thread(is_there, snapshot)):
             return snapshot
         log.warning("git store damaged, made anew", extra={"object": str(snapshot.key), "store": str(snapshot.store_path)})
         await self._gitstore.discard(snapshot.store_path)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from service.reconcile.queue import Trigger
 from service.sources import packs
 from service.sources.openrepo import SnapshotGone
 from service.sources.powerloss import drop_cut_objects
+from service.sources.tarball import MISSED
 from service.sources.tree import GitTree
 from tests.sources.bench import Bench, opened
 from tests.sources.registry import served as registry
@@ -115,6 +117,20 @@ async def test_a_repository(tmp_path, workers, remote, damage):
 
         bench.api.put({"url": remote.url, "interval": "1m0s", "ref": {"branch": "main"}})
         await healed(bench, change, damage)
+
+
+async def test_what_a_consumer_misses_is_fetched_again(tmp_path, workers):
+    """The root's tree is there, a file's content is not: only who builds notices."""
+    async with opened("Bucket", tmp_path, workers) as bench, s3() as store:
+        store.objects["a.yaml"] = b"one"
+        bench.api.put({"bucketName": "apps", "endpoint": store.host, "insecure": True, "interval": "1m0s", "timeout": "10s"})
+        await bench.run()
+        snapshot = bench.published[bench.key]
+        oid = GitTree.open(snapshot).blob_id("a.yaml")
+        (snapshot.store_path / "objects" / oid[:2] / oid[2:]).unlink()
+        assert (await bench.run()).result == "unchanged"
+        await bench.run(triggers=(Trigger(reason=MISSED),))
+        assert GitTree.open(bench.published[bench.key]).read("a.yaml") == b"one"
 
 
 @pytest.mark.parametrize("left", [0, 1, 10, -1])
