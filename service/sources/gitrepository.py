@@ -33,7 +33,7 @@ from service.sources.reconciler import Needs, Raw
 from service.sources.snapshot import Snapshot, ignore_files, moved_ignore_files
 from service.sources.sparse import BadSparse, below, folders_of, missing
 from service.sources.status import artifact_json
-from service.sources.tarball import Tarball, Tarballs, Words
+from service.sources.tarball import MISSED, Tarball, Tarballs, Words
 from service.sources.transfer import Fetched, described
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,8 @@ class GitOrigin:
         _checked_url(found.spec.url)
         _checked_sparse(found)
         begun = time.perf_counter()
+        if any(trigger.reason == MISSED for trigger in triggers):
+            await self._tarballs.still(self._needs.published.get(found.key), triggers)
         want, keys = await self._verification.plan(found, _checked_ref(found))
         plan = Plan(want=want, keys=keys, included=await self._includes.of(found))
         fetched, credentials = await self._fetched(found, want, triggers)

@@ -1,6 +1,7 @@
 """Whatever of a store is damaged while the service runs, the next runs put it right: for content that is new, and for the same."""
 
 import shutil
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -119,18 +120,39 @@ async def test_a_repository(tmp_path, workers, remote, damage):
         await healed(bench, change, damage)
 
 
-async def test_what_a_consumer_misses_is_fetched_again(tmp_path, workers):
+def unpacked(store: Path) -> None:
+    """Every object in a file of its own."""
+    for pack in (store / "objects" / "pack").glob("*.pack"):
+        away = pack.rename(store / "away.pack")
+        pack.with_suffix(".idx").unlink()
+        with away.open("rb") as content:
+            subprocess.run(["git", "unpack-objects", "-q"], cwd=store, stdin=content, check=True)
+
+
+async def missed(bench: Bench) -> None:
     """The root's tree is there, a file's content is not: only who builds notices."""
+    await bench.run()
+    snapshot = bench.published[bench.key]
+    oid = GitTree.open(snapshot).blob_id("a.yaml")
+    unpacked(snapshot.store_path)
+    (snapshot.store_path / "objects" / oid[:2] / oid[2:]).unlink()
+    assert (await bench.run()).result == "unchanged"
+    await bench.run(triggers=(Trigger(reason=MISSED),))
+    assert GitTree.open(bench.published[bench.key]).read("a.yaml") == b"one"
+
+
+async def test_what_a_consumer_misses_of_a_bucket_is_fetched_again(tmp_path, workers):
     async with opened("Bucket", tmp_path, workers) as bench, s3() as store:
         store.objects["a.yaml"] = b"one"
         bench.api.put({"bucketName": "apps", "endpoint": store.host, "insecure": True, "interval": "1m0s", "timeout": "10s"})
-        await bench.run()
-        snapshot = bench.published[bench.key]
-        oid = GitTree.open(snapshot).blob_id("a.yaml")
-        (snapshot.store_path / "objects" / oid[:2] / oid[2:]).unlink()
-        assert (await bench.run()).result == "unchanged"
-        await bench.run(triggers=(Trigger(reason=MISSED),))
-        assert GitTree.open(bench.published[bench.key]).read("a.yaml") == b"one"
+        await missed(bench)
+
+
+async def test_what_a_consumer_misses_of_a_repository_is_fetched_again(tmp_path, workers, remote):
+    async with opened("GitRepository", tmp_path, workers) as bench:
+        remote.commit({"a.yaml": "one"})
+        bench.api.put({"url": remote.url, "interval": "1m0s", "ref": {"branch": "main"}})
+        await missed(bench)
 
 
 @pytest.mark.parametrize("left", [0, 1, 10, -1])
