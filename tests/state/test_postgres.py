@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -10,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import service.state
 from service.state import postgres as shared
 from service.state.digestkey import KEY_BYTES
 from service.state.errors import StateAway, StateInDoubt, StateTooNew, StateUnwritable
@@ -181,6 +184,19 @@ def test_open_says_what_is_wrong_and_not_the_password(tmp_path: Path, wrong: str
     with pytest.raises(StateUnwritable) as failed:
         Store.open(tmp_path, wrong)
     assert "hidden" not in str(failed.value)
+
+
+async def test_without_the_extra_it_is_named_and_the_folder_is_left_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(service.state, "postgres")
+    monkeypatch.setitem(sys.modules, "service.state.postgres", None)
+    with pytest.raises(StateUnwritable, match=r"pip install 'sluice-gitops\[postgres\]'"):
+        Store.open(tmp_path, "postgresql://127.0.0.1/x")
+    await Store.open(tmp_path).close()
+
+
+def test_nobody_else_pays_for_the_client() -> None:
+    found = subprocess.run([sys.executable, "-c", "import sys, service.compose; print('psycopg' in sys.modules)"], capture_output=True)
+    assert found.stdout == b"False\n", found.stderr
 
 
 @pytest.mark.fuzz
