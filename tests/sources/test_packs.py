@@ -77,3 +77,26 @@ def test_few_packs_and_no_store(history, tmp_path):
     snapshot = history.commit({"a.yaml": "1"})
     assert packs.todo(snapshot.store_path) is None
     assert packs.todo(tmp_path / "none") is None
+
+
+def test_a_store_that_has_grown_keeps_what_its_refs_lead_to(history, monkeypatch):
+    monkeypatch.setattr(packs, "SMALL_BYTES", 100_000)
+    first = history.commit({"a.bin": os.urandom(150_000).hex(), "keep/b.yaml": "b: 1"})
+    snapshot = history.commit({"a.bin": "small"})
+    store = snapshot.store_path
+    history.remote.git("-C", str(store), "repack", "-adq")
+    repo = pygit2.Repository(str(store))
+    repo.references.delete("refs/heads/main")
+    who = pygit2.Signature("a", "a@example.com")
+    lone = repo.create_commit(None, who, who, "x", pygit2.Oid(hex=snapshot.tree), [])
+    repo.references.create("refs/sluice/u-1", lone, force=True)
+    gone = repo[first.tree].peel(pygit2.Tree)["a.bin"].id
+    assert packs.todo(store) == "pack"
+    packs.pack(store)
+    assert gone in open_store(store)  # readers may still want it
+    age(store)
+    packs.drop(store)
+    assert gone not in pygit2.Repository(str(store))
+    assert GitTree.open(snapshot).read("keep/b.yaml") == b"b: 1"
+    assert history.remote.git("-C", str(store), "fsck", "--full", "--connectivity-only") == ""
+    assert packs.todo(store) is None
