@@ -17,15 +17,14 @@ import aiohttp
 
 from service.kinds import meta
 from service.kinds.codec import Invalid, decode
-from service.kinds.event import Event
 from service.kinds.external import ExternalArtifact
 from service.kinds.meta import ObjectKey
 from service.kinds.source import Artifact
-from service.log import trace
 from service.outbound import OutboundRefused, check_url
 from service.reconcile.outcome import Outcome
 from service.reconcile.queue import Trigger
 from service.sources.fetcherror import FetchError
+from service.sources.news import News
 from service.sources.openrepo import SnapshotGone
 from service.sources.reconciler import Needs
 from service.sources.reports import CONTROLLER
@@ -55,10 +54,9 @@ class ExternalArtifactReconciler:
         self._made_here = made_here
         self._needs = needs
         self._read = needs.read
-        self._shadow = shadow
         self._uids: dict[ObjectKey, str] = {}
         self._own: set[ObjectKey] = set()
-        self._told: dict[ObjectKey, str] = {}
+        self._news = News(needs.on_event, controller=CONTROLLER, shadow=shadow)
 
     async def reconcile(self, key: ObjectKey, triggers: tuple[Trigger, ...]) -> Outcome:
         """Publish what the status names, if it is not published yet."""
@@ -87,7 +85,7 @@ class ExternalArtifactReconciler:
             return self._failed(found, artifact, str(error))
         except (aiohttp.ClientError, OSError) as error:  # also a worker that died or took too long
             return self._failed(found, artifact, f"{type(error).__name__}")
-        self._told.pop(key, None)
+        self._news.forget(key)
         if self._needs.published.publish(snapshot, triggers):
             log.info("new revision", extra={"object": str(key), "revision": snapshot.revision})
             return Outcome(result="succeeded", message=snapshot.revision)
@@ -147,27 +145,14 @@ class ExternalArtifactReconciler:
     def _failed(self, found: ExternalArtifact, artifact: Artifact, why: str) -> Outcome:
         message = f"failed to fetch artifact '{artifact.revision}': {why}"
         log.warning("reconcile failed", extra={"object": str(found.key), "reason": meta.ARTIFACT_FAILED, "error": message})
-        if not self._shadow and self._told.get(found.key) != message:
-            self._told[found.key] = message
-            self._needs.on_event(
-                Event(
-                    involved=found.key,
-                    involved_api_version=found.api_version,
-                    involved_uid=found.metadata.uid,
-                    severity="error",
-                    reason=meta.ARTIFACT_FAILED,
-                    message=message,
-                    metadata={f"{meta.SOURCE_GROUP}/revision": artifact.revision},
-                    reporting_controller=CONTROLLER,
-                    trace=trace.get(),
-                )
-            )
+        revision = {f"{meta.SOURCE_GROUP}/revision": artifact.revision}
+        self._news.tell(found, "error", meta.ARTIFACT_FAILED, message, metadata=revision)
         return Outcome(result="failed", backoff=True, message=message)
 
     async def _forget(self, key: ObjectKey) -> None:
         self._own.discard(key)
         self._needs.published.forget(key)
-        self._told.pop(key, None)
+        self._news.forget(key)
         uid = self._uids.pop(key, None)
         if uid is not None:
             await self._needs.gitstore.forget(uid)

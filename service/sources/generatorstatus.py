@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from service.kinds import meta
-from service.kinds.event import Event, Severity
+from service.kinds.event import Event
 from service.kinds.generator import ArtifactGenerator, InventoryEntry
 from service.kinds.meta import Condition, ObjectKey
-from service.log import trace
 from service.reconcile.conditions import condition, merged
 from service.reconcile.outcome import Outcome, ReconcileError, Stalled, Waiting
+from service.sources.news import News
 from service.sources.objects import Objects
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,8 @@ class GeneratorReports:
 
     def __init__(self, objects: Objects, on_event: Callable[[Event], None], *, shadow: bool) -> None:
         self._objects = objects
-        self._on_event = on_event
+        self._news = News(on_event, controller=CONTROLLER, shadow=shadow)
         self._shadow = shadow
-        self._told: dict[ObjectKey, tuple[str, str]] = {}
 
     async def generated(self, found: ArtifactGenerator, raw: Raw, inventory: Sequence[InventoryEntry], digest: str) -> bool:
         """Tell of a success; returns whether the artifacts or the conditions changed. Raises ApiError, ApiAway."""
@@ -39,10 +38,10 @@ class GeneratorReports:
         changed = tuple(inventory) != found.status.inventory
         before = meta.find_condition(found.status.conditions, meta.READY)
         if changed or before is None or before.status != "True":
-            self._tell(found, "info", meta.SUCCEEDED, message)
+            self._news.tell(found, "info", meta.SUCCEEDED, message)
         made = [_entry(each) for each in inventory]
         await self._patch(found, raw, now, {"inventory": made, "observedSourcesDigest": digest})
-        self._told.pop(found.key, None)
+        self._news.forget(found.key)
         return changed or before != ready
 
     async def failed(self, found: ArtifactGenerator, raw: Raw, error: ReconcileError) -> Outcome:
@@ -51,7 +50,7 @@ class GeneratorReports:
         log.warning("reconcile failed", extra={"object": str(found.key), "reason": error.reason, "error": message})
         before = meta.find_condition(found.status.conditions, meta.READY)
         if before is None or (before.reason, before.message) != (error.reason, message):
-            self._tell(found, "error", error.reason, message)
+            self._news.tell(found, "error", error.reason, message)
         now = [*_gone(generation), condition(meta.READY, "False", error.reason, message, generation)]
         if isinstance(error, Stalled):
             now[1] = condition(meta.STALLED, "True", error.reason, message, generation)
@@ -69,7 +68,7 @@ class GeneratorReports:
 
     def forget(self, key: ObjectKey) -> None:
         """The object is gone."""
-        self._told.pop(key, None)
+        self._news.forget(key)
 
     async def _patch(self, found: ArtifactGenerator, raw: Raw, now: Sequence[Condition], more: Raw) -> None:
         before = raw.get("status") or {}
@@ -82,26 +81,6 @@ class GeneratorReports:
         changes = {name: value for name, value in wanted.items() if before.get(name) != value}
         if changes and not self._shadow:
             await self._objects.patch_status(found.key, raw, changes)
-
-    def _tell(self, found: ArtifactGenerator, severity: Severity, reason: str, message: str) -> None:
-        if self._shadow or self._told.get(found.key) == (reason, message):
-            return  # the patch after it failed, and this is the next attempt
-        self._told[found.key] = (reason, message)
-        metadata = {name: value for name, value in found.metadata.annotations.items() if name.startswith(meta.EVENT_PREFIX)}
-        self._on_event(
-            Event(
-                involved=found.key,
-                involved_api_version=found.api_version,
-                involved_uid=found.metadata.uid,
-                involved_resource_version=found.metadata.resource_version,
-                severity=severity,
-                reason=reason,
-                message=message,
-                metadata=metadata,
-                reporting_controller=CONTROLLER,
-                trace=trace.get(),
-            )
-        )
 
 
 def _gone(generation: int) -> list[Condition]:

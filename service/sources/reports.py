@@ -6,12 +6,11 @@ from typing import Any
 
 from service import crash
 from service.kinds import meta
-from service.kinds.event import Event, Severity
+from service.kinds.event import Event
 from service.kinds.meta import ObjectKey
-from service.kinds.source import Artifact
-from service.log import trace
 from service.reconcile.outcome import Outcome
 from service.sources.failure import Failure, Stored
+from service.sources.news import News
 from service.sources.objects import Objects
 from service.sources.status import Source, failed_patch, handled_patch, is_failing, stored_patch
 
@@ -27,18 +26,17 @@ class Reports:
 
     def __init__(self, objects: Objects, on_event: Callable[[Event], None], *, shadow: bool) -> None:
         self._objects = objects
-        self._on_event = on_event
+        self._news = News(on_event, controller=CONTROLLER, shadow=shadow)
         self._shadow = shadow
-        self._told: dict[ObjectKey, tuple[str, str]] = {}
 
     async def stored(self, found: Source, raw: Raw, stored: Stored) -> bool:
         """Tell of a success; returns whether the status changed. Raises ApiError, ApiAway."""
         before = found.status.artifact
         if before is None or before.digest != stored.artifact.digest:
             reason = meta.NEW_ARTIFACT if stored.reason == meta.SUCCEEDED else stored.reason
-            self._tell(found, "info", reason, stored.news, artifact=stored.artifact)
+            self._tell_stored(found, reason, stored)
         elif is_failing(found.status.conditions):
-            self._tell(found, "info", meta.SUCCEEDED, stored.news, artifact=stored.artifact)
+            self._tell_stored(found, meta.SUCCEEDED, stored)
         return await self._patch(found, raw, stored_patch(found, raw, stored))
 
     async def failed(self, found: Source, raw: Raw, failure: Failure) -> Outcome:
@@ -46,7 +44,7 @@ class Reports:
         log.warning("reconcile failed", extra={"object": str(found.key), "reason": failure.reason, "error": failure.message})
         before = meta.find_condition(found.status.conditions, meta.READY)
         if not failure.quiet and (before is None or (before.reason, before.message) != (failure.reason, failure.message)):
-            self._tell(found, "error", failure.reason, failure.message)
+            self._news.tell(found, "error", failure.reason, failure.message)
         await self._patch(found, raw, failed_patch(found, raw, failure))
         if failure.stalls:
             return Outcome(result="stalled", message=failure.message)
@@ -58,7 +56,7 @@ class Reports:
 
     def forget(self, key: ObjectKey) -> None:
         """The object is gone."""
-        self._told.pop(key, None)
+        self._news.forget(key)
 
     async def _patch(self, found: Source, raw: Raw, status: Raw) -> bool:
         if self._shadow or not status:
@@ -68,26 +66,7 @@ class Reports:
         crash.point("status.patched")
         return True
 
-    def _tell(self, found: Source, severity: Severity, reason: str, message: str, *, artifact: Artifact | None = None) -> None:
-        words = (reason, artifact.digest if artifact else message)
-        if self._shadow or self._told.get(found.key) == words:
-            return  # the patch after it failed, and this is the next attempt
-        self._told[found.key] = words
-        metadata = {name: value for name, value in found.metadata.annotations.items() if name.startswith(meta.EVENT_PREFIX)}
-        if artifact is not None:
-            metadata[f"{meta.SOURCE_GROUP}/revision"] = artifact.revision
-            metadata[f"{meta.SOURCE_GROUP}/digest"] = artifact.digest
-        self._on_event(
-            Event(
-                involved=found.key,
-                involved_api_version=found.api_version,
-                involved_uid=found.metadata.uid,
-                involved_resource_version=found.metadata.resource_version,
-                severity=severity,
-                reason=reason,
-                message=message,
-                metadata=metadata,
-                reporting_controller=CONTROLLER,
-                trace=trace.get(),
-            )
-        )
+    def _tell_stored(self, found: Source, reason: str, stored: Stored) -> None:
+        group, artifact = meta.SOURCE_GROUP, stored.artifact
+        metadata = {f"{group}/revision": artifact.revision, f"{group}/digest": artifact.digest}
+        self._news.tell(found, "info", reason, stored.news, sign=artifact.digest, metadata=metadata)
