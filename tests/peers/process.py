@@ -16,7 +16,9 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _TAIL_BYTES = 3000
-_PORTS = (10_000, 32_000)
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_PORTS = range(10_000 + _WORKER * 2_750, 10_000 + (_WORKER + 1) * 2_750)  # a service that is killed finds its own free again
+_given: set[int] = set()
 _dice = random.SystemRandom()  # several test processes choose at the same time
 
 
@@ -27,12 +29,15 @@ class PeerFailed(Exception):
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody uses right now, below those that the system gives to connections and to port 0."""
     while True:
-        port = _dice.randrange(*_PORTS)
+        port = _dice.choice(_PORTS)
+        if port in _given and len(_given) < len(_PORTS) // 2:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _given.add(port)
         return port
 
 
