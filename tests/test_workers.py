@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -89,8 +90,9 @@ async def ended(worker: int) -> None:
             os.kill(worker, 0)
         except ProcessLookupError:
             return
-        if _state(worker) == "Z":
-            return
+        with suppress(OSError):  # it has just gone
+            if _state(worker) == "Z":
+                return
         await asyncio.sleep(0.05)
     pytest.fail("the worker is still there after five seconds")
 

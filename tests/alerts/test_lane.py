@@ -196,6 +196,7 @@ async def test_nothing_more_is_sent_once_another_may(world: World, slack: Slack)
     async with world.running() as dispatcher:
         await world.tell(event("1"), event("2"))
         await slack.wait_for(1)
+        await world.settled(queued=2)
         world.ready = False
         answered.set()
         await world.settled(sent=1, queued=1)

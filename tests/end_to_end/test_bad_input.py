@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.end_to_end.world import TOKEN, World, world
 
 @pytest.fixture(scope="module")
 def place(embedded_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("bad-input"), embedded_kubeconfig, f"bad-{tmp_path_factory.getbasetemp().name}") as made:
+    with world(tmp_path_factory.mktemp("bad-input"), embedded_kubeconfig, f"bad-{uuid4().hex[:10]}") as made:
         made.sluice.start()
         made.install()
         yield made

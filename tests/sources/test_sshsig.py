@@ -108,8 +108,8 @@ def test_each_changed_byte_is_refused(signed):
 def test_no_edit_of_a_signature_raises_anything_else(signed, at, cut, put):
     keys, signature = keys_in(signed[0], "a"), signed[1]
     other = signature[:at] + put + signature[at + cut :]
-    if other.strip() == signature.strip():
-        return
+    if b"".join(other.split()) == b"".join(signature.split()):
+        return  # where lines end means nothing
     with pytest.raises(SignatureRefused):
         signer(other, MESSAGE, keys, namespace="git")
 
