@@ -185,7 +185,7 @@ class World:
             read_labels=self.read_labels, read_config=self.read_config, held=self.held,
             post_event=self.warnings.append, workers=self.workers, metrics=self.metrics,
             outbound=self.outbound, evaluator=self.evaluator, table=self.table,
-            grants=self.grants, courtesy=Courtesy((self.idle,)),
+            grants=self.grants, courtesy=Courtesy((self.idle,), many=1),
         )  # fmt: skip
         return Dispatcher(needs, **options)
 

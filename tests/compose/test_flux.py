@@ -119,7 +119,12 @@ async def managed(place: Town, *names: str) -> dict[str, Any]:
                 each for each in metadata["managedFields"] if not each.get("subresource") and "controller-manager" not in each["manager"]
             ]
             found[str(id)] = (metadata["uid"], metadata.get("generation"), metadata["labels"], ours)
-            if id.kind not in ("Deployment", "CustomResourceDefinition", "Namespace"):  # whose status others write
+            if id.kind not in (
+                "Deployment",
+                "HorizontalPodAutoscaler",
+                "CustomResourceDefinition",
+                "Namespace",
+            ):  # whose status others write
                 found[str(id)] += (metadata["resourceVersion"],)
     return found
 
