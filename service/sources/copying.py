@@ -18,7 +18,7 @@ from service.sources.layout import Layout
 from service.sources.plainyaml import BadYaml, merged, read_yaml, write_yaml
 from service.sources.transplant import Transplant
 from service.sources.tree import walk
-from service.sources.treestore import BadArchive, unpacked
+from service.sources.treestore import BadArchive, put, unpacked
 
 TARBALLS = (".tar.gz", ".tgz")
 _DOCUMENTS = re.compile(rb"^---[ \t\r]*$", re.MULTILINE)
@@ -141,12 +141,10 @@ class _Copy:
         self._layout.place(target, self._source.file(path))
 
     def _extract(self, path: str) -> None:
-        repo = self._layout.repo
         for file in unpacked(io.BytesIO(self._tree.read(path))):
             target = _joined(self._to, file.path)
             self._check(target, "file")
-            blob = repo.create_blob_fromiobase(file.content)  # type: ignore[arg-type]  # any object with read() will do
-            self._layout.place(target, (blob, FileMode.BLOB_EXECUTABLE if file.executable else FileMode.BLOB))
+            put(self._layout, target, file)
 
     def _check(self, target: str, kind: str) -> None:
         """Raises CopyFailed where a file would take a directory's place, or the other way round."""

@@ -22,7 +22,7 @@ from service.sources.openrepo import repository
 from service.sources.snapshot import Snapshot, touched
 from service.sources.transplant import Transplant
 from service.sources.tree import GitTree
-from service.sources.treestore import commit, unpacked
+from service.sources.treestore import commit, put, telling_damage, unpacked
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PART = re.compile(r"\{([^{}]*)\}")
@@ -60,6 +60,7 @@ class Made:
     """The tree that holds all of theirs."""
 
 
+@telling_damage()
 def make(store: Path, uid: str, spec: ArtifactGeneratorSpec, sources: Mapping[str, Snapshot | Path], before: Made | None) -> Made:
     """Make all artifacts. Raises BadGenerator, BuildFailed, SnapshotGone, OSError."""
     repo = repository(store)
@@ -86,12 +87,8 @@ def _snapshot(repo: pygit2.Repository, source: Snapshot | Path) -> Snapshot:
     layout = Layout(repo)
     with source.open("rb") as packed:
         for file in unpacked(packed):
-            blob = repo.create_blob_fromiobase(file.content)  # type: ignore[arg-type]  # any object with read() will do
-            layout.place(file.path, (blob, FileMode.BLOB_EXECUTABLE if file.executable else FileMode.BLOB))
-    return Snapshot(
-        key=_CHART, revision=NO_REVISION, store_path=Path(repo.path), commit="", tree=str(layout.write()), ignore=None, ignore_files=(),
-        whole=True,
-    )  # fmt: skip
+            put(layout, file.path, file)
+    return Snapshot.of_tree(_CHART, NO_REVISION, Path(repo.path), str(layout.write()))
 
 
 def _reusable(repo: pygit2.Repository, sources: Mapping[str, Snapshot | Path], before: Made | None) -> dict[OutputArtifact, str]:

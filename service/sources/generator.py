@@ -148,23 +148,15 @@ class ArtifactGeneratorReconciler:
             raise Failed(meta.BUILD_FAILED, str(error)) from error
         except SnapshotGone as error:
             raise Waiting(meta.SOURCE_FETCH_FAILED, f"fetch sources failed: {error}", RETRY) from error
-        except (FetchError, OSError, pygit2.GitError) as error:  # also a worker that died or took too long
+        except (FetchError, OSError) as error:  # also a worker that died or took too long
             raise Failed(meta.BUILD_FAILED, f"the artifacts could not be stored: {error}") from error
 
     def _wanted(self, found: ArtifactGenerator, output: Output) -> Wanted:
         common = found.spec.common_metadata
         alias, origin = output.wanted.revision.removeprefix("@"), output.wanted.origin_revision.removeprefix("@")
         revision = Revision(self._inputs.revision(found, alias)) if alias else _content_revision(output)
-        snapshot = Snapshot(
-            key=_named(found.key, output.wanted.name),
-            revision=revision,
-            store_path=self._needs.gitstore.located(found.metadata.uid) or Path(),
-            commit=output.tree,
-            tree=output.tree,
-            ignore=None,
-            ignore_files=(),
-            whole=True,
-        )
+        store = self._needs.gitstore.located(found.metadata.uid) or Path()
+        snapshot = Snapshot.of_tree(_named(found.key, output.wanted.name), revision, store, output.tree)
         return Wanted(
             snapshot=snapshot,
             labels={**self._shard_labels(found), **output.labels, **(common.labels if common else {})},
@@ -201,20 +193,17 @@ class ArtifactGeneratorReconciler:
 
     async def _restore(self, found: ArtifactGenerator, triggers: tuple[Trigger, ...]) -> None:
         """After a start: publish what was made last, so that consumers need not wait for the sources."""
-        if found.key in self._made or self._shadow:
+        store = self._needs.gitstore.located(found.metadata.uid)
+        if found.key in self._made or self._shadow or store is None:
             return
         for entry in found.status.inventory:
             key = _named(found.key, entry.name)
             artifact = self._generated.artifact_of(key)
             if key in self._needs.published or artifact is None:
                 continue
-            tree = await asyncio.to_thread(_held, self._needs.gitstore.located(found.metadata.uid), found.metadata.uid, entry.name)
+            tree = await asyncio.to_thread(_held, store, found.metadata.uid, entry.name)
             if tree and artifact.path.endswith(f"/{tree}.tar.gz"):
-                output = Snapshot(
-                    key=key, revision=artifact.revision, store_path=self._needs.gitstore.located(found.metadata.uid) or Path(), commit=tree,
-                    tree=tree, ignore=None, ignore_files=(), whole=True,
-                )  # fmt: skip
-                self._needs.published.publish(output, triggers)
+                self._needs.published.publish(Snapshot.of_tree(key, artifact.revision, store, tree), triggers)
 
     async def _deleted(self, found: ArtifactGenerator, raw: Raw) -> Outcome:
         if not self._shadow:
@@ -271,10 +260,8 @@ def _every(found: ArtifactGenerator) -> timedelta:
     return said if said > timedelta(0) else EVERY
 
 
-def _held(store: Path | None, uid: str, name: str) -> str:
+def _held(store: Path, uid: str, name: str) -> str:
     """The tree of an artifact that was made last, "" where it is not there."""
-    if store is None:
-        return ""
     try:
         tree = open_store(store).references[PRIVATE + uid].peel(pygit2.Commit).tree
         return str(tree[name].id)

@@ -44,6 +44,11 @@ class Snapshot:
     whole: bool = False
     only: tuple[str, ...] = ()
 
+    @classmethod
+    def of_tree(cls, key: ObjectKey, revision: Revision, store: Path, tree: str) -> "Snapshot":
+        """A tree that no commit of others stands behind, and of which nothing is left out."""
+        return cls(key=key, revision=revision, store_path=store, commit=tree, tree=tree, ignore=None, ignore_files=(), whole=True)
+
     @property
     def commit_url(self) -> str:
         """Where a person can look at the commit, by the form that GitHub, GitLab and Gitea share; "" where the URL cannot be shown."""

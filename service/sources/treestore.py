@@ -75,7 +75,7 @@ class Header(tarfile.TarInfo):
 
 
 @contextmanager
-def _telling_damage() -> Iterator[None]:
+def telling_damage() -> Iterator[None]:
     """A full disk is an OSError; all else that libgit2 cannot do is a store that is damaged."""
     try:
         yield
@@ -100,7 +100,7 @@ def unpacked(packed: IO[bytes]) -> Iterator[File]:
         raise BadArchive(f"not a tar.gz archive, or a damaged one: {error}") from error
 
 
-@_telling_damage()
+@telling_damage()
 def import_files(store: Path, uid: str, files: Iterable[File], revision: str) -> Imported:
     """Put files into the store; a later file of the same path replaces the earlier. Raises as `import_tarball`."""
     repo = repository(store)
@@ -108,9 +108,14 @@ def import_files(store: Path, uid: str, files: Iterable[File], revision: str) ->
     for count, file in enumerate(files):
         if count >= MOST_FILES:
             raise BadArchive(f"more than {MOST_FILES:,} files")
-        blob = repo.create_blob_fromiobase(file.content)  # type: ignore[arg-type]  # any object with read() will do
-        layout.place(file.path, (blob, FileMode.BLOB_EXECUTABLE if file.executable else FileMode.BLOB))
+        put(layout, file.path, file)
     return commit(layout, uid, revision)
+
+
+def put(layout: Layout, path: str, file: File) -> None:
+    """Write a file's content into the store and place it."""
+    blob = layout.repo.create_blob_fromiobase(file.content)  # type: ignore[arg-type]  # any object with read() will do
+    layout.place(path, (blob, FileMode.BLOB_EXECUTABLE if file.executable else FileMode.BLOB))
 
 
 def commit(layout: Layout, uid: str, revision: str) -> Imported:
@@ -121,7 +126,7 @@ def commit(layout: Layout, uid: str, revision: str) -> Imported:
     return Imported(commit=str(made), tree=str(tree))
 
 
-@_telling_damage()
+@telling_damage()
 def import_objects(store: Path, uid: str, parts: Mapping[str, tuple[str, str, str]], revision: str) -> Imported:
     """Put the content of a bucket into the store. `parts` by key: the ETag, the new content's file or "", the blob that is known else.
 
