@@ -11,6 +11,7 @@ from service.kinds.meta import GENERATOR, SOURCE_GROUP, ObjectKey
 from service.reconcile.queue import CHANGE, Trigger
 from service.sources.generator import generator_of
 from service.sources.published import Published
+from service.sources.tarball import MISSED
 
 Add = Callable[..., None]
 """Queue.add."""
@@ -18,9 +19,19 @@ Raw = Mapping[str, Any]
 
 
 class Generators:
-    """`objects` are all ArtifactGenerators as the API server holds them; `runs`: they are reconciled in this process."""
+    """`objects` are all ArtifactGenerators as the API server holds them, `artifacts` all ExternalArtifacts; `runs`: generators are
+    reconciled in this process."""
 
-    def __init__(self, *, objects: Mapping[tuple[str, str], Raw], published: Published, add: Add, runs: bool) -> None:
+    def __init__(
+        self,
+        *,
+        objects: Mapping[tuple[str, str], Raw],
+        artifacts: Mapping[tuple[str, str], Raw],
+        published: Published,
+        add: Add,
+        runs: bool,
+    ) -> None:
+        self._artifacts = artifacts
         self._published = published
         self._objects = objects
         self._add = add
@@ -65,6 +76,14 @@ class Generators:
         snapshot = self._published.get(_key(change.object, "ExternalArtifact"))
         if change.type == "DELETED" or snapshot is None or (_artifact(change.object) or {}).get("revision") != snapshot.revision:
             self._add(generator, trigger=Trigger(reason="artifact"), priority=CHANGE)
+
+    def missed(self, artifact: ObjectKey) -> bool:
+        """A consumer misses objects of an ExternalArtifact; returns whether it is of a generator of ours, which then makes it anew."""
+        raw = self._artifacts.get((artifact.namespace, artifact.name)) if artifact.kind == "ExternalArtifact" else None
+        generator = generator_of(raw) if raw is not None and self.made_here(raw) else None
+        if generator is not None:
+            self._add(generator, trigger=Trigger(reason=MISSED), priority=CHANGE)
+        return generator is not None
 
     def made_here(self, artifact: Raw) -> bool:
         """Whether an ExternalArtifact is of a generator that is there and runs in this process."""

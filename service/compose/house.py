@@ -227,6 +227,7 @@ class House:
         self.generating = self._worker(GENERATOR, queue, reconciler)
         self.generators = Generators(
             objects=self.watches.by_kind["ArtifactGenerator"].objects,
+            artifacts=self.watches.by_kind["ExternalArtifact"].objects,
             published=self.published,
             add=queue.add,
             runs="ArtifactGenerator" in settings.kinds,
@@ -291,7 +292,7 @@ class House:
             snapshots=self.published,
             source_state=self._source_state,
             on_move=self._moved,
-            fetch_again=lambda key: self.sources.queue.add(key, trigger=Trigger(reason=MISSED)),
+            fetch_again=self._missed,
             digest_key=ground.store.digest_key,
             shadow=shadow,
             no_cross_namespace=ground.settings.no_cross_namespace_refs,
@@ -320,6 +321,11 @@ class House:
             self.pushes.arrived(snapshot, triggers)
         self.charts.moved(snapshot.key, triggers)
         self.generators.moved(snapshot.key, triggers)
+
+    def _missed(self, source: ObjectKey) -> None:
+        """Objects of a snapshot are gone: whoever made it does so again."""
+        if not self.generators.missed(source):
+            self.sources.queue.add(source, trigger=Trigger(reason=MISSED))
 
     def held(self, lease: str) -> None:
         """A Lease is ours, perhaps again: others may have written meanwhile, so only what stands in the cluster counts."""

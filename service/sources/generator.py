@@ -34,6 +34,7 @@ from service.sources.objects import Objects
 from service.sources.openrepo import SnapshotGone, open_store
 from service.sources.reconciler import Needs, guarded
 from service.sources.snapshot import Snapshot
+from service.sources.tarball import MISSED
 from service.sources.treestore import BadArchive
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,8 @@ class ArtifactGeneratorReconciler:
         self._check(found, raw)
         begun = time.perf_counter()
         sources = self._inputs.of(found)
+        if any(trigger.reason == MISSED for trigger in triggers):
+            await self._needs.gitstore.discard(await self._needs.gitstore.prepared(found.metadata.uid))
         made = await self._make(found, sources)
         wanted = [self._wanted(found, each) for each in made.outputs]
         for each in wanted:
